@@ -1,0 +1,71 @@
+/**
+ * Writes records of any size to one ring, in order, and keeps what does not fit until there is room.
+ *
+ *   claim/commit   the hot path: in place, FULL is an answer and nothing is kept
+ *   write          a record that must not be lost: copied to the backlog when the ring is full, in parts when large
+ *
+ * While the backlog is not empty every claim is answered FULL, which keeps the order. Whoever writes looks at
+ * `backlogBytes` and stops taking work in; so the backlog is bounded by one batch of work.
+ */
+import { ChunkedWrite } from './chunks.ts';
+import { FULL, type RingProducer } from './ring.ts';
+
+export class RingWriter {
+  readonly ring: RingProducer;
+  readonly #large: ChunkedWrite;
+  readonly #backlog: Uint8Array[] = [];
+  #backlogBytes = 0;
+
+  constructor(ring: RingProducer) {
+    this.ring = ring;
+    this.#large = new ChunkedWrite(ring);
+  }
+
+  /** Bytes that wait for room. */
+  get backlogBytes(): number {
+    return this.#backlogBytes + this.#large.remainingBytes;
+  }
+
+  /** True when records wait for room. */
+  get blocked(): boolean {
+    return this.#large.active || this.#backlog.length > 0;
+  }
+
+  /** As the ring's claim; FULL also while older records wait, and for a record that is too large to go in one piece. */
+  claim(bytes: number): number {
+    if (this.#backlog.length > 0 || bytes > this.ring.recordBytesMax) return FULL;
+    return this.ring.claim(bytes);
+  }
+
+  commit(): void {
+    this.ring.commit();
+  }
+
+  /** Writes the record now or keeps it. `record` may be used again at once. */
+  write(record: Uint8Array): void {
+    if (!this.blocked && record.byteLength <= this.ring.recordBytesMax && this.ring.tryWrite(record)) return;
+    const copy = record.slice();
+    this.#backlog.push(copy);
+    this.#backlogBytes += copy.byteLength;
+    this.flush();
+  }
+
+  /** Writes what waits, as far as there is room; true when nothing is left. */
+  flush(): boolean {
+    if (!this.#large.resume()) return this.#askForRoom();
+    for (let record = this.#backlog[0]; record !== undefined; record = this.#backlog[0]) {
+      const isLarge = record.byteLength > this.ring.recordBytesMax;
+      if (!isLarge && !this.ring.tryWrite(record)) return this.#askForRoom();
+      this.#backlog.shift();
+      this.#backlogBytes -= record.byteLength;
+      if (isLarge && !this.#large.start(record)) return this.#askForRoom();
+    }
+    return true;
+  }
+
+  /** Has the reader ring when it gave space back. Always false, the answer of a `flush` that is not done. */
+  #askForRoom(): false {
+    this.ring.wantRoom(0);
+    return false;
+  }
+}
