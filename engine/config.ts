@@ -1,0 +1,390 @@
+/**
+ * Every option of the server: the one place of names, ranges, defaults and what turning each one costs.
+ *
+ * From this list come the schema, the help text, the table in the README, `lattice config` and the messages for wrong
+ * values, so none of them can differ from it. Where a value comes from is settled in config-resolution.ts:
+ * flag > environment > file > preset > default. The names follow from the option's own: `flushDelayMs` is
+ * `--flush-delay-ms`, `LATTICE_FLUSH_DELAY_MS`, and `flushDelayMs` in its section of the TOML file.
+ */
+import { z } from 'zod';
+import { choice, integer, type Option, onOff, optionalText, powerOfTwo, text, textList } from './config-option.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const DAY_MS = 86_400_000;
+
+const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[a-z0-9._~[\]:-]+$/;
+const POSTGRES_URL = /^postgres(?:ql)?:\/\/./;
+
+const DEFINITIONS = {
+  port: integer({
+    section: 'server',
+    default: 8080,
+    min: 0,
+    max: 65_535,
+    env: ['LATTICE_PORT', 'PORT'],
+    about: 'TCP port of WebSocket and HTTP. 0 takes any free port; the one taken is printed as PORT=<n>.',
+  }),
+  host: text({
+    section: 'server',
+    default: '127.0.0.1',
+    allowed: 'an address or a name of this machine',
+    about: 'Address to listen on. An address that is not loopback needs jwtSecret.',
+  }),
+  maxSessions: integer({
+    section: 'server',
+    default: 10_000,
+    min: 1,
+    max: 1_000_000,
+    unit: 'sessions',
+    about: 'Connections at a time, over all gateway threads; further upgrades are answered 503.',
+    raise: 'more clients, and up to sessionBufferBytesMax + sessionBackpressureBytesMax of memory for each.',
+    lower: 'a lower bound on memory; clients above it must come again.',
+  }),
+  frameBytesMax: integer({
+    section: 'server',
+    default: 2 * MIB,
+    min: 64 * KIB,
+    max: 16 * MIB,
+    unit: 'bytes',
+    about: 'Largest frame taken from a client; a larger one closes the connection.',
+    raise: 'larger values and batches, and longer stalls for the clients behind one.',
+    lower: 'smaller stalls; the client sends up to 2 MiB by itself.',
+  }),
+  idleTimeoutMs: integer({
+    section: 'server',
+    default: 60_000,
+    min: 1_000,
+    max: 3_600_000,
+    unit: 'ms',
+    about: 'A connection that sent nothing, not even a PING, for this long is closed. Clients ping every 5 s.',
+    raise: 'dead connections are kept longer.',
+    lower: 'sleeping tabs and bad networks reconnect more often.',
+  }),
+  trustedOrigins: textList({
+    section: 'server',
+    allowed: 'origins such as https://app.example.com, with commas between them',
+    accepts: (origin) => ORIGIN.test(origin),
+    about: 'Origins of pages, besides loopback ones, that may connect while there is no authentication.',
+    raise: 'each origin here may read and write everything through the browser of whoever opens its page.',
+  }),
+
+  jwtSecret: optionalText({
+    section: 'security',
+    env: ['JWT_SECRET'],
+    secret: true,
+    allowed: 'a secret, or a public key in PEM form',
+    accepts: (secret) => !secret.includes('PRIVATE KEY'),
+    about:
+      'Turns authentication on: the secret of HS256 tokens (32 bytes or more), or the PEM public key of RS256 tokens, in ' +
+      'which \\n may stand for a line break. Without it there is no authentication, and only loopback is served.',
+  }),
+  jwtIssuer: optionalText({
+    section: 'security',
+    allowed: 'a text',
+    about: 'The iss that every token must carry. Not set: any, or none.',
+  }),
+  jwtAudience: optionalText({
+    section: 'security',
+    allowed: 'a text',
+    about: 'The aud that every token must carry. Not set: any, or none.',
+  }),
+  authDeadlineMs: integer({
+    section: 'security',
+    default: 10_000,
+    min: 100,
+    max: 600_000,
+    unit: 'ms',
+    about: 'A connection that has not authenticated by then is closed; frames do not extend it.',
+    raise: 'strangers hold connections longer.',
+    lower: 'clients on slow networks are cut off before their token arrives.',
+  }),
+
+  workerThreads: integer({
+    section: 'threads',
+    default: 0,
+    min: 0,
+    max: 64,
+    unit: 'threads',
+    defaultText: 'half of the cores, 2 to 8, within what the gateways leave, at least 1',
+    about: 'Threads that own the partitions. 0 counts them from the cores (and the CPU quota of the container).',
+    raise: 'more cores merge at once; above the number of cores each operation costs 40 to 85 % more CPU.',
+    lower: 'less memory and CPU.',
+  }),
+  gatewayThreads: integer({
+    section: 'threads',
+    default: 0,
+    min: 0,
+    max: 64,
+    unit: 'threads',
+    defaultText: 'a quarter of the cores, 1 to 4',
+    about: 'Threads that hold the sockets. 0 counts them from the cores (and the CPU quota of the container).',
+    raise: 'more connections and frames at once, and a ring pair to every worker for each thread.',
+    lower: 'less memory and CPU.',
+  }),
+  ringBytes: powerOfTwo({
+    section: 'threads',
+    default: 4 * MIB,
+    min: 256 * KIB,
+    max: 256 * MIB,
+    about:
+      'Size of one ring between a gateway thread and a worker; each pair of threads has two. 4 MiB holds about 10 000 ' +
+      'operations of 400 bytes.',
+    raise: 'takes in larger bursts before a client must wait, in gateways × workers × 2 times the memory.',
+    lower: 'less memory, and pressure on clients sooner.',
+  }),
+  batchRecords: integer({
+    section: 'threads',
+    default: 100,
+    min: 1,
+    max: 10_000,
+    unit: 'records',
+    about: 'Records that a worker drains from a ring before it answers them together. It never waits for a batch to fill.',
+    raise: 'more throughput under load; the first operation of a batch waits for the last.',
+    lower: 'shorter waits, more CPU for each operation.',
+  }),
+  preset: choice({
+    section: 'threads',
+    words: ['none', 'high-throughput', 'low-latency'],
+    default: 'none',
+    about: 'Other defaults for a group of options; what is set by name wins over the preset.',
+  }),
+
+  opTimeoutMs: integer({
+    section: 'flow',
+    default: 5_000,
+    min: 100,
+    max: 600_000,
+    unit: 'ms',
+    about: 'An operation that no worker has answered by then is refused as late.',
+    raise: 'clients wait longer on a worker that stands still.',
+    lower: 'slow moments turn into refusals, which clients send again.',
+  }),
+  requestTimeoutMs: integer({
+    section: 'flow',
+    default: 30_000,
+    min: 100,
+    max: 600_000,
+    unit: 'ms',
+    about: 'Deadline of an HTTP request and of a request that asks several workers.',
+    raise: 'clients wait longer for an answer that may not come.',
+    lower: 'long answers are cut off.',
+  }),
+  rateOpsPerSecond: integer({
+    section: 'flow',
+    default: 20_000,
+    min: 0,
+    max: 100_000_000,
+    unit: 'operations per second',
+    about: 'Operations a connection may send, sustained; 0 turns the limit off. Operations that are sent again are free.',
+    raise: 'one client may take more of the machine.',
+    lower: 'clients are refused (429), and with operations in the frame cut off (1013), sooner.',
+  }),
+  rateBurstOps: integer({
+    section: 'flow',
+    default: 40_000,
+    min: 1,
+    max: 100_000_000,
+    unit: 'operations',
+    about: 'Operations a connection may send at once after a pause.',
+    raise: 'a client that comes back may send what it saved up in one go.',
+    lower: 'evener load; long offline queues need several connections.',
+  }),
+  sessionBufferBytesMax: integer({
+    section: 'flow',
+    default: 4 * MIB,
+    min: 64 * KIB,
+    max: 256 * MIB,
+    unit: 'bytes',
+    about: 'Frames held for one connection while a ring is full; beyond it the frame is refused with 429.',
+    raise: 'rides out longer stalls, in memory for each connection.',
+    lower: 'refuses sooner; at least frameBytesMax.',
+  }),
+  sessionBackpressureBytesMax: integer({
+    section: 'flow',
+    default: 4 * MIB,
+    min: 64 * KIB,
+    max: 256 * MIB,
+    unit: 'bytes',
+    about: 'Bytes that wait for a client that reads slowly; beyond it the connection is closed and repairs itself by sync.',
+    raise: 'slow clients stay longer, in memory for each connection.',
+    lower: 'slow clients reconnect more often.',
+  }),
+
+  maxMaps: integer({
+    section: 'data',
+    default: 1_000,
+    min: 1,
+    max: 1_000_000,
+    unit: 'maps',
+    about: 'Maps that may exist; a write to a further one is refused.',
+    raise: 'more maps, each with a Merkle tree on every worker.',
+    lower: 'a client with a mistake in its map names fills less memory.',
+  }),
+  driftMaxMs: integer({
+    section: 'data',
+    default: 60_000,
+    min: 1_000,
+    max: DAY_MS,
+    unit: 'ms',
+    about: 'How far the clock of a node may be ahead of the server before its stamps get a fixed offset.',
+    raise: 'a fast clock wins against later writes of others for longer.',
+    lower: 'clients with slightly wrong clocks are corrected, which their own copy shows only after a sync.',
+  }),
+  tombstoneHorizonMs: integer({
+    section: 'data',
+    default: 30 * DAY_MS,
+    min: 60_000,
+    max: 3_650 * DAY_MS,
+    unit: 'ms',
+    about: 'How long removals are remembered. A device that was away for longer is told to start again.',
+    raise: 'devices may be away longer; tombstones take memory and disk.',
+    lower: 'less memory; more devices start again and lose what they wrote offline.',
+  }),
+
+  dataDir: text({
+    section: 'storage',
+    default: '',
+    defaultText: '$XDG_DATA_HOME/lattice (~/.local/share/lattice); as root /var/lib/lattice',
+    allowed: 'a path',
+    about: 'Folder of the embedded Postgres and of everything else that is kept. One server at a time.',
+  }),
+  databaseUrl: optionalText({
+    section: 'storage',
+    env: ['DATABASE_URL'],
+    secret: true,
+    allowed: 'a URL that begins with postgres:// or postgresql://',
+    accepts: (url) => POSTGRES_URL.test(url),
+    about: 'Postgres to keep the records in. Not set: the embedded one, in dataDir.',
+  }),
+  store: choice({
+    section: 'storage',
+    words: ['write-behind', 'write-through', 'none'],
+    default: 'write-behind',
+    about:
+      'When records reach Postgres: in the background (write-behind), before the answer (write-through), or never (none: ' +
+      'everything is gone at the end of the process).',
+  }),
+  flushDelayMs: integer({
+    section: 'storage',
+    default: 50,
+    min: 0,
+    max: 60_000,
+    unit: 'ms',
+    about: 'Time a staged write waits for newer writes of its key. 0 flushes on each tick.',
+    raise: 'fewer and larger upserts, more coalescing; more is lost when the process is killed.',
+    lower: 'less is lost; more load on Postgres.',
+  }),
+  flushRecordsMax: integer({
+    section: 'storage',
+    default: 5_000,
+    min: 1,
+    max: 100_000,
+    unit: 'records',
+    about: 'Records in one flush of a worker.',
+    raise: 'more records a second into Postgres, up to about 10 000 a flush; longer transactions.',
+    lower: 'shorter transactions.',
+  }),
+  stagedBytesMax: integer({
+    section: 'storage',
+    default: 64 * MIB,
+    min: MIB,
+    max: 16 * 1024 * MIB,
+    unit: 'bytes per worker',
+    about: 'Writes that wait for Postgres; beyond it a worker refuses writes until Postgres has taken some.',
+    raise: 'rides out a longer absence of Postgres, in memory of each worker.',
+    lower: 'refuses sooner.',
+  }),
+  storageTimeoutMs: integer({
+    section: 'storage',
+    default: 30_000,
+    min: 100,
+    max: 600_000,
+    unit: 'ms',
+    about: 'Deadline of every call to Postgres; the connection of a late one is given up.',
+    raise: 'large flushes on a slow database get through.',
+    lower: 'a Postgres that hangs is noticed sooner.',
+  }),
+  pgJson: onOff({
+    section: 'storage',
+    default: true,
+    about: 'Keeps a jsonb copy of every value beside its bytes, for people and reports (view lattice.record).',
+    raise: 'on: values can be read and queried in SQL.',
+    lower: 'off: less CPU a flush and less disk.',
+  }),
+
+  shutdownStorageMs: integer({
+    section: 'lifecycle',
+    default: 30_000,
+    min: 100,
+    max: 600_000,
+    unit: 'ms',
+    about: 'Time for the last flush after SIGTERM or SIGINT.',
+    raise: 'more staged writes get through to a slow Postgres.',
+    lower: 'a sooner end; what was not flushed is lost.',
+  }),
+  shutdownNetworkMs: integer({
+    section: 'lifecycle',
+    default: 10_000,
+    min: 100,
+    max: 600_000,
+    unit: 'ms',
+    about: 'Time for sessions to get their last answers after SIGTERM or SIGINT.',
+    raise: 'slow clients still get their answers.',
+    lower: 'a sooner end.',
+  }),
+  healthIntervalMs: integer({
+    section: 'lifecycle',
+    default: 30_000,
+    min: 100,
+    max: 600_000,
+    unit: 'ms',
+    about: 'Time between the checks of threads, rings and Postgres that /health reports.',
+    raise: 'a fault shows later.',
+    lower: 'a fault shows sooner, for a little CPU.',
+  }),
+  logLevel: choice({
+    section: 'lifecycle',
+    words: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+    default: 'info',
+    about: 'Least severe kind of log line written to stderr.',
+    raise: 'trace and debug write about connections and flushes, at about 27 µs a line.',
+  }),
+};
+
+export type OptionName = keyof typeof DEFINITIONS;
+
+/** The values of all options. Thread counts and `dataDir` are settled: never 0 and never empty. */
+export type Config = { readonly [Name in OptionName]: z.output<(typeof DEFINITIONS)[Name]['schema']> };
+
+/** An option with all its names. */
+export interface NamedOption extends Option<unknown> {
+  readonly name: OptionName;
+  readonly flag: string;
+  readonly env: readonly string[];
+}
+
+/** All options, in the order of help and tables. */
+export const OPTIONS: readonly NamedOption[] = Object.freeze(optionNames().map(named));
+
+/** Judges a whole configuration; the parts were judged, with better words, where they came from. */
+export const CONFIG_SCHEMA = z.strictObject(Object.fromEntries(OPTIONS.map(({ name, schema }) => [name, schema])));
+
+export function isConfig(values: unknown): values is Config {
+  return CONFIG_SCHEMA.safeParse(values).success;
+}
+
+function optionNames(): OptionName[] {
+  return Object.keys(DEFINITIONS).filter(isOptionName);
+}
+
+export function isOptionName(name: string): name is OptionName {
+  return Object.hasOwn(DEFINITIONS, name);
+}
+
+function named(name: OptionName): NamedOption {
+  const option: Option<unknown> = DEFINITIONS[name];
+  const words = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const env = option.env ?? [`LATTICE_${words.replaceAll('-', '_').toUpperCase()}`];
+  return { ...option, name, flag: `--${words}`, env };
+}

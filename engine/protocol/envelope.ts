@@ -1,0 +1,90 @@
+/**
+ * Records on the rings between gateways and workers. Everything is in place: a record is written into claimed ring
+ * memory and read there. Words are 32-bit, little-endian as the machine has them (both ends are this process).
+ *
+ *   every record     word 0 type · word 1 call id · word 2 session · word 3 count or kind · word 4 body bytes · word 5 flags
+ *                    words 6–7 deadline, f64 ms of the wall clock (NaN = none) · then rows and body
+ *
+ *   gateway → worker
+ *     OPS            count rows of op-index.ts, then the frame (or the spans of the ops that this worker owns)
+ *     REQUEST        kind says which; body is a MessagePack map. For everything that is not a plain write
+ *     INTEREST       session = map id, flags 1 = some session listens to the map, 0 = none; body is the map's name
+ *   worker → gateway
+ *     ACKS           count call ids follow, one word each: all ops of these calls here were handled
+ *     RESULT         like one ack, with exceptions: count pairs (ordinal, error number) of rejected ops follow
+ *     REPLY          kind = error number + 1, or 0; body as the request's kind defines
+ *     EVENTS         count rows of (origin session, map id, start, bytes), then the event maps, back to back
+ *
+ * A call id names a slot of the gateway's call table and its generation, so that a late or repeated answer of a
+ * replaced worker is recognised. FLAG_MORE marks a part of a call that more parts to the same worker follow.
+ */
+
+/** Type 0 belongs to the ring's chunks. */
+export const RECORD_OPS = 1;
+export const RECORD_REQUEST = 2;
+export const RECORD_INTEREST = 3;
+export const RECORD_ACKS = 16;
+export const RECORD_RESULT = 17;
+export const RECORD_REPLY = 18;
+export const RECORD_EVENTS = 19;
+
+export const ENVELOPE_WORDS = 8;
+export const ENVELOPE_BYTES = ENVELOPE_WORDS * 4;
+
+/** Word positions in the envelope; DEADLINE_F64 counts in 64-bit floats. */
+export const ENVELOPE = {
+  TYPE: 0,
+  CALL: 1,
+  SESSION: 2,
+  COUNT: 3,
+  BODY_BYTES: 4,
+  FLAGS: 5,
+  DEADLINE_F64: 3,
+} as const;
+
+/** More parts of the same call follow to the same worker: no ack yet. */
+export const FLAG_MORE = 1;
+/** RESULT: nothing of the call was applied here; the code of the only pair says why, and the client must send again. */
+export const FLAG_REFUSED = 2;
+
+export const EVENT_ROW_WORDS = 4;
+export const EVENT_ROW = { ORIGIN: 0, MAP_ID: 1, START: 2, BYTES: 3 } as const;
+
+/** Call id of records that nobody waits for. */
+export const CALL_NONE = 0;
+
+/** Kinds of REQUEST. */
+export const REQUEST_LEAVES = 1;
+export const REQUEST_LEAF = 2;
+export const REQUEST_OR_DIFF = 3;
+export const REQUEST_OR_PUSH = 4;
+
+/** A view of ring memory that both ends share; offsets are in bytes and 8-aligned at record starts. */
+export interface RingMemory {
+  readonly bytes: Uint8Array;
+  readonly words: Int32Array;
+  readonly floats: Float64Array;
+}
+
+/** Fills the envelope of a record that starts at `at`. */
+export function writeEnvelope(
+  memory: RingMemory,
+  at: number,
+  type: number,
+  call: number,
+  session: number,
+  count: number,
+  bodyBytes: number,
+  flags: number,
+  deadlineMs: number,
+): void {
+  const words = memory.words;
+  const word = at >> 2;
+  words[word + ENVELOPE.TYPE] = type;
+  words[word + ENVELOPE.CALL] = call;
+  words[word + ENVELOPE.SESSION] = session;
+  words[word + ENVELOPE.COUNT] = count;
+  words[word + ENVELOPE.BODY_BYTES] = bodyBytes;
+  words[word + ENVELOPE.FLAGS] = flags;
+  memory.floats[(at >> 3) + ENVELOPE.DEADLINE_F64] = deadlineMs;
+}

@@ -1,0 +1,61 @@
+/**
+ * The durable store under a worker: Postgres in production, memory in tests.
+ *
+ * Guards, so that repeats and reordering change nothing: an LWW row is only overwritten by a newer clock (millis,
+ * counter, node id by byte order, then the larger value bytes); an OR row's tombstone is `old OR new` and its value
+ * never changes; a removal (`prune`) only hits a tombstone whose clock is not newer than the one named.
+ */
+import type { GridError } from '../protocol/errors.ts';
+import type { RecordImage, RecordKind } from './record.ts';
+
+/** Answer of a committed batch. */
+export interface BatchResult {
+  /** Rows handed over, whether or not the guard let them change anything. */
+  readonly rows: number;
+  /** Bytes handed over. */
+  readonly bytes: number;
+}
+
+/** Rows gathered for one transaction. `put` and `prune` copy the bytes before they return. */
+export interface DataBatch {
+  readonly rows: number;
+  readonly bytes: number;
+  /** Upserts one record of `map` (name in UTF-8). */
+  put(kind: RecordKind, map: Uint8Array, record: RecordImage): void;
+  /** Deletes the tombstone of this identity, unless the stored clock is newer. */
+  prune(kind: RecordKind, map: Uint8Array, record: RecordImage): void;
+  /**
+   * Writes all rows in one transaction, or none. Never hangs: it settles by `deadlineMs` from now.
+   * Rejects with GridError: STORAGE_UNAVAILABLE (retryable: away, deadline, breaker open), STORAGE_POISON (not
+   * retryable: the store refuses these rows, the caller isolates the row), STORAGE_FENCED (another owner: stop).
+   */
+  commit(deadlineMs: number): Promise<BatchResult>;
+}
+
+/** Called for each stored record while loading; the image is valid during the call only. */
+export type OnStoredRecord = (kind: RecordKind, map: Uint8Array, record: RecordImage) => void;
+
+/** A write given up: kept with its bytes and the reason, to be looked at and loaded again. */
+export interface DeadLetter {
+  readonly kind: RecordKind;
+  readonly map: Uint8Array;
+  readonly reason: string;
+  readonly record: RecordImage;
+}
+
+export interface DataStore {
+  /** An empty batch. At most one batch of a store is being committed at a time. */
+  batch(): DataBatch;
+  /**
+   * Streams every record (dead letters included) of the given partitions with bounded memory, in no special order.
+   * Rejects with GridError STORAGE_UNAVAILABLE; then what was delivered must not be served as if complete.
+   */
+  load(partitions: readonly number[], onRecord: OnStoredRecord): Promise<void>;
+  /** Commits one dead letter with its bytes and reason. */
+  bury(letter: DeadLetter, deadlineMs: number): Promise<void>;
+  /** Waits for what is under way and lets go of connections. */
+  close(): Promise<void>;
+}
+
+/** Narrowing for callers that catch what a DataStore rejects with. */
+export type DataStoreError = GridError;

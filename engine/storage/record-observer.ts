@@ -1,0 +1,35 @@
+/**
+ * Who hears of changed records: change events, live queries, indexes. Called after the change, on the worker's thread.
+ */
+import type { StagedSource } from './map-data-store.ts';
+import type { RecordRef } from './storage.ts';
+
+export interface RecordObserver {
+  /**
+   * The record was inserted or overwritten (also by a tombstone). `previousExisted`: there was a record, live or not.
+   * Must not change the store. `ref` is valid during the call; read it with `store.read`.
+   */
+  changed(store: StagedSource, ref: RecordRef, previousExisted: boolean): void;
+}
+
+/** Tells several observers, in the order given. */
+export class CompositeObserver implements RecordObserver {
+  readonly #observers: RecordObserver[];
+
+  constructor(observers: readonly RecordObserver[]) {
+    this.#observers = [...observers];
+  }
+
+  add(observer: RecordObserver): void {
+    this.#observers.push(observer);
+  }
+
+  remove(observer: RecordObserver): void {
+    const index = this.#observers.indexOf(observer);
+    if (index >= 0) this.#observers.splice(index, 1);
+  }
+
+  changed(store: StagedSource, ref: RecordRef, previousExisted: boolean): void {
+    for (const observer of this.#observers) observer.changed(store, ref, previousExisted);
+  }
+}
