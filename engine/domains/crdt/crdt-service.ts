@@ -1,0 +1,216 @@
+/**
+ * Joins writes into the records of the partitions that this worker owns.
+ *
+ * Runs on the partition's own thread: a merge needs no lock and never suspends. A write older than the stored one
+ * counts as handled, not refused: the join makes it a no-op, and a client that sends again after a lost ack must see
+ * success. The hot path: for each row of a frame, an image over the ring's own bytes is joined into the map's store.
+ */
+import { errorNumber } from '../../protocol/errors.ts';
+import {
+  FLAG_EMPTY,
+  FLAG_UNSTAMPED,
+  FLAG_WRITER_LISTENS,
+  OP,
+  OP_KIND_MASK,
+  OP_OR_ADD,
+  OP_OR_REMOVE,
+  OP_PUT,
+  OP_REMOVE,
+  OP_WORDS,
+} from '../../protocol/op-index.ts';
+import type { RingMemory } from '../../protocol/envelope.ts';
+import type { ManagedService } from '../../operation/service-registry.ts';
+import { KIND_LWW, KIND_OR, RecordImage } from '../../storage/record.ts';
+import { JOIN_APPLIED, type RecordStore } from '../../storage/record-store.ts';
+import type { ChangeEvents, EventKind } from './change-events.ts';
+import type { GridMap, MapCatalogue } from './map-catalogue.ts';
+
+/** Ops of the call that were not applied: pairs (ordinal, error number). Reused by the caller. */
+export class Rejections {
+  readonly pairs: number[] = [];
+
+  add(ordinal: number, error: number): void {
+    this.pairs.push(ordinal, error);
+  }
+
+  clear(): void {
+    if (this.pairs.length > 0) this.pairs.length = 0;
+  }
+}
+
+export interface CrdtServiceOptions {
+  readonly maps: MapCatalogue;
+  readonly changes: ChangeEvents;
+  /** Node id of this server, UTF-8: stamps writes that come without a clock. */
+  readonly nodeId: Uint8Array;
+  /** Writes to absent keys with an older clock are refused: their tombstones may be gone. In ms; 0 = none pruned. */
+  readonly pruneWatermarkMs: () => number;
+  /** Takes a write that was refused for its age, to be kept as a dead letter. */
+  readonly onStale: (map: GridMap, image: RecordImage) => void;
+}
+
+const TOO_MANY_MAPS = errorNumber('TOO_MANY_MAPS');
+const STALE_OPERATION = errorNumber('STALE_OPERATION');
+
+export class CrdtService implements ManagedService {
+  readonly name = 'crdt';
+  readonly #maps: MapCatalogue;
+  readonly #changes: ChangeEvents;
+  readonly #nodeId: Uint8Array;
+  readonly #pruneWatermarkMs: () => number;
+  readonly #onStale: (map: GridMap, image: RecordImage) => void;
+  readonly #image = new RecordImage();
+  /** What warming has read: kept so that the reads are not optimised away. */
+  #touched = 0;
+
+  constructor(options: CrdtServiceOptions) {
+    this.#maps = options.maps;
+    this.#changes = options.changes;
+    this.#nodeId = options.nodeId;
+    this.#pruneWatermarkMs = options.pruneWatermarkMs;
+    this.#onStale = options.onStale;
+  }
+
+  init(): void {}
+
+  reset(): void {
+    this.#maps.reset();
+  }
+
+  async shutdown(): Promise<void> {} // records are flushed by their data store, which outlives the services
+
+  /**
+   * Applies `count` rows whose first word is at `rowsWord` of `memory`; their spans count from byte `frameAt`.
+   * `gateway` and `session` say who writes. What cannot be applied is added to `rejections`.
+   */
+  applyOps(
+    memory: RingMemory,
+    rowsWord: number,
+    count: number,
+    frameAt: number,
+    gateway: number,
+    session: number,
+    nowMs: number,
+    rejections: Rejections,
+  ): void {
+    if (count > 1) this.#warm(memory, rowsWord, count, gateway);
+    for (let index = 0; index < count; index++) {
+      const row = rowsWord + index * OP_WORDS;
+      const error = this.#applyRow(memory, row, frameAt, gateway, session, nowMs);
+      if (error >= 0) rejections.add(memory.words[row + OP.ORDINAL] as number, error);
+    }
+  }
+
+  /** Touches the memory of all the rows' records first, so that the waits for it overlap. */
+  #warm(memory: RingMemory, rowsWord: number, count: number, gateway: number): void {
+    const words = memory.words;
+    let touched = this.#touched;
+    for (let index = 0; index < count; index++) {
+      const row = rowsWord + index * OP_WORDS;
+      const store = this.#maps.byId(gateway, words[row + OP.MAP_ID] as number)?.existing(KIND_LWW);
+      if (store !== undefined) touched ^= store.warm((words[row + OP.KEY_HASH] as number) >>> 0);
+    }
+    this.#touched = touched;
+  }
+
+  /** Joins one row. Returns -1 when it was handled, else an error number. */
+  #applyRow(memory: RingMemory, row: number, frameAt: number, gateway: number, session: number, nowMs: number): number {
+    const words = memory.words;
+    const flags = words[row + OP.FLAGS] as number;
+    if ((flags & FLAG_EMPTY) !== 0) return -1;
+    const mapId = words[row + OP.MAP_ID] as number;
+    const map = this.#maps.byId(gateway, mapId) ?? this.#open(memory, row, frameAt, gateway, mapId);
+    if (map === undefined) return TOO_MANY_MAPS;
+
+    const image = this.#image;
+    fillImage(image, memory, row, frameAt, flags);
+    const kind = flags & OP_KIND_MASK;
+    const store = map.store(kind >= OP_OR_ADD ? KIND_OR : KIND_LWW);
+    if (kind === OP_OR_REMOVE) stampFromTag(image, nowMs);
+    else if ((flags & FLAG_UNSTAMPED) !== 0) this.#stamp(store, image, nowMs);
+    else if (image.millis < this.#pruneWatermarkMs() && store.find(image) === 0) {
+      this.#onStale(map, image);
+      return STALE_OPERATION;
+    }
+    if (kind === OP_OR_ADD && isOrphan(map, image)) return -1;
+    if (store.join(image, nowMs) === JOIN_APPLIED) {
+      this.#changes.changed(map, eventKind(kind, image), image, gateway, session, (flags & FLAG_WRITER_LISTENS) !== 0);
+    }
+    return -1;
+  }
+
+  /** Joins an image that did not come as a row (push-diff). True when it changed the record. */
+  applyImage(map: GridMap, image: RecordImage, gateway: number, session: number, writerListens: boolean, nowMs: number): boolean {
+    const isOr = image.tagBytes > 0;
+    if (isOr && !image.tombstone && isOrphan(map, image)) return false;
+    if (map.store(isOr ? KIND_OR : KIND_LWW).join(image, nowMs) !== JOIN_APPLIED) return false;
+    this.#changes.changed(map, eventKind(isOr ? OP_OR_ADD : OP_PUT, image), image, gateway, session, writerListens);
+    return true;
+  }
+
+  #open(memory: RingMemory, row: number, frameAt: number, gateway: number, mapId: number): GridMap | undefined {
+    const start = frameAt + (memory.words[row + OP.MAP_START] as number);
+    return this.#maps.open(gateway, mapId, memory.bytes, start, start + (memory.words[row + OP.MAP_BYTES] as number));
+  }
+
+  /** A write without a clock wins over what is stored: it is stamped by the server, strictly after it. */
+  #stamp(store: RecordStore, image: RecordImage, nowMs: number): void {
+    // The image has one source for all its spans, so the node id is joined to the key in bytes of its own.
+    const keyBytes = image.keyBytes;
+    const joined = new Uint8Array(keyBytes + image.valueBytes + this.#nodeId.length);
+    joined.set(image.source.subarray(image.keyStart, image.keyStart + keyBytes), 0);
+    joined.set(image.source.subarray(image.valueStart, image.valueStart + image.valueBytes), keyBytes);
+    joined.set(this.#nodeId, keyBytes + image.valueBytes);
+    image.source = joined;
+    image.keyStart = 0;
+    image.valueStart = keyBytes;
+    image.nodeStart = keyBytes + image.valueBytes;
+    image.nodeBytes = this.#nodeId.length;
+    store.stampAfter(image, nowMs);
+  }
+}
+
+/** A removal is as old as the tag that it removes (`millis:counter:node`); both are forgotten together. */
+function stampFromTag(image: RecordImage, nowMs: number): void {
+  let millis = 0;
+  let at = image.tagStart;
+  const end = at + image.tagBytes;
+  for (; at < end; at++) {
+    const digit = (image.source[at] as number) - 0x30;
+    if (digit < 0 || digit > 9) break;
+    millis = millis * 10 + digit;
+  }
+  image.millis = at > image.tagStart && millis <= Number.MAX_SAFE_INTEGER ? millis : nowMs;
+  image.counter = 0;
+  image.nodeBytes = 0;
+  image.ttlMs = Number.NaN;
+}
+
+/** Somebody removed this tag before its add came here: a removed tag never comes back. */
+function isOrphan(map: GridMap, image: RecordImage): boolean {
+  return map.orphans.count > 0 && map.orphans.has(image.source, image.tagStart, image.tagBytes);
+}
+
+function fillImage(image: RecordImage, memory: RingMemory, row: number, frameAt: number, flags: number): void {
+  const words = memory.words;
+  image.source = memory.bytes;
+  image.millis = memory.floats[(row >> 1) + OP.MILLIS_F64] as number;
+  image.ttlMs = memory.floats[(row >> 1) + OP.TTL_MS_F64] as number;
+  image.counter = (words[row + OP.COUNTER] as number) >>> 0;
+  image.keyHash = (words[row + OP.KEY_HASH] as number) >>> 0;
+  image.keyStart = frameAt + (words[row + OP.KEY_START] as number);
+  image.keyBytes = words[row + OP.KEY_BYTES] as number;
+  image.tagStart = frameAt + (words[row + OP.TAG_START] as number);
+  image.tagBytes = words[row + OP.TAG_BYTES] as number;
+  image.nodeStart = frameAt + (words[row + OP.NODE_START] as number);
+  image.nodeBytes = words[row + OP.NODE_BYTES] as number;
+  image.valueStart = frameAt + (words[row + OP.VALUE_START] as number);
+  image.valueBytes = words[row + OP.VALUE_BYTES] as number;
+  const kind = flags & OP_KIND_MASK;
+  image.tombstone = kind === OP_REMOVE || kind === OP_OR_REMOVE || (kind === OP_PUT && image.valueBytes === 0);
+}
+
+function eventKind(kind: number, image: RecordImage): EventKind {
+  if (kind >= OP_OR_ADD) return image.tombstone ? OP_OR_REMOVE : OP_OR_ADD;
+  return image.tombstone ? OP_REMOVE : OP_PUT;
+}

@@ -1,0 +1,46 @@
+/**
+ * Tags that a client says are removed, where this worker does not know under which key they were added.
+ *
+ * A push carries the tombstones of the client's whole map in every entry, so most of them belong to other keys, often
+ * on other workers. A tag is unique in the world: remembering it without its key is enough to ignore a late add of it.
+ * Kept in memory, bounded; when full the oldest goes (its add, should it ever come, would then live again until the
+ * next push). Lookups hash the tag's bytes and make no string unless the hash is known.
+ */
+import { fnv1aUtf8 } from '../../partition/hash.ts';
+
+const TAGS_MAX = 100_000;
+
+export class OrphanTombstones {
+  /** Hash → tags with that hash (almost always one). Insertion order is age. */
+  readonly #tags = new Map<number, string[]>();
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Remembers `tag` (its UTF-8 in `bytes`). */
+  add(tag: string, bytes: Uint8Array): void {
+    const hash = fnv1aUtf8(bytes, 0, bytes.length);
+    const known = this.#tags.get(hash);
+    if (known?.includes(tag) === true) return;
+    if (known === undefined) this.#tags.set(hash, [tag]);
+    else known.push(tag);
+    this.#count += 1;
+    if (this.#count > TAGS_MAX) this.#forgetOldest();
+  }
+
+  /** True when the tag in `bytes[start, start + length)` was removed by somebody. */
+  has(bytes: Uint8Array, start: number, length: number): boolean {
+    if (this.#count === 0) return false;
+    const known = this.#tags.get(fnv1aUtf8(bytes, start, start + length));
+    return known?.includes(new TextDecoder().decode(bytes.slice(start, start + length))) === true;
+  }
+
+  #forgetOldest(): void {
+    const oldest = this.#tags.keys().next();
+    if (oldest.done === true) return;
+    this.#count -= this.#tags.get(oldest.value)?.length ?? 0;
+    this.#tags.delete(oldest.value);
+  }
+}

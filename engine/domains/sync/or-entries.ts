@@ -1,0 +1,80 @@
+/**
+ * OR-Map records as clients exchange them: one entry per key, with its live records and its tombstones.
+ *
+ * The record table holds one record per (key, tag); the records of a Merkle leaf are linked, so the entries of a leaf
+ * are gathered by one walk. `{key, records: [{value, timestamp, tag, ttlMs?}], tombstones: [tag]}`, protocol reference §5.6.
+ */
+import type { MessageWriter } from '../../protocol/msgpack-writer.ts';
+import { RecordImage } from '../../storage/record.ts';
+import type { RecordStore } from '../../storage/record-store.ts';
+import type { RecordRef } from '../../storage/storage.ts';
+import { encodeRecord } from '../crdt/change-events.ts';
+
+/** The records of one key. */
+export interface KeyRecords {
+  readonly live: RecordRef[];
+  readonly tombstones: RecordRef[];
+}
+
+/** Groups the records of a leaf by key; the map's keys are the key's bytes, one character each. */
+export function recordsByKey(store: RecordStore, leaf: number): Map<string, KeyRecords> {
+  const image = new RecordImage();
+  const byKey = new Map<string, KeyRecords>();
+  store.forEachInLeaf(leaf, (ref) => {
+    store.read(ref, image);
+    const key = byteText(image.source, image.keyStart, image.keyBytes);
+    let records = byKey.get(key);
+    if (records === undefined) {
+      records = { live: [], tombstones: [] };
+      byKey.set(key, records);
+    }
+    (image.tombstone ? records.tombstones : records.live).push(ref);
+  });
+  return byKey;
+}
+
+/** Appends one entry. `key` may be left out when there are records; `removed` are tags known as removed without a record. */
+export function encodeEntry(
+  out: MessageWriter,
+  store: RecordStore,
+  records: KeyRecords,
+  key?: Uint8Array,
+  removed: readonly string[] = [],
+): void {
+  const image = new RecordImage();
+  const recorded = new Set(records.tombstones.map((ref) => tagOf(store, ref, image)));
+  const more = removed.filter((tag) => !recorded.has(tag));
+  out.mapHeader(3);
+  out.string('key');
+  encodeKey(out, store, records, key);
+  out.string('records');
+  out.arrayHeader(records.live.length);
+  for (const ref of records.live) {
+    store.read(ref, image);
+    encodeRecord(out, image);
+  }
+  out.string('tombstones');
+  out.arrayHeader(recorded.size + more.length);
+  for (const tag of recorded) out.string(tag);
+  for (const tag of more) out.string(tag);
+}
+
+function encodeKey(out: MessageWriter, store: RecordStore, records: KeyRecords, key: Uint8Array | undefined): void {
+  if (key !== undefined) return out.stringBytes(key, 0, key.length);
+  const image = new RecordImage();
+  store.read(records.live[0] ?? records.tombstones[0] ?? 0, image);
+  out.stringBytes(image.source, image.keyStart, image.keyBytes);
+}
+
+/** Tag of a record, as text. */
+export function tagOf(store: RecordStore, ref: RecordRef, image: RecordImage): string {
+  store.read(ref, image);
+  return new TextDecoder().decode(image.source.slice(image.tagStart, image.tagStart + image.tagBytes));
+}
+
+/** Bytes as a string of one character each: a map key that keeps byte strings apart. */
+export function byteText(bytes: Uint8Array, start: number, length: number): string {
+  let text = '';
+  for (let index = start; index < start + length; index++) text += String.fromCharCode(bytes[index] as number);
+  return text;
+}
