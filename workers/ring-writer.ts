@@ -33,7 +33,7 @@ export class RingWriter {
 
   /** As the ring's claim; FULL also while older records wait, and for a record that is too large to go in one piece. */
   claim(bytes: number): number {
-    if (this.#backlog.length > 0 || bytes > this.ring.recordBytesMax) return FULL;
+    if (this.blocked || bytes > this.ring.recordBytesMax) return FULL;
     return this.ring.claim(bytes);
   }
 
@@ -52,20 +52,23 @@ export class RingWriter {
 
   /** Writes what waits, as far as there is room; true when nothing is left. */
   flush(): boolean {
-    if (!this.#large.resume()) return this.#askForRoom();
+    if (!this.#large.resume()) return this.#askForRoom(this.#large.remainingBytes);
     for (let record = this.#backlog[0]; record !== undefined; record = this.#backlog[0]) {
       const isLarge = record.byteLength > this.ring.recordBytesMax;
-      if (!isLarge && !this.ring.tryWrite(record)) return this.#askForRoom();
+      if (!isLarge && !this.ring.tryWrite(record)) return this.#askForRoom(record.byteLength);
       this.#backlog.shift();
       this.#backlogBytes -= record.byteLength;
-      if (isLarge && !this.#large.start(record)) return this.#askForRoom();
+      if (isLarge && !this.#large.start(record)) return this.#askForRoom(this.#large.remainingBytes);
     }
     return true;
   }
 
-  /** Has the reader ring when it gave space back. Always false, the answer of a `flush` that is not done. */
-  #askForRoom(): false {
-    this.ring.wantRoom(0);
+  /**
+   * Has the reader ring when it gave space back, unless `bytes` fit meanwhile: then whoever asks next finds the room.
+   * Always false, the answer of a `flush` that is not done.
+   */
+  #askForRoom(bytes: number): false {
+    this.ring.wantRoom(Math.min(bytes, this.ring.recordBytesMax));
     return false;
   }
 }

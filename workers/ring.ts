@@ -123,6 +123,12 @@ export class RingProducer extends RingMemory {
     this.#messageOpen = false;
   }
 
+  /** Bytes that are free now, record headers and padding not counted. */
+  get freeBytes(): number {
+    this.#headSeen = Atomics.load(this.words, HEAD);
+    return this.capacityBytes - ((this.#tail - this.#headSeen) | 0);
+  }
+
   /**
    * Asks the consumer to ring when it gives space back. True when a record of `bytes` bytes fits already: try again
    * now, no bell will come.

@@ -1,0 +1,117 @@
+/**
+ * Who is it? AUTH, DEVICE_HELLO and their answers (protocol reference §2).
+ *
+ *   required       AUTH_REQUIRED is the first frame out; nothing but AUTH is acted on; 10 s, then the door closes
+ *   not required   ready at once; DEVICE_HELLO is answered, so that the client does not wait its 500 ms
+ *
+ * The client sends AUTH twice when the server asks for what it sent already: a second one is ignored. What it sends
+ * while its token is being checked is dropped, as before: it sends nothing then that it would not send again.
+ */
+import { decode, encode } from '../engine/protocol/codec.ts';
+import { GridError } from '../engine/protocol/errors.ts';
+import { type ClientMessage, parseMessage } from '../engine/protocol/messages.ts';
+import type { Authenticator } from './authentication.ts';
+import type { CloseCause } from './connection.ts';
+import type { DeviceIdentity } from './device-identity.ts';
+import type { Session } from './session.ts';
+
+const PROTOCOL_VERSION = 1;
+/** Device tokens without a principal share this namespace. */
+const ANONYMOUS = '';
+
+type AuthMessage = Extract<ClientMessage, { type: 'AUTH' }>;
+
+export interface DeskOptions {
+  readonly authenticator: Authenticator;
+  readonly devices: DeviceIdentity;
+  /** Sends a frame at once: the client waits for it. */
+  readonly send: (session: Session, frame: Uint8Array) => void;
+  readonly close: (session: Session, cause: CloseCause) => void;
+  /** The session may act from now on. */
+  readonly onReady: (session: Session) => void;
+  readonly onRefused: (session: Session, reason: string) => void;
+}
+
+export class AuthenticationDesk {
+  readonly #options: DeskOptions;
+
+  constructor(options: DeskOptions) {
+    this.#options = options;
+  }
+
+  /** Greets a new connection. */
+  onOpen(session: Session): void {
+    if (this.#options.authenticator.required) {
+      this.#send(session, { type: 'AUTH_REQUIRED' });
+      return;
+    }
+    session.state = 'ready';
+    this.#options.onReady(session);
+  }
+
+  /** A frame of a session that is not ready. */
+  onFrame(session: Session, frame: Uint8Array): void {
+    if (session.state !== 'unauthenticated') return;
+    const message = authMessage(frame);
+    if (message === undefined) return;
+    session.state = 'verifying';
+    void this.#verify(session, message.token, message.deviceToken);
+  }
+
+  /** AUTH on a session that is ready: a repeat, or a client with a token at a server that asks for none. */
+  onLateAuth(session: Session, message: AuthMessage): void {
+    if (this.#options.authenticator.required || session.deviceId !== undefined) return;
+    this.#acknowledge(session, message.deviceToken);
+  }
+
+  /** Binds the device once per connection; later ones are ignored. */
+  onDeviceHello(session: Session, message: ClientMessage | undefined): void {
+    if (message?.type !== 'DEVICE_HELLO' || session.deviceId !== undefined) return;
+    const { deviceId, deviceToken } = this.#options.devices.bind(message.deviceToken, session.principal?.id ?? ANONYMOUS);
+    session.deviceId = deviceId;
+    this.#send(session, { type: 'DEVICE_ACK', deviceId, deviceToken });
+  }
+
+  async #verify(session: Session, token: string, deviceToken: string | undefined): Promise<void> {
+    try {
+      const principal = await this.#options.authenticator.verify(token);
+      if (!session.isOpen) return;
+      session.principal = principal;
+      session.state = 'ready';
+      this.#acknowledge(session, deviceToken);
+      this.#options.onReady(session);
+    } catch (error) {
+      if (!(error instanceof GridError)) throw error;
+      if (!session.isOpen) return;
+      this.#send(session, { type: 'AUTH_FAIL', error: 'Authentication failed' });
+      this.#options.onRefused(session, error.message);
+      this.#options.close(session, 'AUTH_FAILED');
+    }
+  }
+
+  #acknowledge(session: Session, presented: string | undefined): void {
+    const { deviceId, deviceToken } = this.#options.devices.bind(presented, session.principal?.id ?? ANONYMOUS);
+    session.deviceId = deviceId;
+    this.#send(session, {
+      type: 'AUTH_ACK',
+      protocolVersion: PROTOCOL_VERSION,
+      userId: session.principal?.id,
+      deviceId,
+      deviceToken,
+    });
+  }
+
+  #send(session: Session, message: object): void {
+    this.#options.send(session, encode(message).slice());
+  }
+}
+
+function authMessage(frame: Uint8Array): AuthMessage | undefined {
+  try {
+    const message = parseMessage(decode(frame));
+    return message?.type === 'AUTH' ? message : undefined;
+  } catch (error) {
+    if (error instanceof GridError) return undefined; // not even MessagePack: dropped like everything else before AUTH
+    throw error;
+  }
+}

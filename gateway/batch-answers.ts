@@ -1,0 +1,116 @@
+/**
+ * Answers to batches of ops: one OP_ACK a batch, by the rule of call-table.ts, and OP_REJECTED for refused ops.
+ *
+ * The client marks an op as synced when it is named in `results` or is not above `lastId`, whatever `success` says, and
+ * never sends it again. So an op that must come again is not acknowledged at all: its connection is closed.
+ */
+import { encode } from '../engine/protocol/codec.ts';
+import { ERROR_CODES, GridError, type ErrorCode } from '../engine/protocol/errors.ts';
+import { CONCERN_NAMES } from '../engine/protocol/op-index.ts';
+import type { BatchDetails, CallTable } from './call-table.ts';
+import type { Session } from './session.ts';
+import { isBeyondMemory } from './write-router.ts';
+
+/** The level that a write reaches before it is answered, without a write-ahead log. */
+export const ACHIEVED_LEVEL = 'MEMORY';
+
+interface OpResult {
+  readonly opId: string;
+  readonly success: boolean;
+  readonly achievedLevel: string;
+  readonly error?: string;
+}
+
+export class BatchAnswers {
+  readonly #calls: CallTable;
+  readonly #enqueue: (session: Session, frame: Uint8Array | number) => void;
+
+  /** @param enqueue queues a frame, or the number of a plain ack, for the session's next flush. */
+  constructor(calls: CallTable, enqueue: (session: Session, frame: Uint8Array | number) => void) {
+    this.#calls = calls;
+    this.#enqueue = enqueue;
+  }
+
+  /** Answers the batch in `slot`, all of whose ops are handled, and ends the call. */
+  settle(slot: number): void {
+    const session = this.#calls.sessions[slot];
+    const details = this.#calls.details[slot];
+    const highId = this.#calls.highId[slot] as number;
+    const lowId = this.#calls.lowId[slot] as number;
+    const ops = this.#calls.ops[slot] as number;
+    const lastId = this.#calls.settle(slot);
+    // A session that is being closed may have a batch that was refused below this one: nothing more is acknowledged.
+    if (session === undefined || !session.isOpen || session.closing !== undefined) return;
+    if (details === undefined && (lastId >= highId || ops === 0)) {
+      this.#enqueue(session, lastId);
+      return;
+    }
+    const known = details ?? denseDetails(lowId, ops);
+    for (const [ordinal, error] of known.rejected) this.#reject(session, known.ids[ordinal] ?? '', error);
+    const results = resultsOf(known, lastId);
+    this.#enqueue(
+      session,
+      encode({ type: 'OP_ACK', payload: { lastId: String(lastId), achievedLevel: ACHIEVED_LEVEL, results } }).slice(),
+    );
+  }
+
+  #reject(session: Session, opId: string, error: number): void {
+    if (opId === '') return;
+    const code = ERROR_CODES[error] ?? 'INTERNAL';
+    this.#enqueue(
+      session,
+      encode({ type: 'OP_REJECTED', payload: { opId, reason: reasonOf(code), code: new GridError(code, '').status } }).slice(),
+    );
+  }
+}
+
+/** The details of a batch that had nothing unusual when it came: ids rise by one from `lowId`. */
+export function denseDetails(lowId: number, ops: number): BatchDetails {
+  const ids = Array.from({ length: ops }, (_, ordinal) => (lowId > 0 ? String(lowId + ordinal) : ''));
+  return { ids, concerns: [], rejected: new Map() };
+}
+
+/** Results for every op that `lastId` does not cover or that did not get what it asked for; undefined when none. */
+function resultsOf(details: BatchDetails, lastId: number): OpResult[] | undefined {
+  const results: OpResult[] = [];
+  const named = new Set<string>();
+  details.ids.forEach((opId, ordinal) => {
+    if (opId === '' || named.has(opId)) return;
+    const error = details.rejected.get(ordinal);
+    const concern = details.concerns[ordinal] ?? 0;
+    const covered = isCovered(opId, lastId);
+    if (covered && error === undefined && concern === 0) return;
+    named.add(opId);
+    if (error !== undefined) {
+      results.push({ opId, success: false, achievedLevel: 'FIRE_AND_FORGET', error: reasonOf(ERROR_CODES[error] ?? 'INTERNAL') });
+    } else if (isBeyondMemory(concern)) {
+      const asked = CONCERN_NAMES[concern] ?? '';
+      results.push({
+        opId,
+        success: false,
+        achievedLevel: ACHIEVED_LEVEL,
+        error: `LEVEL_UNAVAILABLE: asked for ${asked}, reached ${ACHIEVED_LEVEL}`,
+      });
+    } else {
+      results.push({ opId, success: true, achievedLevel: ACHIEVED_LEVEL });
+    }
+  });
+  return results.length > 0 ? results : undefined;
+}
+
+function isCovered(opId: string, lastId: number): boolean {
+  return /^[1-9][0-9]{0,14}$/.test(opId) && Number(opId) <= lastId;
+}
+
+const REASONS: Partial<Record<ErrorCode, string>> = {
+  INVALID_MAP_NAME: 'the map name is empty, too long, or contains ":"',
+  RESERVED_MAP_NAME: 'the map name is reserved',
+  TOO_MANY_MAPS: 'the server has as many maps as LATTICE_MAX_MAPS allows',
+  KEY_TOO_LARGE: 'map, key and tag together are larger than 2048 bytes, or the node id than 256',
+  INVALID_OPERATION: 'a field of the operation is missing or wrong, or its clock is too far ahead to be corrected',
+  STALE_OPERATION: 'the write is older than the tombstone horizon and its key is not there',
+};
+
+function reasonOf(code: ErrorCode): string {
+  return `${code}: ${REASONS[code] ?? code}`;
+}

@@ -1,0 +1,30 @@
+/**
+ * A connection as the gateway's logic sees it, whatever carries it: WebSocket today, RESP and SSE as they come.
+ *
+ * An implementation guards against use after close: calling any method of a closed connection does nothing.
+ */
+export interface Connection {
+  /** Sends one frame. The bytes are copied or written before the call returns. False when earlier bytes are still unread. */
+  send(frame: Uint8Array): boolean;
+  /** Runs `write` so that all its sends leave in one system call. */
+  cork(write: () => void): void;
+  /** Says goodbye with a code and reason, then closes. */
+  end(code: number, reason: string): void;
+  /** Bytes that were sent and are not yet taken by the kernel. */
+  bufferedBytes(): number;
+}
+
+/** Why the server closes a connection; counted by name in the metrics. */
+export const CLOSE = {
+  IDLE: { code: 1000, reason: 'idle timeout' },
+  AUTH_TIMEOUT: { code: 1000, reason: 'authentication timeout' },
+  AUTH_FAILED: { code: 1000, reason: 'authentication failed' },
+  SHUTDOWN: { code: 1001, reason: 'server shutting down' },
+  RATE_LIMITED: { code: 1013, reason: 'rate limit exceeded, reconnect to send again' },
+  OVERLOADED: { code: 1013, reason: 'server overloaded, reconnect to send again' },
+  DEADLINE: { code: 1013, reason: 'no answer within the deadline, reconnect to send again' },
+  SLOW_CONSUMER: { code: 1013, reason: 'too much unread data, reconnect to catch up' },
+} as const;
+
+export type CloseCause = keyof typeof CLOSE;
+export const CLOSE_CAUSES = Object.keys(CLOSE) as readonly string[];

@@ -1,0 +1,398 @@
+/**
+ * From frames to operations: what a client sends, in its order, through the interceptors to a handler.
+ *
+ *   frame ─ not authenticated? only AUTH (authentication-desk.ts)
+ *         ─ scan ─┬─ OP_BATCH, CLIENT_OP   authentication → deadline → admission → routing → rings     (hot path)
+ *                 ├─ PING                  answered at once
+ *                 └─ other                 decoded, parsed, sync → scatter.ts; what is not built is refused by name
+ *
+ * A frame that finds no room is held, and with it every later frame of its session: order is kept. Malformed frames
+ * are dropped and counted.
+ */
+import { batchItems } from '../engine/protocol/batch-frame.ts';
+import { decode, encode } from '../engine/protocol/codec.ts';
+import { GridError } from '../engine/protocol/errors.ts';
+import { type ClientMessage, parseMessage, refusalOf } from '../engine/protocol/messages.ts';
+import { CONCERN_NONE, OP, OP_WORDS } from '../engine/protocol/op-index.ts';
+import { Scanner, SCAN_CLIENT_OP, SCAN_MALFORMED, SCAN_OP_BATCH, SCAN_PING } from '../engine/protocol/scanner.ts';
+import { admission } from '../engine/operation/interceptors/admission.ts';
+import { authentication } from '../engine/operation/interceptors/authentication.ts';
+import { deadline } from '../engine/operation/interceptors/deadline.ts';
+import { partitionRouting } from '../engine/operation/interceptors/partition-routing.ts';
+import { type CallStatus, isOperationType, Operation } from '../engine/operation/operation.ts';
+import { type Handler, pipeline } from '../engine/operation/pipeline.ts';
+import { KIND_LWW, KIND_OR, type RecordKind } from '../engine/storage/record.ts';
+import type { AuthenticationDesk } from './authentication-desk.ts';
+import type { BatchAnswers } from './batch-answers.ts';
+import type { BatchDetails, CallTable } from './call-table.ts';
+import type { CloseCause } from './connection.ts';
+import type { FanOut } from './fan-out.ts';
+import type { GatewayCounters } from './gateway-counters.ts';
+import type { MapNames } from './map-names.ts';
+import { pongFrame } from './pong.ts';
+import type { RateLimit } from './rate-limit.ts';
+import type { Scatter } from './scatter.ts';
+import type { Session } from './session.ts';
+import type { TurnClock } from './turn-clock.ts';
+import type { WorkerLinks } from './worker-links.ts';
+import { concernOf, type FrameIds, type WriteRouter } from './write-router.ts';
+
+/** A BATCH may hold BATCH frames; each copies what is inside, so that depth is bounded. */
+const NESTED_BATCHES_MAX = 3;
+
+export interface DispatcherOptions {
+  readonly desk: AuthenticationDesk;
+  readonly router: WriteRouter;
+  readonly calls: CallTable;
+  readonly answers: BatchAnswers;
+  readonly scatter: Scatter;
+  readonly fanOut: FanOut;
+  readonly links: WorkerLinks;
+  readonly maps: MapNames;
+  readonly rateLimit: RateLimit;
+  readonly counters: GatewayCounters;
+  readonly enqueue: (session: Session, frame: Uint8Array | number) => void;
+  /** Closes a session behind the frames that are queued for it. */
+  readonly close: (session: Session, cause: CloseCause) => void;
+  readonly clock: TurnClock;
+  readonly opTimeoutMs: number;
+  readonly driftMaxMs: number;
+  readonly heldBytesMax: number;
+  /** Clients whose last sync is older must start afresh. Wall-clock ms, 0 = none. */
+  readonly pruneWatermarkMs: () => number;
+  /** A clock is further ahead than allowed and has no fixed offset yet: get one, then try the held frames again. */
+  readonly onWildClock: (node: Uint8Array, millis: number) => void;
+}
+
+export class Dispatcher {
+  readonly #options: DispatcherOptions;
+  readonly #scanner = new Scanner();
+  readonly #pipeline: Handler<Operation<Session>, CallStatus>;
+  readonly #held = new Set<Session>();
+  readonly #text = new TextEncoder();
+  #operation: Operation<Session> | undefined;
+  /** What the operation at hand was read from. */
+  #frame: Uint8Array = new Uint8Array(0);
+  #message: ClientMessage | undefined;
+  #ids: FrameIds | undefined;
+  /** BATCH frames around the one at hand. */
+  #nesting = 0;
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+    this.#pipeline = pipeline<Operation<Session>, CallStatus>(
+      [
+        authentication((session) => session.state === 'ready'),
+        deadline(() => options.clock.nowMs, options.opTimeoutMs),
+        admission(
+          (operation) => this.#admits(operation),
+          (operation) => this.#shed(operation),
+        ),
+        partitionRouting(() => options.links.allTake()),
+      ],
+      (operation) => this.#handle(operation),
+    );
+  }
+
+  /** Sessions with frames that wait for room. */
+  get heldSessions(): number {
+    return this.#held.size;
+  }
+
+  /** Takes one frame of a session. `frame` is valid during the call only. */
+  onFrame(session: Session, frame: Uint8Array): void {
+    session.lastSeenMs = this.#options.clock.nowMs;
+    if (session.state !== 'ready') {
+      this.#options.desk.onFrame(session, frame);
+      return;
+    }
+    if (session.held.length > 0 && !this.#isPing(frame)) this.#hold(session, frame);
+    else if (!this.#process(session, frame)) this.#hold(session, frame);
+  }
+
+  /** Tries the held frames again, each session in its order. */
+  retryHeld(): void {
+    for (const session of this.#held) {
+      while (session.isOpen && session.held.length > 0) {
+        const frame = session.held[0] as Uint8Array;
+        if (!this.#process(session, frame)) break;
+        if (session.held.shift() !== undefined) session.heldBytes -= frame.length; // a refusal empties the list itself
+      }
+      if (session.held.length === 0 || !session.isOpen) this.#held.delete(session);
+    }
+  }
+
+  forget(session: Session): void {
+    this.#held.delete(session);
+    session.held.length = 0;
+    session.heldBytes = 0;
+  }
+
+  /** True when the frame was dealt with; false when it must come again, in order. */
+  #process(session: Session, frame: Uint8Array): boolean {
+    const scanned = this.#scanner.scan(frame, frame.length);
+    if (scanned === SCAN_OP_BATCH || scanned === SCAN_CLIENT_OP) {
+      return this.#run(session, frame, scanned === SCAN_OP_BATCH ? 'OP_BATCH' : 'CLIENT_OP', undefined);
+    }
+    if (scanned === SCAN_PING) {
+      this.#options.enqueue(session, pongFrame(frame, this.#scanner.pingStart, this.#scanner.pingBytes, this.#options.clock.nowMs));
+      return true;
+    }
+    if (scanned === SCAN_MALFORMED) {
+      this.#options.counters.framesMalformed += 1;
+      return true;
+    }
+    return this.#processDecoded(session, frame);
+  }
+
+  #processDecoded(session: Session, frame: Uint8Array): boolean {
+    const message = parsed(frame);
+    if (message === undefined) {
+      this.#options.counters.framesUnknown += 1;
+      return true;
+    }
+    if (message.type === 'BATCH') return this.#unpack(session, message.data);
+    if (message.type === 'AUTH') {
+      this.#options.desk.onLateAuth(session, message);
+      return true;
+    }
+    if (isOperationType(message.type)) return this.#run(session, frame, message.type, message);
+    this.#refuse(session, message);
+    return true;
+  }
+
+  /** Items of a BATCH as if each had come by itself; from the first that finds no room on, they are held one by one. */
+  #unpack(session: Session, data: Uint8Array): boolean {
+    const items = this.#nesting < NESTED_BATCHES_MAX ? batchItems(data) : undefined;
+    if (items === undefined) {
+      this.#options.counters.framesMalformed += 1;
+      return true;
+    }
+    this.#nesting += 1;
+    const later = session.held.splice(1); // came behind this BATCH, when it was held itself
+    const held = session.held.length;
+    for (const { start, end } of items) {
+      const item = data.subarray(start, end);
+      if (session.held.length > held || !this.#process(session, item)) this.#hold(session, item);
+      if (!isServed(session)) break;
+    }
+    if (isServed(session)) session.held.push(...later);
+    this.#nesting -= 1;
+    return true;
+  }
+
+  #run(session: Session, frame: Uint8Array, type: Operation<Session>['type'], message: ClientMessage | undefined): boolean {
+    this.#operation ??= new Operation(session);
+    const operation = this.#operation;
+    operation.type = type;
+    operation.caller = session;
+    operation.cost = 1;
+    this.#frame = frame;
+    this.#message = message;
+    const status = this.#pipeline(operation);
+    this.#message = undefined;
+    session.headAdmitted = status === 'HELD';
+    return status !== 'HELD';
+  }
+
+  #admits(operation: Operation<Session>): boolean {
+    const session = operation.caller;
+    if (operation.service !== 'crdt')
+      return session.headAdmitted || this.#options.rateLimit.admit(session, operation.cost, this.#options.clock.nowMs);
+    const ids = this.#options.router.ids(this.#frame, this.#scanner.index, session.highestId);
+    this.#ids = ids;
+    operation.cost = ids.cost;
+    if (!session.headAdmitted && !this.#options.rateLimit.admit(session, ids.cost, this.#options.clock.nowMs)) return false;
+    if (ids.high > session.highestId) session.highestId = ids.high;
+    return true;
+  }
+
+  /** Ops that are dropped come again only when the client reconnects, so its connection is closed. */
+  #shed(operation: Operation<Session>): void {
+    const session = operation.caller;
+    this.#options.counters.rateLimited += 1;
+    this.error(session, 429, 'RATE_LIMITED: rate limit exceeded, slow down');
+    if (operation.service === 'crdt') this.#close(session, 'RATE_LIMITED');
+  }
+
+  #handle(operation: Operation<Session>): CallStatus {
+    switch (operation.type) {
+      case 'OP_BATCH':
+      case 'CLIENT_OP':
+        return this.#write(operation);
+      case 'PING':
+        return 'RESPONSE'; // answered without decoding
+      case 'DEVICE_HELLO':
+        this.#options.desk.onDeviceHello(operation.caller, this.#message);
+        return 'RESPONSE';
+      case 'CLIENT_APPLY_ACK':
+        return 'VOID'; // tombstones are pruned by age: no epochs are counted
+      default:
+        return this.#sync(operation.caller);
+    }
+  }
+
+  #write(operation: Operation<Session>): CallStatus {
+    const { calls, router, answers, counters, fanOut } = this.#options;
+    const session = operation.caller;
+    const index = this.#scanner.index;
+    if (this.#scanner.batchInvalid) {
+      counters.framesMalformed += 1;
+      return 'VOID';
+    }
+    const ids = this.#ids;
+    if (ids === undefined) return 'VOID';
+    const latestMs = this.#options.clock.nowMs + this.#options.driftMaxMs;
+    if (ids.latestMillis > latestMs && this.#mustQuarantine(latestMs)) return 'HELD';
+    const slot = calls.claim(session, operation.deadlineMs);
+    if (slot < 0) return 'HELD';
+    calls.describe(slot, ids.low, ids.high, index.count);
+    if (!ids.dense || this.#asksForLevels()) this.#details(slot);
+    const routed = router.route(session, this.#frame, index, slot, fanOut.isBroadcast(session), this.#detailsOf);
+    if (routed === 'held') {
+      calls.release(slot);
+      return 'HELD';
+    }
+    counters.batches += 1;
+    counters.ops += index.count;
+    if (routed === 'sent') return 'WAIT';
+    answers.settle(slot);
+    return 'RESPONSE';
+  }
+
+  /** True when the frame must wait for the offset of a clock. Ops whose clock cannot have one are marked as invalid. */
+  #mustQuarantine(latestMs: number): boolean {
+    const { router, onWildClock } = this.#options;
+    const wild = router.wildClocks(this.#frame, this.#scanner.index, latestMs);
+    for (const { node, millis } of wild) onWildClock(node, millis);
+    if (wild.length === 0) router.refuseWildClocks(this.#frame, this.#scanner.index, latestMs);
+    return wild.length > 0;
+  }
+
+  #asksForLevels(): boolean {
+    const { words, count } = this.#scanner.index;
+    if (this.#scanner.writeConcern !== CONCERN_NONE) return true;
+    for (let op = 0; op < count; op++) if (concernOf(words, op * OP_WORDS, CONCERN_NONE) !== CONCERN_NONE) return true;
+    return false;
+  }
+
+  readonly #detailsOf = (slot: number): BatchDetails => this.#details(slot);
+
+  /** The call's details, made when something about the batch is unusual. */
+  #details(slot: number): BatchDetails {
+    const known = this.#options.calls.details[slot];
+    if (known !== undefined) return known;
+    const { words, count } = this.#scanner.index;
+    const text = new TextDecoder();
+    const ids: string[] = [];
+    const concerns: number[] = [];
+    for (let op = 0; op < count; op++) {
+      const row = op * OP_WORDS;
+      const start = words[row + OP.ID_START] as number;
+      ids.push(text.decode(this.#frame.slice(start, start + (words[row + OP.ID_BYTES] as number))));
+      concerns.push(concernOf(words, row, this.#scanner.writeConcern));
+    }
+    const details: BatchDetails = { ids, concerns, rejected: new Map() };
+    this.#options.calls.details[slot] = details;
+    return details;
+  }
+
+  #sync(session: Session): CallStatus {
+    const message = this.#message;
+    if (message === undefined || !('mapName' in message)) return 'VOID';
+    const { mapName } = message;
+    if (typeof mapName !== 'string') return 'VOID';
+    const mapId = this.#mapId(session, mapName);
+    if (mapId === 0) return 'RESPONSE';
+    const { scatter, fanOut } = this.#options;
+    switch (message.type) {
+      case 'SYNC_INIT':
+        fanOut.listen(session, mapId);
+        return this.#syncInit(session, mapName, KIND_LWW, message.lastSyncTimestamp ?? 0);
+      case 'ORMAP_SYNC_INIT':
+        fanOut.listen(session, mapId);
+        return this.#syncInit(session, mapName, KIND_OR, message.lastSyncTimestamp ?? 0);
+      case 'MERKLE_REQ_BUCKET':
+        return waits(scatter.bucket(session, mapName, KIND_LWW, message.path));
+      case 'ORMAP_MERKLE_REQ_BUCKET':
+        return waits(scatter.bucket(session, mapName, KIND_OR, message.path));
+      case 'ORMAP_DIFF_REQUEST':
+        return waits(scatter.diff(session, mapName, message.keys));
+      case 'ORMAP_PUSH_DIFF':
+        return waits(scatter.push(session, mapName, message.entries, fanOut.isBroadcast(session)));
+      default:
+        return 'VOID';
+    }
+  }
+
+  /** A client that was away longer than tombstones are kept starts afresh; it says 0 then, and is answered as usual. */
+  #syncInit(session: Session, mapName: string, kind: RecordKind, lastSyncMs: number): CallStatus {
+    const isStale = lastSyncMs > 0 && lastSyncMs < this.#options.pruneWatermarkMs();
+    if (!isStale || kind === KIND_OR) return waits(this.#options.scatter.root(session, mapName, kind, isStale));
+    const payload = { mapName, reason: 'the last sync is older than the tombstones that are kept' };
+    this.#options.enqueue(session, encode({ type: 'SYNC_RESET_REQUIRED', payload }).slice());
+    return 'RESPONSE';
+  }
+
+  /** The map's number, or 0 after the client was told why it may not use the name. */
+  #mapId(session: Session, mapName: string): number {
+    const name = this.#text.encode(mapName);
+    const mapId = this.#options.maps.idOf(name, 0, name.length);
+    const error = this.#options.maps.errorOf(mapId);
+    if (error === undefined) return mapId;
+    this.error(session, new GridError(error, '').status, `${error}: map name refused`);
+    return 0;
+  }
+
+  #refuse(session: Session, message: ClientMessage): void {
+    const refusal = refusalOf(message);
+    if (refusal !== undefined) this.#options.enqueue(session, encode(refusal).slice());
+  }
+
+  #hold(session: Session, frame: Uint8Array): void {
+    if (!isServed(session)) return;
+    if (session.heldBytes + frame.length > this.#options.heldBytesMax) {
+      this.#options.counters.overloaded += 1;
+      this.error(session, 429, 'OVERLOADED: server overloaded, try again later');
+      this.#close(session, 'OVERLOADED');
+      return;
+    }
+    session.held.push(frame.slice());
+    session.heldBytes += frame.length;
+    this.#held.add(session);
+    this.#options.counters.framesHeld += 1;
+  }
+
+  #isPing(frame: Uint8Array): boolean {
+    return this.#scanner.scan(frame, frame.length) === SCAN_PING;
+  }
+
+  /** Tells a client what went wrong; it only logs it. */
+  error(session: Session, code: number, message: string): void {
+    this.#options.enqueue(session, encode({ type: 'ERROR', payload: { code, message } }).slice());
+  }
+
+  #close(session: Session, cause: CloseCause): void {
+    this.forget(session);
+    this.#options.close(session, cause);
+  }
+}
+
+/** False once the session is closed, or will be with the next flush: nothing more is taken from it. */
+function isServed(session: Session): boolean {
+  return session.isOpen && session.closing === undefined;
+}
+
+function waits(asked: boolean): CallStatus {
+  return asked ? 'WAIT' : 'HELD';
+}
+
+/** The frame as a message, or undefined when it is none that is known. */
+function parsed(frame: Uint8Array): ClientMessage | undefined {
+  try {
+    return parseMessage(decode(frame));
+  } catch (error) {
+    if (error instanceof GridError) return undefined; // bounds or extension types that the scanner lets pass
+    throw error;
+  }
+}

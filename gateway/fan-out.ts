@@ -1,0 +1,218 @@
+/**
+ * Change events to the sessions that listen: encoded once by the worker, framed once here, sent to many.
+ *
+ *   events of one drain ─┬─ to every broadcast session: one frame for all of them, save for those that wrote some
+ *                        └─ to sessions by interest: one frame per map, made when the first session needs it
+ *
+ * One event travels as SERVER_EVENT, several as SERVER_BATCH_EVENT. The writer of a change does not get it back.
+ */
+import { EVENT_ROW, EVENT_ROW_WORDS } from '../engine/protocol/envelope.ts';
+import { MessageWriter } from '../engine/protocol/msgpack-writer.ts';
+import type { RingMemory } from '../engine/protocol/envelope.ts';
+import type { Session } from './session.ts';
+
+/** A larger batch of events is cut into several frames. */
+const FRAME_BYTES_MAX = 1024 * 1024;
+
+/** Queues a frame for a session. */
+export type Enqueue = (session: Session, frame: Uint8Array) => void;
+
+/** Told when the first session of this gateway begins, or the last one ends, to listen to a map. */
+export type OnInterest = (mapId: number, wanted: boolean) => void;
+
+export class FanOut {
+  readonly #broadcast = new Set<Session>();
+  readonly #byMap = new Map<number, Set<Session>>();
+  readonly #enqueue: Enqueue;
+  readonly #onInterest: OnInterest;
+  readonly #onBroadcastCount: (count: number) => void;
+  readonly #writer = new MessageWriter();
+  /** Events delivered, counted per session. */
+  delivered = 0;
+
+  constructor(enqueue: Enqueue, onInterest: OnInterest, onBroadcastCount: (count: number) => void) {
+    this.#enqueue = enqueue;
+    this.#onInterest = onInterest;
+    this.#onBroadcastCount = onBroadcastCount;
+  }
+
+  /** A session is ready: from now on it gets events, of all maps or of those it asks for. */
+  join(session: Session): void {
+    if (session.byInterest) return;
+    this.#broadcast.add(session);
+    this.#onBroadcastCount(this.#broadcast.size);
+  }
+
+  /** True when the session gets events of every map. */
+  isBroadcast(session: Session): boolean {
+    return this.#broadcast.has(session);
+  }
+
+  /** A session by interest synced or queried a map. */
+  listen(session: Session, mapId: number): void {
+    if (!session.byInterest || session.interests.has(mapId)) return;
+    session.interests.add(mapId);
+    let sessions = this.#byMap.get(mapId);
+    if (sessions === undefined) {
+      sessions = new Set();
+      this.#byMap.set(mapId, sessions);
+      this.#onInterest(mapId, true);
+    }
+    sessions.add(session);
+  }
+
+  leave(session: Session): void {
+    if (this.#broadcast.delete(session)) this.#onBroadcastCount(this.#broadcast.size);
+    for (const mapId of session.interests) {
+      const sessions = this.#byMap.get(mapId);
+      sessions?.delete(session);
+      if (sessions?.size !== 0) continue;
+      this.#byMap.delete(mapId);
+      this.#onInterest(mapId, false);
+    }
+  }
+
+  /** Sends `count` events whose rows begin at `rowsWord` of `memory` and whose bytes count from `bodyAt`. */
+  deliver(memory: RingMemory, rowsWord: number, count: number, bodyAt: number): void {
+    const events = new EventList(memory, rowsWord, count, bodyAt);
+    this.#deliverToAll(events);
+    if (this.#byMap.size > 0) this.#deliverByInterest(events);
+  }
+
+  #deliverToAll(events: EventList): void {
+    if (this.#broadcast.size === 0) return;
+    const origins = events.origins();
+    const all = events.all();
+    let shared: Uint8Array[] | undefined;
+    for (const session of this.#broadcast) {
+      if (origins.has(session.id)) {
+        this.#send(
+          session,
+          events,
+          all.filter((event) => events.origin(event) !== session.id),
+        );
+        continue;
+      }
+      shared ??= this.#frames(events, all);
+      for (const frame of shared) this.#enqueue(session, frame);
+      this.delivered += all.length;
+    }
+  }
+
+  #deliverByInterest(events: EventList): void {
+    for (const [mapId, ofMap] of events.byMap()) {
+      const sessions = this.#byMap.get(mapId);
+      if (sessions === undefined) continue;
+      const origins = events.origins();
+      let shared: Uint8Array[] | undefined;
+      for (const session of sessions) {
+        if (origins.has(session.id)) {
+          this.#send(
+            session,
+            events,
+            ofMap.filter((event) => events.origin(event) !== session.id),
+          );
+          continue;
+        }
+        shared ??= this.#frames(events, ofMap);
+        for (const frame of shared) this.#enqueue(session, frame);
+        this.delivered += ofMap.length;
+      }
+    }
+  }
+
+  #send(session: Session, events: EventList, chosen: readonly number[]): void {
+    if (chosen.length === 0) return;
+    for (const frame of this.#frames(events, chosen)) this.#enqueue(session, frame);
+    this.delivered += chosen.length;
+  }
+
+  #frames(events: EventList, chosen: readonly number[]): Uint8Array[] {
+    const frames: Uint8Array[] = [];
+    let from = 0;
+    while (from < chosen.length) {
+      let to = from;
+      let bytes = 0;
+      while (to < chosen.length && (to === from || bytes + events.bytes(chosen[to] as number) <= FRAME_BYTES_MAX)) {
+        bytes += events.bytes(chosen[to] as number);
+        to += 1;
+      }
+      frames.push(this.#frame(events, chosen.slice(from, to)));
+      from = to;
+    }
+    return frames;
+  }
+
+  #frame(events: EventList, chosen: readonly number[]): Uint8Array {
+    const out = this.#writer;
+    out.reset();
+    out.mapHeader(2);
+    out.string('type');
+    out.string(chosen.length === 1 ? 'SERVER_EVENT' : 'SERVER_BATCH_EVENT');
+    out.string('payload');
+    if (chosen.length > 1) {
+      out.mapHeader(1);
+      out.string('events');
+      out.arrayHeader(chosen.length);
+    }
+    for (const event of chosen) out.raw(events.source, events.start(event), events.bytes(event));
+    return out.bytes.slice(0, out.length);
+  }
+}
+
+/** The events of one record, read in place. */
+class EventList {
+  readonly source: Uint8Array;
+  readonly #words: Int32Array;
+  readonly #rowsWord: number;
+  readonly #count: number;
+  readonly #bodyAt: number;
+  #origins: Set<number> | undefined;
+
+  constructor(memory: RingMemory, rowsWord: number, events: number, bodyAt: number) {
+    this.source = memory.bytes;
+    this.#words = memory.words;
+    this.#rowsWord = rowsWord;
+    this.#count = events;
+    this.#bodyAt = bodyAt;
+  }
+
+  origin(event: number): number {
+    return this.#word(event, EVENT_ROW.ORIGIN);
+  }
+
+  start(event: number): number {
+    return this.#bodyAt + this.#word(event, EVENT_ROW.START);
+  }
+
+  bytes(event: number): number {
+    return this.#word(event, EVENT_ROW.BYTES);
+  }
+
+  all(): number[] {
+    return Array.from({ length: this.#count }, (_, event) => event);
+  }
+
+  origins(): Set<number> {
+    if (this.#origins === undefined) {
+      this.#origins = new Set();
+      for (let event = 0; event < this.#count; event++) this.#origins.add(this.origin(event));
+    }
+    return this.#origins;
+  }
+
+  byMap(): Map<number, number[]> {
+    const byMap = new Map<number, number[]>();
+    for (let event = 0; event < this.#count; event++) {
+      const mapId = this.#word(event, EVENT_ROW.MAP_ID);
+      const events = byMap.get(mapId);
+      if (events === undefined) byMap.set(mapId, [event]);
+      else events.push(event);
+    }
+    return byMap;
+  }
+
+  #word(event: number, word: number): number {
+    return this.#words[this.#rowsWord + event * EVENT_ROW_WORDS + word] as number;
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * What a gateway counts, and where the other threads can read it: plain fields while working, copied into this
+ * gateway's row of shared memory on each tick.
+ */
+import { CounterRow } from '../workers/counters.ts';
+
+export const GATEWAY_COUNTERS = [
+  'connections', // gauge
+  'connectionsOpened',
+  'connectionsRefused',
+  'connectionsClosed',
+  'authFailures',
+  'batches',
+  'ops',
+  'framesReceived',
+  'framesSent',
+  'framesMalformed',
+  'framesUnknown',
+  'framesHeld',
+  'rateLimited',
+  'overloaded',
+  'deadlinesExceeded',
+  'slowConsumersClosed',
+  'eventsDelivered',
+  'openCalls', // gauge
+  'heldSessions', // gauge
+] as const;
+
+export type GatewayCounter = (typeof GATEWAY_COUNTERS)[number];
+
+type Fields = { -readonly [Name in GatewayCounter]: number };
+
+export class GatewayCounters implements Fields {
+  connections = 0;
+  connectionsOpened = 0;
+  connectionsRefused = 0;
+  connectionsClosed = 0;
+  authFailures = 0;
+  batches = 0;
+  ops = 0;
+  framesReceived = 0;
+  framesSent = 0;
+  framesMalformed = 0;
+  framesUnknown = 0;
+  framesHeld = 0;
+  rateLimited = 0;
+  overloaded = 0;
+  deadlinesExceeded = 0;
+  slowConsumersClosed = 0;
+  eventsDelivered = 0;
+  openCalls = 0;
+  heldSessions = 0;
+  readonly #row: CounterRow<GatewayCounter>;
+
+  constructor(memory: SharedArrayBuffer, gateway: number) {
+    this.#row = new CounterRow(memory, GATEWAY_COUNTERS, gateway);
+  }
+
+  /** Makes the fields visible to other threads. */
+  publish(): void {
+    for (let index = 0; index < GATEWAY_COUNTERS.length; index++) {
+      const name = GATEWAY_COUNTERS[index];
+      if (name !== undefined) this.#row.cells[index] = this[name];
+    }
+  }
+}

@@ -1,0 +1,240 @@
+/**
+ * The body of a gateway thread: an HTTP and WebSocket server, and the loop over its outbox rings.
+ *
+ *   started ─ listen ─▶ HTTP answers, upgrades get 503 ─ open ─▶ serving ─ drain ─▶ draining ─ stop ─▶ gone
+ *
+ * With several gateways the first one listens and hands accepted sockets to all of them in turn. Before the thread
+ * ends, the listen socket and the app are closed: a live uWS handle would make Node abort the whole process.
+ */
+import type { MessagePort } from 'node:worker_threads';
+import { App, us_listen_socket_close, us_socket_local_port, type us_listen_socket } from 'uWebSockets.js';
+import pino from 'pino';
+import type { Config } from '../engine/config.ts';
+import { PartitionTable } from '../engine/partition/partition-table.ts';
+import { CounterRow, LoopDelaySampler, THREAD_COUNTERS } from '../workers/counters.ts';
+import { Doorbell } from '../workers/doorbell.ts';
+import type { GridMemory } from '../workers/grid-memory.ts';
+import { GridState } from '../workers/grid-state.ts';
+import { RingConsumer, RingProducer } from '../workers/ring.ts';
+import { RingWriter } from '../workers/ring-writer.ts';
+import { RunLoop } from '../workers/run-loop.ts';
+import { ownerPort, threadData } from '../workers/threads.ts';
+import { Authenticator } from './authentication.ts';
+import { DeviceIdentity } from './device-identity.ts';
+import { Gateway } from './gateway.ts';
+import { GatewayCounters } from './gateway-counters.ts';
+import { serveHttp } from './http.ts';
+import { originRefusal } from './origin.ts';
+import { listenExclusively } from './uws.ts';
+import { serveWebSocket } from './websocket.ts';
+import { packageVersion } from '../workers/package-folder.ts';
+
+export interface GatewayThreadData {
+  readonly gateway: number;
+  readonly config: Config;
+  readonly memory: GridMemory;
+  /** The wire to each worker's bell. */
+  readonly bells: readonly MessagePort[];
+}
+
+/** What the main thread tells a gateway. */
+export type GatewayCommand =
+  /** Bind and answer HTTP. */
+  | { readonly kind: 'listen'; readonly host: string; readonly port: number }
+  /** Take sockets that the first gateway accepts. */
+  | { readonly kind: 'join' }
+  /** Hand accepted sockets to these apps. */
+  | { readonly kind: 'share'; readonly descriptors: readonly number[] }
+  /** Serve clients. */
+  | {
+      readonly kind: 'open';
+      readonly nodeId: string;
+      readonly secret: Uint8Array;
+      readonly quarantined: readonly (readonly [Uint8Array, number])[];
+    }
+  | { readonly kind: 'quarantined'; readonly node: Uint8Array; readonly offsetMs: number }
+  | { readonly kind: 'pruned'; readonly olderThanMs: number }
+  /** A worker was replaced: the wire to its bell is a new one. */
+  | { readonly kind: 'bell'; readonly worker: number; readonly port: MessagePort }
+  | { readonly kind: 'drain'; readonly capMs: number };
+
+/** What a gateway tells the main thread. */
+export type GatewayMessage =
+  | { readonly kind: 'listening'; readonly port: number }
+  | { readonly kind: 'listenFailed'; readonly reason: string }
+  | { readonly kind: 'joined'; readonly descriptor: number }
+  | { readonly kind: 'opened' }
+  | { readonly kind: 'wildClock'; readonly node: Uint8Array; readonly millis: number }
+  | { readonly kind: 'drained' };
+
+const DRAIN_CHECK_MS = 5;
+const STATS_MS = 1000;
+const RING_RECORDS_PER_TURN = 1024;
+
+class GatewayThread {
+  readonly #data = threadData<GatewayThreadData>();
+  readonly #owner = ownerPort<GatewayCommand, GatewayMessage>();
+  readonly #state = new GridState(this.#data.memory.state);
+  readonly #log = pino({ level: this.#data.config.logLevel }, pino.destination({ fd: 2, sync: true })).child({
+    thread: `gateway ${this.#data.gateway}`,
+  });
+  readonly #bells = this.#data.bells.map((port) => new Doorbell(port));
+  readonly #app = App();
+  readonly #thread = new CounterRow(this.#data.memory.threadCounters, THREAD_COUNTERS, this.#data.gateway);
+  readonly #loopDelay = new LoopDelaySampler(this.#thread);
+  readonly #stats = setInterval(() => this.#publishThread(), STATS_MS);
+  #listenSocket: us_listen_socket | undefined;
+  #gateway: Gateway | undefined;
+  #loop: RunLoop | undefined;
+  #loopEnded: Promise<void> = Promise.resolve();
+
+  start(): void {
+    this.#thread.set('startedAtMs', Date.now());
+    this.#addRoutes();
+    this.#owner.listen({ onMessage: (command) => void this.#obey(command), onStop: () => void this.#stop() });
+    this.#owner.ready();
+  }
+
+  #addRoutes(): void {
+    const { config, memory } = this.#data;
+    const refuses = (origin: string, host: string): string | undefined =>
+      config.jwtSecret === undefined && originRefusal({ origin, host }, config.trustedOrigins) !== undefined
+        ? '403 Forbidden'
+        : undefined;
+    serveWebSocket(
+      this.#app,
+      {
+        frameBytesMax: config.frameBytesMax,
+        unreadBytesMax: config.sessionBackpressureBytesMax,
+        idleTimeoutMs: config.idleTimeoutMs,
+        refuses: (origin, host) => refuses(origin, host) ?? (this.#serves() ? undefined : '503 Service Unavailable'),
+      },
+      {
+        opened: (connection, byInterest) => this.#gateway?.opened(connection, byInterest),
+        message: (session, frame, isBinary) => {
+          this.#gateway?.message(session, frame, isBinary);
+          for (const bell of this.#bells) bell.wrote();
+          this.#loop?.nudge();
+        },
+        drained: () => {},
+        closed: (session) => this.#gateway?.closed(session),
+      },
+    );
+    serveHttp(this.#app, {
+      memory,
+      version: packageVersion(),
+      authRequired: config.jwtSecret !== undefined,
+      refuses,
+      onFailure: (error, path) => this.#log.error({ path, error: String(error) }, 'HTTP handler failed'),
+    });
+  }
+
+  #serves(): boolean {
+    return this.#gateway !== undefined && this.#state.lifecycle === 'ready';
+  }
+
+  async #obey(command: GatewayCommand): Promise<void> {
+    switch (command.kind) {
+      case 'listen':
+        return this.#listen(command.host, command.port);
+      case 'join':
+        return this.#owner.send({ kind: 'joined', descriptor: Number(this.#app.getDescriptor()) });
+      case 'share':
+        for (const descriptor of command.descriptors) this.#app.addChildAppDescriptor(descriptor);
+        return;
+      case 'open':
+        return this.#open(command);
+      case 'quarantined':
+        return this.#gateway?.quarantined(command.node, command.offsetMs);
+      case 'pruned':
+        return this.#gateway?.pruned(command.olderThanMs);
+      case 'bell':
+        this.#bells[command.worker]?.connect(command.port);
+        return this.#gateway?.retry();
+      case 'drain':
+        return this.#drain(command.capMs);
+    }
+  }
+
+  #listen(host: string, port: number): void {
+    listenExclusively(this.#app, host, port, (socket) => {
+      if (socket === false)
+        return this.#owner.send({ kind: 'listenFailed', reason: `${host}:${port} cannot be bound: is it in use?` });
+      this.#listenSocket = socket;
+      this.#owner.send({ kind: 'listening', port: us_socket_local_port(socket) });
+    });
+  }
+
+  async #open(command: Extract<GatewayCommand, { kind: 'open' }>): Promise<void> {
+    const { config, memory, gateway } = this.#data;
+    const inboxes = memory.inboxes[gateway] ?? [];
+    this.#gateway = new Gateway({
+      gateway,
+      config,
+      state: this.#state,
+      table: new PartitionTable(memory.table),
+      inboxes: inboxes.map((ring, worker) => new RingWriter(new RingProducer(ring, () => this.#bells[worker]?.ringSoon()))),
+      counters: new GatewayCounters(memory.gatewayCounters, gateway),
+      authenticator: await Authenticator.create(config),
+      devices: new DeviceIdentity(command.secret),
+      nodeId: command.nodeId,
+      quarantined: command.quarantined,
+      onWildClock: (node, millis) => this.#owner.send({ kind: 'wildClock', node, millis }),
+      log: (level, text, fields) => this.#log[level](fields, text),
+    });
+    this.#runLoop(this.#gateway);
+    this.#owner.send({ kind: 'opened' });
+  }
+
+  #runLoop(gateway: Gateway): void {
+    const { memory, gateway: index } = this.#data;
+    const outboxes = (memory.outboxes[index] ?? []).map(
+      (ring, worker) => new RingConsumer(ring, worker, () => this.#bells[worker]?.ring()),
+    );
+    const loop = new RunLoop(gateway.outbox, outboxes, { batchRecords: RING_RECORDS_PER_TURN });
+    for (const bell of this.#bells) {
+      bell.listen(() => {
+        gateway.retry();
+        loop.wake();
+      });
+    }
+    this.#loop = loop;
+    this.#loopEnded = loop.run();
+  }
+
+  /** Answers what was accepted, at most for `capMs`, then closes the connections. */
+  async #drain(capMs: number): Promise<void> {
+    this.#closeListenSocket();
+    const endsMs = performance.now() + capMs;
+    while (this.#gateway?.drain() === false && performance.now() < endsMs)
+      await new Promise((resolve) => setTimeout(resolve, DRAIN_CHECK_MS));
+    this.#gateway?.closeAll();
+    this.#owner.send({ kind: 'drained' });
+  }
+
+  async #stop(): Promise<void> {
+    this.#closeListenSocket();
+    this.#loop?.stop();
+    await this.#loopEnded;
+    clearInterval(this.#stats);
+    this.#loopDelay.stop();
+    this.#app.close();
+    for (const bell of this.#bells) bell.close();
+    this.#owner.close();
+  }
+
+  #closeListenSocket(): void {
+    if (this.#listenSocket === undefined) return;
+    us_listen_socket_close(this.#listenSocket);
+    this.#listenSocket = undefined;
+  }
+
+  #publishThread(): void {
+    this.#loopDelay.sample();
+    this.#thread.set('heapUsedBytes', process.memoryUsage().heapUsed);
+    this.#thread.set('healthy', 1);
+    this.#thread.set('lastHealthCheckAtMs', Date.now());
+  }
+}
+
+new GatewayThread().start();

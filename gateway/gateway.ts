@@ -1,0 +1,291 @@
+/**
+ * One gateway: the sessions of its thread, and everything between their frames and the rings. Wires, does not decide.
+ *
+ *   WebSocketEvents ─▶ AuthenticationDesk / Dispatcher ─▶ WriteRouter, Scatter ─▶ WorkerLinks ─▶ inbox rings
+ *   outbox rings ─▶ Outbox ─▶ BatchAnswers, FanOut ─▶ Outgoing ─▶ Connection
+ */
+import { ClockQuarantine } from '../engine/crdt/clock-quarantine.ts';
+import { HybridLogicalClock } from '../engine/crdt/hlc.ts';
+import type { PartitionTable } from '../engine/partition/partition-table.ts';
+import { encode } from '../engine/protocol/codec.ts';
+import type { GridState } from '../workers/grid-state.ts';
+import type { RingWriter } from '../workers/ring-writer.ts';
+import { AuthenticationDesk } from './authentication-desk.ts';
+import type { Authenticator } from './authentication.ts';
+import { ACHIEVED_LEVEL, BatchAnswers } from './batch-answers.ts';
+import { CallTable } from './call-table.ts';
+import type { Connection } from './connection.ts';
+import type { DeviceIdentity } from './device-identity.ts';
+import { Dispatcher } from './dispatcher.ts';
+import { FanOut } from './fan-out.ts';
+import type { GatewayCounters } from './gateway-counters.ts';
+import { MapNames } from './map-names.ts';
+import { OpAckFrames } from './op-ack.ts';
+import { Outbox } from './outbox.ts';
+import { Outgoing } from './outgoing.ts';
+import { RateLimit } from './rate-limit.ts';
+import { Scatter } from './scatter.ts';
+import { type Session, SessionTable } from './session.ts';
+import { TurnClock } from './turn-clock.ts';
+import type { WebSocketEvents } from './websocket.ts';
+import { WorkerLinks } from './worker-links.ts';
+import { WriteRouter } from './write-router.ts';
+
+/** Options that a gateway needs; named as in engine/config.ts. */
+export interface GatewayConfig {
+  readonly maxSessions: number;
+  readonly maxMaps: number;
+  readonly authDeadlineMs: number;
+  readonly idleTimeoutMs: number;
+  readonly opTimeoutMs: number;
+  readonly rateOpsPerSecond: number;
+  readonly rateBurstOps: number;
+  readonly driftMaxMs: number;
+  readonly sessionBufferBytesMax: number;
+  readonly sessionBackpressureBytesMax: number;
+}
+
+export interface GatewayOptions {
+  readonly gateway: number;
+  readonly config: GatewayConfig;
+  readonly state: GridState;
+  readonly table: PartitionTable;
+  readonly inboxes: readonly RingWriter[];
+  readonly counters: GatewayCounters;
+  readonly authenticator: Authenticator;
+  readonly devices: DeviceIdentity;
+  /** Node id of this server in clocks. */
+  readonly nodeId: string;
+  /** Clocks with a fixed offset: node id in UTF-8, ms to be added. */
+  readonly quarantined: readonly (readonly [Uint8Array, number])[];
+  readonly onWildClock: (node: Uint8Array, millis: number) => void;
+  readonly log: (level: 'debug' | 'info' | 'warn', text: string, fields: object) => void;
+}
+
+const TICK_MS = 100;
+const SWEEP_MS = 500;
+/** A name gets a number when it is first heard of, whether or not the map will ever have a record. */
+const NAMES_PER_MAP = 4;
+
+export class Gateway implements WebSocketEvents {
+  /** Runs on the outbox rings. */
+  readonly outbox: Outbox;
+  readonly #options: GatewayOptions;
+  readonly #sessions: SessionTable;
+  readonly #calls = new CallTable();
+  readonly #outgoing: Outgoing;
+  readonly #fanOut: FanOut;
+  readonly #desk: AuthenticationDesk;
+  readonly #dispatcher: Dispatcher;
+  readonly #links: WorkerLinks;
+  readonly #rateLimit: RateLimit;
+  readonly #quarantine = new ClockQuarantine();
+  readonly #clock = new TurnClock();
+  readonly #askedClocks = new Set<string>();
+  #sweptMs = 0;
+  #draining = false;
+
+  constructor(options: GatewayOptions) {
+    const { config, state, counters } = options;
+    this.#options = options;
+    for (const [node, offsetMs] of options.quarantined) this.#quarantine.add(node, offsetMs);
+    this.#sessions = new SessionTable(config.maxSessions);
+    this.#outgoing = new Outgoing(new OpAckFrames(ACHIEVED_LEVEL), config.sessionBackpressureBytesMax);
+    this.#rateLimit = new RateLimit(config.rateOpsPerSecond, config.rateBurstOps);
+    this.#links = new WorkerLinks(options.table, options.inboxes, (worker) => state.isWorkerReady(worker));
+    const maps = new MapNames(config.maxMaps * NAMES_PER_MAP);
+    this.#fanOut = new FanOut(
+      this.#outgoing.enqueue,
+      (mapId, wanted) => this.#links.interest(mapId, maps.bytesOf(mapId), wanted),
+      (count) => state.setBroadcastSessions(options.gateway, count),
+    );
+    this.#desk = this.#newDesk();
+    const answers = new BatchAnswers(this.#calls, this.#outgoing.enqueue);
+    this.#dispatcher = new Dispatcher({
+      desk: this.#desk,
+      router: new WriteRouter(this.#links, maps, this.#calls, this.#quarantine),
+      calls: this.#calls,
+      answers,
+      scatter: this.#newScatter(),
+      fanOut: this.#fanOut,
+      links: this.#links,
+      maps,
+      rateLimit: this.#rateLimit,
+      counters,
+      enqueue: this.#outgoing.enqueue,
+      close: this.#outgoing.close,
+      clock: this.#clock,
+      opTimeoutMs: config.opTimeoutMs,
+      driftMaxMs: config.driftMaxMs,
+      heldBytesMax: config.sessionBufferBytesMax,
+      pruneWatermarkMs: () => state.pruneWatermarkMs,
+      onWildClock: (node, millis) => this.#askForOffset(node, millis),
+    });
+    this.outbox = new Outbox({
+      calls: this.#calls,
+      answers,
+      fanOut: this.#fanOut,
+      outgoing: this.#outgoing,
+      onRefused: (session, reason) => this.#refuseBatch(session, reason),
+      onTurn: this.retry,
+      onTick: () => this.#tick(),
+      tickIntervalMs: TICK_MS,
+    });
+  }
+
+  opened(connection: Connection, byInterest: boolean): Session | undefined {
+    const session = this.#draining ? undefined : this.#sessions.open(connection, byInterest, Date.now());
+    if (session === undefined) {
+      this.#options.counters.connectionsRefused += 1;
+      return undefined;
+    }
+    this.#options.counters.connectionsOpened += 1;
+    this.#rateLimit.open(session, Date.now());
+    this.#desk.onOpen(session);
+    this.#outgoing.flush();
+    return session;
+  }
+
+  message(session: Session, frame: Uint8Array, isBinary: boolean): void {
+    if (!isBinary || this.#draining || session.closing !== undefined) return; // text frames are ignored
+    this.#clock.refresh();
+    this.#options.counters.framesReceived += 1;
+    this.#dispatcher.onFrame(session, frame);
+    this.#outgoing.flush();
+  }
+
+  drained(): void {}
+
+  closed(session: Session): void {
+    this.#fanOut.leave(session);
+    this.#dispatcher.forget(session);
+    this.#calls.abandon(session);
+    this.#sessions.close(session);
+    this.#options.counters.connectionsClosed += 1;
+  }
+
+  /** Tries again what found no room. Bound: bells and ticks call it. */
+  readonly retry = (): void => {
+    this.#links.flush();
+    if (this.#dispatcher.heldSessions === 0 || !this.#links.haveRoom()) return;
+    this.#clock.refresh();
+    this.#dispatcher.retryHeld();
+    this.#outgoing.flush();
+  };
+
+  /** The offset of a clock is fixed: frames that waited for it go on. */
+  quarantined(node: Uint8Array, offsetMs: number): void {
+    this.#askedClocks.delete(textOf(node));
+    this.#quarantine.add(node, offsetMs);
+    this.retry();
+  }
+
+  /** Tells every client that tombstones with an older clock are forgotten. */
+  pruned(olderThanMs: number): void {
+    const olderThan = { millis: olderThanMs, counter: 0, nodeId: this.#options.nodeId };
+    const frame = encode({ type: 'GC_PRUNE', payload: { olderThan } }).slice();
+    for (const session of this.#sessions.sessions()) if (session.state === 'ready') this.#outgoing.enqueue(session, frame);
+    this.#outgoing.flush();
+  }
+
+  /** Takes nothing more in. True when all that was accepted is answered. */
+  drain(): boolean {
+    this.#draining = true;
+    this.retry();
+    return this.#calls.open === 0 && this.#dispatcher.heldSessions === 0;
+  }
+
+  /** Closes every connection. */
+  closeAll(): void {
+    this.#outgoing.flush();
+    for (const session of [...this.#sessions.sessions()]) session.close('SHUTDOWN');
+  }
+
+  #newDesk(): AuthenticationDesk {
+    const { authenticator, devices, counters, log } = this.#options;
+    return new AuthenticationDesk({
+      authenticator,
+      devices,
+      send: (session, frame) => {
+        this.#outgoing.enqueue(session, frame);
+        this.#outgoing.flush();
+      },
+      close: (session, cause) => {
+        this.#outgoing.close(session, cause);
+        this.#outgoing.flush();
+      },
+      onReady: (session) => this.#fanOut.join(session),
+      onRefused: (_session, reason) => {
+        counters.authFailures += 1;
+        log('info', 'authentication refused', { reason });
+      },
+    });
+  }
+
+  #newScatter(): Scatter {
+    const clock = new HybridLogicalClock(this.#options.nodeId, Date.now);
+    return new Scatter({
+      calls: this.#calls,
+      links: this.#links,
+      enqueue: this.#outgoing.enqueue,
+      sendError: (session, code, message) => this.#dispatcher.error(session, code, message),
+      now: () => clock.now(),
+      deadlineMs: () => Date.now() + this.#options.config.opTimeoutMs,
+    });
+  }
+
+  #askForOffset(node: Uint8Array, millis: number): void {
+    const text = textOf(node);
+    if (this.#askedClocks.has(text)) return;
+    this.#askedClocks.add(text);
+    this.#options.onWildClock(node, millis);
+  }
+
+  #refuseBatch(session: Session, reason: string): void {
+    this.#options.counters.overloaded += 1;
+    this.#dispatcher.error(session, 429, `${reason}: server overloaded, try again later`);
+    this.#outgoing.close(session, 'OVERLOADED');
+  }
+
+  #tick(): void {
+    const nowMs = Date.now();
+    if (nowMs - this.#sweptMs >= SWEEP_MS) {
+      this.#sweptMs = nowMs;
+      this.#sweepSessions(nowMs);
+      this.#calls.forEachExpired(nowMs, (slot) => this.#expire(slot));
+    }
+    const { counters } = this.#options;
+    counters.connections = this.#sessions.count;
+    counters.openCalls = this.#calls.open;
+    counters.heldSessions = this.#dispatcher.heldSessions;
+    counters.framesSent = this.#outgoing.framesSent;
+    counters.slowConsumersClosed = this.#outgoing.slowConsumersClosed;
+    counters.eventsDelivered = this.#fanOut.delivered;
+    counters.publish();
+  }
+
+  #sweepSessions(nowMs: number): void {
+    const { authDeadlineMs, idleTimeoutMs } = this.#options.config;
+    for (const session of [...this.#sessions.sessions()]) {
+      if (session.state !== 'ready') {
+        if (nowMs - session.openedMs > authDeadlineMs) session.close('AUTH_TIMEOUT');
+      } else if (nowMs - session.lastSeenMs > idleTimeoutMs) session.close('IDLE');
+    }
+  }
+
+  /** No answer in time: a batch comes again when its client reconnects, a question is answered with an error. */
+  #expire(slot: number): void {
+    this.#options.counters.deadlinesExceeded += 1;
+    const gather = this.#calls.gathers[slot];
+    const session = this.#calls.sessions[slot];
+    this.#calls.release(slot);
+    if (gather !== undefined) return gather.expired();
+    if (session === undefined) return;
+    this.#dispatcher.error(session, 504, 'DEADLINE_EXCEEDED: no answer within the deadline');
+    this.#outgoing.close(session, 'DEADLINE');
+  }
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('latin1');
+}

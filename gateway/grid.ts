@@ -1,0 +1,322 @@
+/**
+ * A whole node in this process: database, workers, gateways, started and stopped in the one right order.
+ *
+ *   start   data directory ─ gateways listen (ready = 503) ─ Postgres ─ lock, schema, epoch ─ workers load ─ serve
+ *   stop    no new connections ─ answer what was accepted ─ workers flush ─ close gateways ─ release ─ stop Postgres
+ *
+ * Nothing here is global: two grids run in one process.
+ */
+import type { Logger } from 'pino';
+import { quarantineOffsetMs } from '../engine/crdt/clock-quarantine.ts';
+import type { Config } from '../engine/config.ts';
+import { PartitionTable } from '../engine/partition/partition-table.ts';
+import { GridError } from '../engine/protocol/errors.ts';
+import { CounterRow, THREAD_COUNTERS } from '../workers/counters.ts';
+import { createDoorbellPorts } from '../workers/doorbell.ts';
+import { createGridMemory, type GridMemory } from '../workers/grid-memory.ts';
+import { GridState } from '../workers/grid-state.ts';
+import type { PartitionWorkerData, WorkerCommand, WorkerMessage } from '../workers/partition-worker.ts';
+import { NodeStorage } from '../workers/node-storage.ts';
+import { moduleBeside, Thread } from '../workers/threads.ts';
+import { type WorkerLaunch, WorkerPool } from '../workers/worker-pool.ts';
+import { GATEWAY_COUNTERS } from './gateway-counters.ts';
+import type { GatewayCommand, GatewayMessage, GatewayThreadData } from './gateway-thread.ts';
+
+/** Replies and requests larger than a record travel in parts; this bounds one, in virtual memory until it is used. */
+const MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
+const PRUNE_INTERVAL_MS_MIN = 1000;
+const PRUNE_INTERVAL_MS_MAX = 3_600_000;
+const PRUNES_PER_HORIZON = 100;
+const GATEWAY_STOP_MS = 5000;
+
+export interface GridEvents {
+  /** The node cannot go on: another owner, a gateway that died. Called once; stop it. */
+  onFatal(error: Error): void;
+}
+
+type GatewayHandle = Thread<GatewayCommand, GatewayMessage>;
+
+export class Grid {
+  readonly memory: GridMemory;
+  readonly #config: Config;
+  readonly #log: Logger;
+  readonly #events: GridEvents;
+  readonly #state: GridState;
+  readonly #table: PartitionTable;
+  readonly #gateways: GatewayHandle[] = [];
+  readonly #replies = new Map<string, (message: GatewayMessage) => void>();
+  readonly #offsets = new Map<string, Promise<number>>();
+  #storage: NodeStorage | undefined;
+  #pool: WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage> | undefined;
+  #pruner: NodeJS.Timeout | undefined;
+  #port = 0;
+  #stopping: Promise<void> | undefined;
+  /** A worker that did not end in order: what it had staged may be missing in the data store. */
+  #stopFailure: Error | undefined;
+
+  private constructor(config: Config, log: Logger, events: GridEvents) {
+    this.#config = config;
+    this.#log = log;
+    this.#events = events;
+    this.memory = createGridMemory({
+      gateways: config.gatewayThreads,
+      workers: config.workerThreads,
+      ringBytes: config.ringBytes,
+      messageBytesMax: MESSAGE_BYTES_MAX,
+      gatewayCounterNames: GATEWAY_COUNTERS,
+    });
+    this.#state = new GridState(this.memory.state);
+    this.#table = new PartitionTable(this.memory.table);
+  }
+
+  /** Starts a node and resolves when it serves. Rejects with GridError when it cannot; nothing is left running then. */
+  static async start(config: Config, log: Logger, events: GridEvents): Promise<Grid> {
+    const grid = new Grid(config, log, events);
+    try {
+      await grid.#start();
+      return grid;
+    } catch (error) {
+      await grid.stop().catch((stopError: unknown) => log.warn({ error: String(stopError) }, 'stopping after a failed start'));
+      throw error;
+    }
+  }
+
+  /** The port that is listened on. */
+  get port(): number {
+    return this.#port;
+  }
+
+  /** Ends a worker's thread as a bug would; it is replaced. For tests and drills. */
+  crashWorker(worker: number): boolean {
+    return this.#pool?.send(worker, { kind: 'crash' }) ?? false;
+  }
+
+  /** Stops in order, within the configured caps. Rejects when something accepted may not have reached the data store. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #start(): Promise<void> {
+    const { config, memory } = { config: this.#config, memory: this.memory };
+    this.#state.startedMs = Date.now();
+    new CounterRow(memory.threadCounters, THREAD_COUNTERS, memory.gateways + memory.workers).set('startedAtMs', Date.now());
+    await this.#startGateways();
+    this.#port = await this.#listen();
+    this.#storage = await NodeStorage.open(config, this.#log, (error) => this.#events.onFatal(error));
+    this.#state.pruneWatermarkMs = await this.#storage.pruneWatermarkMs();
+    this.#pool = this.#newPool();
+    await this.#pool.start();
+    await this.#openGateways();
+    this.#startPruner();
+    this.#state.lifecycle = 'ready';
+    this.#log.info({ port: this.#port, workers: memory.workers, gateways: memory.gateways }, 'ready');
+  }
+
+  async #startGateways(): Promise<void> {
+    for (let gateway = 0; gateway < this.memory.gateways; gateway++) {
+      const bells = Array.from({ length: this.memory.workers }, () => createDoorbellPorts());
+      bells.forEach(({ b }, worker) => this.#workerBells(worker).set(gateway, b));
+      const ports = bells.map(({ a }) => a);
+      const data: GatewayThreadData = { gateway, config: this.#config, memory: this.memory, bells: ports };
+      const thread = await Thread.start<GatewayCommand, GatewayMessage>(
+        { name: `gateway ${gateway}`, module: moduleBeside('./gateway-thread', import.meta.url), data, transferList: ports },
+        { onMessage: (message) => this.#hear(gateway, message), onFailure: (error) => this.#events.onFatal(error) },
+      );
+      this.#gateways.push(thread);
+    }
+  }
+
+  readonly #bellsOfWorkers = new Map<number, Map<number, ReturnType<typeof createDoorbellPorts>['b']>>();
+
+  #workerBells(worker: number): Map<number, ReturnType<typeof createDoorbellPorts>['b']> {
+    let bells = this.#bellsOfWorkers.get(worker);
+    if (bells === undefined) {
+      bells = new Map();
+      this.#bellsOfWorkers.set(worker, bells);
+    }
+    return bells;
+  }
+
+  /** The first gateway binds, alone; with several, it hands what it accepts to all of them. */
+  async #listen(): Promise<number> {
+    const { host, port } = this.#config;
+    const answer = await this.#ask(0, { kind: 'listen', host, port }, ['listening', 'listenFailed']);
+    if (answer.kind !== 'listening')
+      throw new GridError('CONFIG_INVALID', answer.kind === 'listenFailed' ? answer.reason : 'no answer to listen');
+    if (this.#gateways.length > 1) {
+      const descriptors: number[] = [];
+      for (let gateway = 0; gateway < this.#gateways.length; gateway++) {
+        const joined = await this.#ask(gateway, { kind: 'join' }, ['joined']);
+        if (joined.kind === 'joined') descriptors.push(joined.descriptor);
+      }
+      this.#gateways[0]?.send({ kind: 'share', descriptors });
+    }
+    return answer.port;
+  }
+
+  #newPool(): WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage> {
+    return new WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage>(
+      {
+        module: moduleBeside('../workers/partition-worker', import.meta.url),
+        workers: this.memory.workers,
+        launch: (worker, launch) => this.#launch(worker, launch),
+      },
+      {
+        onCrash: (worker, error) => this.#workerCrashed(worker, error),
+        onReplaced: (worker) => this.#log.warn({ worker }, 'worker replaced'),
+        onMessage: (worker, message) => this.#hearWorker(worker, message),
+      },
+    );
+  }
+
+  #launch(worker: number, launch: number): WorkerLaunch<PartitionWorkerData> {
+    const storage = this.#storage;
+    if (storage === undefined) throw new Error('workers start behind their storage');
+    if (launch > 0) this.#rewire(worker);
+    const bells = [...this.#workerBells(worker).values()];
+    const data: PartitionWorkerData = {
+      config: workerConfig(this.#config),
+      memory: this.memory,
+      bells,
+      target: storage.target,
+      ownerEpoch: storage.ownerEpoch,
+      nodeId: storage.nodeId,
+    };
+    return { data, transferList: bells };
+  }
+
+  /** The dead thread took its ends of the bell wires along: new ones are laid, and its partitions are loaded anew. */
+  #rewire(worker: number): void {
+    for (const partition of this.#table.partitionsOf(worker)) {
+      if (this.#table.stateOf(partition) === 'LOST') this.#table.assign(partition, worker);
+    }
+    this.#gateways.forEach((thread, gateway) => {
+      const { a, b } = createDoorbellPorts();
+      this.#workerBells(worker).set(gateway, b);
+      thread.send({ kind: 'bell', worker, port: a }, [a]);
+    });
+  }
+
+  #workerCrashed(worker: number, error: Error): void {
+    this.#state.setWorkerState(worker, 'down');
+    this.#table.lose(worker);
+    if (this.#state.lifecycle === 'draining') this.#stopFailure ??= error;
+    this.#log.error({ worker, error: error.message }, 'worker crashed: its partitions are unavailable until it is replaced');
+  }
+
+  async #openGateways(): Promise<void> {
+    const storage = this.#storage;
+    if (storage === undefined) return;
+    const quarantined = (await storage.quarantined()).map(({ node, offsetMs }) => [node, offsetMs] as const);
+    const { nodeId, secret } = storage;
+    for (let gateway = 0; gateway < this.#gateways.length; gateway++) {
+      await this.#ask(gateway, { kind: 'open', nodeId, secret, quarantined }, ['opened']);
+    }
+  }
+
+  #hear(gateway: number, message: GatewayMessage): void {
+    if (message.kind === 'wildClock') void this.#fixOffset(message.node, message.millis);
+    else this.#replies.get(`${gateway} ${message.kind}`)?.(message);
+  }
+
+  #hearWorker(worker: number, message: WorkerMessage): void {
+    switch (message.kind) {
+      case 'loaded':
+        return this.#log.info({ worker, records: message.records, ms: message.ms }, 'partitions loaded');
+      case 'log':
+        return this.#log[message.level]({ worker }, message.text);
+      case 'fenced':
+        return this.#events.onFatal(new GridError('STORAGE_FENCED', message.reason));
+    }
+  }
+
+  /** Sends a command and resolves with the first answer of one of the kinds. */
+  #ask(gateway: number, command: GatewayCommand, kinds: readonly GatewayMessage['kind'][]): Promise<GatewayMessage> {
+    return new Promise((resolve) => {
+      for (const kind of kinds) {
+        this.#replies.set(`${gateway} ${kind}`, (message) => {
+          for (const other of kinds) this.#replies.delete(`${gateway} ${other}`);
+          resolve(message);
+        });
+      }
+      this.#gateways[gateway]?.send(command);
+    });
+  }
+
+  /** One offset for a node, for ever: the first one chosen, wherever it was seen first. */
+  async #fixOffset(node: Uint8Array, millis: number): Promise<void> {
+    const key = Buffer.from(node).toString('latin1');
+    let offset = this.#offsets.get(key);
+    if (offset === undefined) {
+      const chosen = quarantineOffsetMs(millis, Date.now());
+      this.#log.warn(
+        { node: Buffer.from(node).toString('utf8'), offsetMs: chosen },
+        'clock quarantined: its stamps are corrected',
+      );
+      offset = this.#storage?.quarantine(node, chosen) ?? Promise.resolve(chosen);
+      this.#offsets.set(key, offset);
+    }
+    const offsetMs = await offset;
+    for (const thread of this.#gateways) thread.send({ kind: 'quarantined', node, offsetMs });
+  }
+
+  #startPruner(): void {
+    const horizonMs = this.#config.tombstoneHorizonMs;
+    const intervalMs = Math.min(PRUNE_INTERVAL_MS_MAX, Math.max(PRUNE_INTERVAL_MS_MIN, horizonMs / PRUNES_PER_HORIZON));
+    this.#pruner = setInterval(() => void this.#prune(Date.now() - horizonMs), intervalMs);
+  }
+
+  /** The watermark is stored before anything is forgotten: after a restart nobody may take a forgotten delete for none. */
+  async #prune(watermarkMs: number): Promise<void> {
+    try {
+      const stored = (await this.#storage?.raisePruneWatermark(watermarkMs)) ?? watermarkMs;
+      this.#state.pruneWatermarkMs = stored;
+      for (const thread of this.#gateways) thread.send({ kind: 'pruned', olderThanMs: stored });
+    } catch (error) {
+      if (!(error instanceof GridError)) throw error;
+      this.#log.warn({ error: error.message }, 'tombstones are kept: the prune watermark could not be stored');
+    }
+  }
+
+  async #stop(): Promise<void> {
+    const { shutdownNetworkMs, shutdownStorageMs } = this.#config;
+    clearInterval(this.#pruner);
+    this.#state.lifecycle = 'draining';
+    if (this.#port !== 0) await this.#drainGateways(shutdownNetworkMs);
+    await this.#pool?.stop(shutdownStorageMs);
+    for (const thread of this.#gateways) await thread.stop(GATEWAY_STOP_MS);
+    await this.#storage?.close();
+    this.#state.lifecycle = 'stopped';
+    if (this.#stopFailure !== undefined) throw this.#stopFailure;
+  }
+
+  async #drainGateways(capMs: number): Promise<void> {
+    await Promise.all(this.#gateways.map((_, gateway) => this.#ask(gateway, { kind: 'drain', capMs }, ['drained'])));
+  }
+}
+
+function workerConfig(config: Config): PartitionWorkerData['config'] {
+  const {
+    batchRecords,
+    store,
+    flushDelayMs,
+    flushRecordsMax,
+    stagedBytesMax,
+    storageTimeoutMs,
+    shutdownStorageMs,
+    pgJson,
+    maxMaps,
+  } = config;
+  return {
+    batchRecords,
+    store,
+    flushDelayMs,
+    flushRecordsMax,
+    stagedBytesMax,
+    storageTimeoutMs,
+    shutdownStorageMs,
+    pgJson,
+    maxMaps,
+  };
+}

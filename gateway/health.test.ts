@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { CounterRow, THREAD_COUNTERS } from '../workers/counters.ts';
+import { createGridMemory } from '../workers/grid-memory.ts';
+import { GridState } from '../workers/grid-state.ts';
+import { RingProducer } from '../workers/ring.ts';
+import { WORKER_COUNTERS } from '../workers/worker-counters.ts';
+import { GATEWAY_COUNTERS, GatewayCounters } from './gateway-counters.ts';
+import { type Degradation, HEALTH_LIMITS, healthChange, healthDocument, judge, type NodeFacts, readFacts } from './health.ts';
+import { NodeView } from './node-view.ts';
+
+type Change = (facts: NodeFacts) => Partial<NodeFacts>;
+
+const WELL: NodeFacts = {
+  lifecycle: 'ready',
+  uptimeMs: 61_900,
+  gateways: 1,
+  connections: 3,
+  inFlight: 2,
+  workers: [0, 1].map((id) => ({
+    id,
+    state: 'ready',
+    records: 10,
+    partitions: 135,
+    storage: 'normal',
+    stagedBytes: 100,
+    stagedRecords: 4,
+    flushLagMs: id * 20,
+  })),
+  threads: [{ name: 'gateway-0', loopDelayMs: 1, reportAgeMs: 900 }],
+  rings: [{ name: 'inbox 0-0', occupancy: 0.1 }],
+};
+
+function ofWorker(id: number, change: Partial<NodeFacts['workers'][number]>): Change {
+  return ({ workers }) => ({ workers: workers.map((worker) => (worker.id === id ? { ...worker, ...change } : worker)) });
+}
+
+function ofEveryWorker(change: Partial<NodeFacts['workers'][number]>): Change {
+  return ({ workers }) => ({ workers: workers.map((worker) => ({ ...worker, ...change })) });
+}
+
+function ofThread(change: Partial<NodeFacts['threads'][number]>): Change {
+  return ({ threads }) => ({ threads: threads.map((thread) => ({ ...thread, ...change })) });
+}
+
+const nothing: Change = () => ({});
+const { loopDelayMsMax, reportAgeMsMax, ringOccupancyMax } = HEALTH_LIMITS;
+
+const CASES: readonly [name: string, change: Change, ready: boolean, degraded: readonly string[]][] = [
+  ['a node where all is well is ready', nothing, true, []],
+  ['a starting node is not ready', () => ({ lifecycle: 'starting' }), false, []],
+  ['a draining node is not ready', () => ({ lifecycle: 'draining' }), false, []],
+  ['a stopped node is not ready', () => ({ lifecycle: 'stopped' }), false, []],
+  ['storage away degrades, and the node stays ready', ofWorker(1, { storage: 'degraded' }), true, ['STORAGE_DEGRADED worker-1']],
+  ['storage that refuses this server ends readiness', ofWorker(1, { storage: 'failed' }), false, ['STORAGE_FAILED worker-1']],
+  ['a worker down degrades, and the others still serve', ofWorker(0, { state: 'down' }), true, ['WORKER_NOT_READY worker-0']],
+  ['a worker that loads degrades', ofWorker(0, { state: 'loading' }), true, ['WORKER_NOT_READY worker-0']],
+  [
+    'a node without any worker that serves is not ready',
+    ofEveryWorker({ state: 'loading' }),
+    false,
+    ['WORKER_NOT_READY worker-0', 'WORKER_NOT_READY worker-1'],
+  ],
+  ['a loop just as late as allowed is well', ofThread({ loopDelayMs: loopDelayMsMax }), true, []],
+  ['a later loop degrades', ofThread({ loopDelayMs: loopDelayMsMax + 1 }), true, ['LOOP_DELAYED gateway-0']],
+  ['a thread that hangs shows by its silence', ofThread({ reportAgeMs: reportAgeMsMax + 1 }), true, ['THREAD_SILENT gateway-0']],
+  ['a thread that has not reported yet is not silent', ofThread({ reportAgeMs: undefined }), true, []],
+  ['a ring at its limit is well', () => ({ rings: [{ name: 'inbox 0-0', occupancy: ringOccupancyMax }] }), true, []],
+  [
+    'a fuller ring degrades',
+    () => ({ rings: [{ name: 'outbox 0-1', occupancy: ringOccupancyMax + 0.01 }] }),
+    true,
+    ['RING_FILLING outbox 0-1'],
+  ],
+];
+
+describe('the verdict', () => {
+  for (const [name, change, ready, degraded] of CASES) {
+    test(name, () => {
+      const verdict = judge({ ...WELL, ...change(WELL) });
+      assert.equal(verdict.ready, ready);
+      assert.deepEqual(
+        verdict.degraded.map(({ code, subject }) => `${code} ${subject}`),
+        degraded,
+      );
+    });
+  }
+});
+
+test('the document carries the four fields of the protocol, sums of the workers and the longest lag', () => {
+  const document = healthDocument(WELL, judge(WELL), '1.2.3');
+  assert.deepEqual(document, {
+    state: 'ready',
+    connections: 3,
+    in_flight: 2,
+    uptime_secs: 61,
+    version: '1.2.3',
+    ready: true,
+    degraded: [],
+    gateways: 1,
+    storage: { state: 'normal', stagedBytes: 200, stagedRecords: 8, lagMs: 20 },
+    workers: [
+      { id: 0, state: 'ready', records: 10, partitions: 135 },
+      { id: 1, state: 'ready', records: 10, partitions: 135 },
+    ],
+  });
+});
+
+test('the document shows the worst storage and says in words what is wrong', () => {
+  const facts = { ...WELL, ...ofWorker(0, { storage: 'degraded', flushLagMs: 1500 })(WELL) };
+  const document = healthDocument(facts, judge(facts), '1.2.3');
+  assert.equal(document.storage.state, 'degraded');
+  assert.deepEqual(document.degraded, ['worker-0: storage is away, 4 records wait since 1500 ms']);
+});
+
+test('a degradation that goes on is told once, and its end is told', () => {
+  const ring = (percent: number): Degradation => ({ code: 'RING_FILLING', subject: 'inbox 0-0', text: `${percent} % full` });
+  const worker: Degradation = { code: 'WORKER_NOT_READY', subject: 'worker-1', text: 'worker-1 is down' };
+  assert.deepEqual(healthChange([], [ring(81)]), { appeared: [ring(81)], gone: [] });
+  assert.deepEqual(healthChange([ring(81)], [ring(95), worker]), { appeared: [worker], gone: [] });
+  assert.deepEqual(healthChange([ring(95), worker], [worker]), { appeared: [], gone: [ring(95)] });
+});
+
+test('facts are read from the shared memory of all threads', () => {
+  const memory = createGridMemory({
+    gateways: 2,
+    workers: 2,
+    ringBytes: 1024,
+    messageBytesMax: 0,
+    gatewayCounterNames: GATEWAY_COUNTERS,
+  });
+  const state = new GridState(memory.state);
+  state.lifecycle = 'ready';
+  state.startedMs = 1_000_000;
+  state.setWorkerState(0, 'ready');
+  state.setWorkerState(1, 'down');
+  for (const gateway of [0, 1]) {
+    const counters = new GatewayCounters(memory.gatewayCounters, gateway);
+    counters.connections = 5 + gateway;
+    counters.openCalls = 1;
+    counters.publish();
+  }
+  const worker = new CounterRow(memory.workerCounters, WORKER_COUNTERS, 1);
+  worker.set('records', 42);
+  worker.set('storageState', 1);
+  const main = new CounterRow(memory.threadCounters, THREAD_COUNTERS, 4);
+  main.set('loopDelayP99Ms', 7);
+  main.set('lastHealthCheckAtMs', 1_004_000);
+  const inbox = memory.inboxes[1]?.[0];
+  assert.ok(inbox !== undefined);
+  const producer = new RingProducer(inbox, () => {});
+  assert.ok(producer.tryWrite(new Uint8Array(504))); // half the ring with its header
+
+  const facts = readFacts(new NodeView(memory), 1_005_000);
+  assert.equal(facts.lifecycle, 'ready');
+  assert.equal(facts.uptimeMs, 5000);
+  assert.equal(facts.connections, 11);
+  assert.equal(facts.inFlight, 2);
+  assert.deepEqual(
+    facts.workers.map(({ state, records, partitions, storage }) => [state, records, partitions, storage]),
+    [
+      ['ready', 0, 136, 'normal'],
+      ['down', 42, 135, 'degraded'],
+    ],
+  );
+  assert.deepEqual(
+    facts.threads.map(({ name }) => name),
+    ['gateway-0', 'gateway-1', 'worker-0', 'worker-1', 'main'],
+  );
+  assert.deepEqual(facts.threads[4], { name: 'main', loopDelayMs: 7, reportAgeMs: 1000 });
+  assert.equal(facts.threads[0]?.reportAgeMs, undefined);
+  assert.deepEqual(
+    facts.rings.filter(({ occupancy }) => occupancy > 0),
+    [{ name: 'inbox 1-0', occupancy: 0.5 }],
+  );
+});
+
+test('a node that has not started yet has no uptime', () => {
+  const memory = createGridMemory({
+    gateways: 1,
+    workers: 1,
+    ringBytes: 1024,
+    messageBytesMax: 0,
+    gatewayCounterNames: GATEWAY_COUNTERS,
+  });
+  const facts = readFacts(new NodeView(memory), 1_700_000_000_000);
+  assert.equal(facts.uptimeMs, 0);
+  assert.equal(facts.lifecycle, 'starting');
+});

@@ -1,0 +1,263 @@
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { after, before, describe, test } from 'node:test';
+import { App, type TemplatedApp, us_socket_local_port } from 'uWebSockets.js';
+import { GridError } from '../engine/protocol/errors.ts';
+import { createGridMemory } from '../workers/grid-memory.ts';
+import { GridState } from '../workers/grid-state.ts';
+import { GATEWAY_COUNTERS, GatewayCounters } from './gateway-counters.ts';
+import { serveHttp } from './http.ts';
+import { addRoute, type HttpReply, type HttpRouteOptions, textReply } from './http-route.ts';
+import { originRefusal } from './origin.ts';
+import { serveWebSocket } from './websocket.ts';
+
+const NOW_MS = 1_700_000_000_000;
+
+function listen(app: TemplatedApp): Promise<number> {
+  return new Promise((resolve, reject) => {
+    app.listen('127.0.0.1', 0, (socket) => {
+      if (socket === false) reject(new Error('no port'));
+      else resolve(us_socket_local_port(socket));
+    });
+  });
+}
+
+/** Sends bytes as they are, which fetch does not for Host, and resolves with all that comes back. */
+function exchange(port: number, request: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let answer = '';
+    const socket = connect(port, '127.0.0.1', () => socket.write(request));
+    socket.setEncoding('utf8');
+    socket.on('data', (text: string) => {
+      answer += text;
+      if (answer.includes('\r\n\r\n')) socket.end();
+    });
+    socket.on('close', () => resolve(answer));
+    socket.on('error', reject);
+  });
+}
+
+const refusesStrangers = (origin: string, host: string): string | undefined =>
+  originRefusal({ origin, host }, []) === undefined ? undefined : '403 Forbidden';
+
+describe('the endpoints', () => {
+  const sizes = { gateways: 2, workers: 1, ringBytes: 1024, messageBytesMax: 0 };
+  const memory = createGridMemory({ ...sizes, gatewayCounterNames: GATEWAY_COUNTERS });
+  const state = new GridState(memory.state);
+  const app = App();
+  let port = 0;
+
+  before(async () => {
+    const nobody = { opened: () => undefined, message: () => {}, drained: () => {}, closed: () => {} };
+    const limits = { frameBytesMax: 65_536, unreadBytesMax: 65_536, idleTimeoutMs: 60_000 };
+    serveWebSocket(app, { ...limits, refuses: refusesStrangers }, nobody);
+    serveHttp(app, { memory, version: '1.2.3', authRequired: false, refuses: refusesStrangers, nowMs: () => NOW_MS });
+    port = await listen(app);
+    state.lifecycle = 'ready';
+    state.startedMs = NOW_MS - 12_345;
+    state.setWorkerState(0, 'ready');
+    for (const [gateway, connections, ops] of [
+      [0, 2, 100],
+      [1, 1, 50],
+    ] as const) {
+      const counters = new GatewayCounters(memory.gatewayCounters, gateway);
+      counters.connections = connections;
+      counters.ops = ops;
+      counters.publish();
+    }
+  });
+  after(() => app.close());
+
+  const get = (path: string, options?: RequestInit): Promise<Response> => fetch(`http://127.0.0.1:${port}${path}`, options);
+
+  test('/health answers with the whole node, and with plain headers', async () => {
+    const response = await get('/health');
+    assert.equal(response.status, 200);
+    assert.equal(response.headers.get('content-type'), 'application/json; charset=utf-8');
+    assert.equal(response.headers.get('cache-control'), 'no-store');
+    assert.equal(response.headers.get('x-content-type-options'), 'nosniff');
+    assert.deepEqual(await response.json(), {
+      state: 'ready',
+      connections: 3,
+      in_flight: 0,
+      uptime_secs: 12,
+      version: '1.2.3',
+      ready: true,
+      degraded: [],
+      gateways: 2,
+      storage: { state: 'normal', stagedBytes: 0, stagedRecords: 0, lagMs: 0 },
+      workers: [{ id: 0, state: 'ready', records: 0, partitions: 271 }],
+    });
+  });
+
+  test('/health stays 200 while the node is not ready, /health/ready and /healthz turn 503 with an empty body', async () => {
+    for (const lifecycle of ['starting', 'draining'] as const) {
+      state.lifecycle = lifecycle;
+      const health = await get('/health');
+      assert.equal(health.status, 200);
+      assert.match(await health.text(), new RegExp(`"state":"${lifecycle}"`));
+      for (const path of ['/health/ready', '/healthz']) {
+        const response = await get(path);
+        assert.equal(response.status, 503);
+        assert.equal(await response.text(), '');
+      }
+      assert.equal((await get('/health/live')).status, 200);
+    }
+    state.lifecycle = 'ready';
+  });
+
+  for (const path of ['/health/live', '/health/ready', '/healthz']) {
+    test(`${path} is 200 with an empty body on a ready node`, async () => {
+      const response = await get(path);
+      assert.equal(response.status, 200);
+      assert.equal(await response.text(), '');
+    });
+  }
+
+  test('/metrics is Prometheus text of all gateways', async () => {
+    const response = await get('/metrics');
+    assert.equal(response.status, 200);
+    assert.equal(response.headers.get('content-type'), 'text/plain; version=0.0.4; charset=utf-8');
+    const text = await response.text();
+    assert.match(text, /^lattice_ops_total\{gateway="0"\} 100$/m);
+    assert.match(text, /^lattice_ops_total\{gateway="1"\} 50$/m);
+    assert.match(text, /^topgun_active_connections 3$/m);
+  });
+
+  test('/api/status and /api/auth/status answer as the protocol says', async () => {
+    assert.deepEqual(await (await get('/api/status')).json(), {
+      configured: true,
+      version: '1.2.3',
+      mode: 'normal',
+      connections: 3,
+      uptimeSeconds: 12,
+      totalOperations: 150,
+    });
+    assert.deepEqual(await (await get('/api/auth/status')).json(), { authRequired: false });
+  });
+
+  test('/ without an upgrade says what the endpoint is for, and with one still upgrades', async () => {
+    const response = await get('/');
+    assert.equal(response.status, 200);
+    assert.match(await response.text(), /WebSocket endpoint/);
+    const upgrade =
+      `GET / HTTP/1.1\r\nHost: localhost:${port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n';
+    assert.match(await exchange(port, upgrade), /^HTTP\/1\.1 101 /);
+  });
+
+  test('an unknown path, or a known one with another method, is 404 with code and message', async () => {
+    for (const [path, method] of [
+      ['/nowhere', 'GET'],
+      ['/health/', 'GET'],
+      ['/metrics/more', 'GET'],
+      ['/health', 'POST'],
+      ['/', 'DELETE'],
+    ] as const) {
+      const response = await get(path, { method });
+      assert.equal(response.status, 404, path);
+      assert.deepEqual(await response.json(), { code: 404, message: `no such endpoint: ${method} ${path}` });
+    }
+  });
+
+  test('HEAD has the headers of GET and no body', async () => {
+    const [head, whole] = [await get('/health', { method: 'HEAD' }), await get('/health')];
+    assert.equal(head.status, 200);
+    assert.equal(head.headers.get('content-length'), String((await whole.arrayBuffer()).byteLength));
+    assert.equal(await head.text(), '');
+  });
+
+  test('a request under another name than a loopback one is refused on every path', async () => {
+    for (const path of ['/', '/health', '/metrics', '/nowhere']) {
+      const answer = await exchange(port, `GET ${path} HTTP/1.1\r\nHost: evil.com\r\n\r\n`);
+      assert.match(answer, /^HTTP\/1\.1 403 Forbidden\r\n/);
+      assert.match(answer, /\{"code":403,"message":"refused: Forbidden"\}$/);
+    }
+  });
+
+  test('a page of another site is refused', async () => {
+    const response = await get('/health', { headers: { origin: 'https://evil.com' } });
+    assert.equal(response.status, 403);
+  });
+});
+
+describe('a route', () => {
+  const app = App();
+  const failures: unknown[] = [];
+  let port = 0;
+  let arrived = (): void => {};
+  let answer = (_: HttpReply): void => {};
+  let refuse = (_: Error): void => {};
+
+  const held = (): Promise<HttpReply> => {
+    const reply = new Promise<HttpReply>((resolve, reject) => {
+      answer = resolve;
+      refuse = reject;
+    });
+    arrived();
+    return reply;
+  };
+
+  before(async () => {
+    const options: HttpRouteOptions = {
+      refuses: () => undefined,
+      onFailure: (error) => failures.push(error),
+      deadlineMs: 30_000,
+    };
+    addRoute(app, '/well', () => textReply(200, 'well'), options);
+    addRoute(app, '/throws', () => assert.fail('a bug'), options);
+    addRoute(app, '/rejects', () => Promise.reject(new Error('a later bug')), options);
+    const overloaded = new GridError('OVERLOADED', 'too much at once');
+    addRoute(app, '/overloaded', () => Promise.reject(overloaded), options);
+    addRoute(app, '/held', held, options);
+    addRoute(app, '/never', () => new Promise<HttpReply>(() => {}), { ...options, deadlineMs: 10 });
+    port = await listen(app);
+  });
+  after(() => app.close());
+
+  const get = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${port}${path}`);
+
+  const livesOn = async (): Promise<void> => assert.equal(await (await get('/well')).text(), 'well');
+
+  for (const path of ['/throws', '/rejects']) {
+    test(`whose handler fails (${path}) answers 500 without the error's text, reports it, and the process lives`, async () => {
+      failures.length = 0;
+      const response = await get(path);
+      assert.equal(response.status, 500);
+      assert.deepEqual(await response.json(), { code: 500, message: 'internal error' });
+      assert.match(String(failures[0]), /bug/);
+      assert.equal(failures.length, 1);
+      await livesOn();
+    });
+  }
+
+  test('answers a GridError with its status and message', async () => {
+    const response = await get('/overloaded');
+    assert.equal(response.status, 429);
+    assert.deepEqual(await response.json(), { code: 429, message: 'too much at once' });
+  });
+
+  test('that does not answer by the deadline is answered for', async () => {
+    assert.equal((await get('/never')).status, 504);
+  });
+
+  for (const [outcome, settle] of [
+    ['answers', () => answer(textReply(200, 'too late'))],
+    ['fails', () => refuse(new Error('too late'))],
+  ] as const) {
+    test(`whose client has gone before it ${outcome} writes nothing, and the process lives`, async () => {
+      const arrival = new Promise<void>((resolve) => {
+        arrived = resolve;
+      });
+      const client = connect(port, '127.0.0.1');
+      client.write('GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n');
+      await arrival;
+      const closed = new Promise((resolve) => client.once('close', resolve));
+      client.resetAndDestroy();
+      await closed;
+      await livesOn(); // a turn of the server's loop later it knows that the client has gone
+      settle();
+      await livesOn();
+    });
+  }
+});

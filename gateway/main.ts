@@ -1,0 +1,57 @@
+/**
+ * The server process: starts a grid, says `PORT=<n>` when it serves, stops on SIGTERM and SIGINT.
+ *
+ * stdout carries that one line and nothing else; logs go to stderr. A second signal ends the process at once.
+ */
+import pino from 'pino';
+import type { Config } from '../engine/config.ts';
+import { GridError } from '../engine/protocol/errors.ts';
+import { Grid } from './grid.ts';
+
+/** Runs until a signal or a fatal error; sets the exit status: 0 after an orderly stop, 1 otherwise. */
+export async function run(config: Config): Promise<void> {
+  const log = pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: true }));
+  let end: (failure: Error | undefined) => void = () => {};
+  const ended = new Promise<Error | undefined>((resolve) => {
+    end = resolve;
+  });
+  onSignals(log, () => end(undefined));
+  let grid: Grid;
+  try {
+    const starting = Grid.start(config, log, { onFatal: end });
+    const outcome = await Promise.race([starting, ended.then(() => undefined)]);
+    grid = outcome ?? (await starting);
+  } catch (error) {
+    log.fatal({ error: describe(error) }, 'the server did not start');
+    process.exitCode = 1;
+    return;
+  }
+  process.stdout.write(`PORT=${grid.port}\n`);
+  const failure = await ended;
+  if (failure !== undefined) log.fatal({ error: describe(failure) }, 'the server cannot go on');
+  try {
+    await grid.stop();
+    log.info('stopped');
+    if (failure !== undefined) process.exitCode = 1;
+  } catch (error) {
+    log.error({ error: describe(error) }, 'the server did not stop in order');
+    process.exitCode = 1;
+  }
+}
+
+function onSignals(log: pino.Logger, stop: () => void): void {
+  let signals = 0;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      signals += 1;
+      if (signals > 1) process.exit(1);
+      log.info({ signal }, 'stopping');
+      stop();
+    });
+  }
+}
+
+function describe(error: unknown): string {
+  if (error instanceof GridError) return `${error.code}: ${error.message}`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

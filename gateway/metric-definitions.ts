@@ -1,0 +1,139 @@
+/**
+ * Names, types and meanings of the metrics, a line for every counter that a thread keeps in shared memory.
+ *
+ * Counters end in `_total` and only rise until their thread is replaced, gauges carry their unit last. Several counters
+ * may share a name when a label tells them apart; the first one's help stands for all.
+ */
+import type { ThreadCounter } from '../workers/counters.ts';
+import type { RingStats } from '../workers/ring-layout.ts';
+import type { WorkerCounter } from '../workers/worker-counters.ts';
+import type { GatewayCounter } from './gateway-counters.ts';
+
+export interface MetricDefinition {
+  readonly name: string;
+  readonly type: 'counter' | 'gauge';
+  readonly help: string;
+  /** Labels beside that of the thread. */
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+type Labels = Readonly<Record<string, string>>;
+
+function counter(name: string, help: string, labels: Labels = {}): MetricDefinition {
+  return { name: `lattice_${name}_total`, type: 'counter', help, labels };
+}
+
+function gauge(name: string, help: string, labels: Labels = {}): MetricDefinition {
+  return { name: `lattice_${name}`, type: 'gauge', help, labels };
+}
+
+const LOOP_DELAY_HELP = 'How late the event loop of the thread was in its last second, in ms; quantile 1 is the latest.';
+const MERGES_HELP = 'Merges by result: newer than what was stored, older, or the same again.';
+
+export const GATEWAY_METRICS: Readonly<Record<GatewayCounter, MetricDefinition>> = {
+  connections: gauge('connections', 'Open connections.'),
+  connectionsOpened: counter('connections_opened', 'Connections taken.'),
+  connectionsRefused: counter('connections_refused', 'Connections refused because there were too many.'),
+  connectionsClosed: counter('connections_closed', 'Connections that ended, for whatever reason.'),
+  authFailures: counter('auth_failures', 'Tokens refused.'),
+  batches: counter('batches', 'Frames of operations taken in.'),
+  ops: counter('ops', 'Operations taken in.'),
+  framesReceived: counter('frames_received', 'Frames read from clients.'),
+  framesSent: counter('frames_sent', 'Frames sent to clients.'),
+  framesMalformed: counter('frames_malformed', 'Frames dropped because they could not be read.'),
+  framesUnknown: counter('frames_unknown', 'Frames dropped because their type is not known.'),
+  framesHeld: counter('frames_held', 'Frames held back until a ring had room.'),
+  rateLimited: counter('rate_limited', 'Frames dropped by the rate limit.'),
+  overloaded: counter('overloaded', 'Frames dropped because rings or staging were full.'),
+  deadlinesExceeded: counter('deadlines_exceeded', 'Calls that were not answered by their deadline.'),
+  slowConsumersClosed: counter('slow_consumers_closed', 'Connections closed because they did not read what was sent.'),
+  eventsDelivered: counter('events_delivered', 'Change events sent, counted once a receiver.'),
+  openCalls: gauge('calls_in_flight', 'Calls that wait for workers.'),
+  heldSessions: gauge('sessions_held', 'Sessions with frames held back.'),
+};
+
+export const WORKER_METRICS: Readonly<Record<WorkerCounter, MetricDefinition>> = {
+  ops: counter('worker_ops', 'Operations handled by the worker.'),
+  batches: counter('worker_batches', 'Batches of operations handled by the worker.'),
+  requests: counter('worker_requests', 'Sync requests answered by the worker.'),
+  mergesApplied: counter('merges', MERGES_HELP, { result: 'applied' }),
+  mergesStale: counter('merges', MERGES_HELP, { result: 'stale' }),
+  mergesDuplicate: counter('merges', MERGES_HELP, { result: 'duplicate' }),
+  clockTies: counter('clock_ties', 'Merges of equal clocks with different values, settled by the larger bytes.'),
+  rejected: counter('rejected', 'Operations answered OP_REJECTED.'),
+  refused: counter('refused', 'Batches refused because staging was full.'),
+  records: gauge('records', 'Records in memory, without tombstones.'),
+  tombstones: gauge('tombstones', 'Tombstones in memory.'),
+  slabUsedBytes: gauge('slab_used_bytes', 'Bytes of records in memory.'),
+  slabReservedBytes: gauge('slab_reserved_bytes', 'Bytes of memory set aside for records.'),
+  maps: gauge('maps', 'Maps that have records at the worker.'),
+  stagedRecords: gauge('staged_records', 'Records that are not in the data store yet.'),
+  stagedBytes: gauge('staged_bytes', 'Bytes that are not in the data store yet.'),
+  flushLagMs: gauge('flush_lag_ms', 'Age of the oldest change that is not in the data store yet, in ms.'),
+  flushes: counter('flushes', 'Batches committed in the data store.'),
+  flushedRows: counter('flushed_rows', 'Rows committed in the data store.'),
+  flushFailures: counter('flush_failures', 'Batches that the data store did not commit.'),
+  deadLetters: counter('dead_letters', 'Writes given up and kept as dead letters.'),
+  storageState: gauge('storage_state', 'The data store as the worker sees it: 0 normal, 1 degraded, 2 failed.'),
+  tombstonesPruned: counter('tombstones_pruned', 'Tombstones forgotten after the horizon.'),
+  eventsEncoded: counter('events_encoded', 'Change events encoded.'),
+  recordsLoaded: gauge('records_loaded', 'Records loaded from the data store, of the load under way or done.'),
+};
+
+export const THREAD_METRICS: Readonly<Record<ThreadCounter, MetricDefinition>> = {
+  activeTasks: gauge('thread_active_tasks', 'Tasks that the thread runs now.'),
+  spawnedTotal: counter('thread_tasks_spawned', 'Tasks that the thread has started.'),
+  startedAtMs: gauge('thread_started_at_ms', 'Wall-clock time at which the thread started, in ms; 0 when it has not.'),
+  healthy: gauge('thread_healthy', '1 when the thread found itself well at its last check.'),
+  lastHealthCheckAtMs: gauge('thread_last_health_check_at_ms', 'Wall-clock time of the last check, in ms; 0 for none.'),
+  turns: counter('thread_turns', 'Turns of the run loop.'),
+  batches: counter('thread_batches', 'Turns of the run loop that found records.'),
+  records: counter('thread_records', 'Ring records handled.'),
+  loopDelayP50Ms: gauge('event_loop_delay_ms', LOOP_DELAY_HELP, { quantile: '0.5' }),
+  loopDelayP99Ms: gauge('event_loop_delay_ms', LOOP_DELAY_HELP, { quantile: '0.99' }),
+  loopDelayMaxMs: gauge('event_loop_delay_ms', LOOP_DELAY_HELP, { quantile: '1' }),
+  heapUsedBytes: gauge('thread_heap_used_bytes', 'JavaScript heap in use, in bytes.'),
+};
+
+/** Of each ring: labels gateway, worker and direction. */
+export const RING_METRICS: readonly (MetricDefinition & { readonly read: (stats: RingStats) => number })[] = [
+  { ...gauge('ring_depth_records', 'Records that wait in the ring.'), read: (stats) => stats.recordsPending },
+  { ...gauge('ring_used_bytes', 'Bytes in use.'), read: (stats) => stats.usedBytes },
+  { ...gauge('ring_capacity_bytes', 'Bytes that the ring holds.'), read: (stats) => stats.capacityBytes },
+  { ...counter('ring_records_written', 'Records written.'), read: (stats) => stats.recordsWritten },
+  { ...counter('ring_records_read', 'Records read.'), read: (stats) => stats.recordsRead },
+  { ...counter('ring_bytes_written', 'Payload bytes written.'), read: (stats) => stats.bytesWritten },
+  { ...counter('ring_full', 'How often the writer was told that the ring is full.'), read: (stats) => stats.fullAnswers },
+  { ...counter('ring_wakeups', 'How often the writer had to wake the reader.'), read: (stats) => stats.bellsRung },
+  {
+    ...counter('ring_missed_wakeups', 'How often records lay beside a sleeping reader; should stay 0.'),
+    read: (stats) => stats.missedWakeups,
+  },
+];
+
+const MICROSECONDS_PER_SECOND = 1e6;
+
+/** Of the whole process, whichever thread answers, under the names that dashboards know. */
+export const PROCESS_METRICS: readonly (MetricDefinition & { readonly read: () => number })[] = [
+  {
+    name: 'process_cpu_seconds_total',
+    type: 'counter',
+    help: 'CPU time of the process, user and system, in seconds.',
+    read: () => {
+      const { user, system } = process.cpuUsage();
+      return (user + system) / MICROSECONDS_PER_SECOND;
+    },
+  },
+  {
+    name: 'process_resident_memory_bytes',
+    type: 'gauge',
+    help: 'Resident memory of the process, in bytes.',
+    read: () => process.memoryUsage.rss(),
+  },
+  {
+    name: 'nodejs_external_memory_bytes',
+    type: 'gauge',
+    help: 'Memory outside the JavaScript heap of the answering thread, in bytes.',
+    read: () => process.memoryUsage().external,
+  },
+];

@@ -1,0 +1,154 @@
+/**
+ * What comes back from the workers: acks, results, replies and events, taken from the outbox rings by the run loop.
+ *
+ * Answers of a call count down; the last one settles it. Frames are queued while a batch is drained and leave at its
+ * end. Between batches the frames that found a full ring are tried again.
+ */
+import {
+  ENVELOPE,
+  ENVELOPE_BYTES,
+  ENVELOPE_WORDS,
+  EVENT_ROW_WORDS,
+  FLAG_MORE,
+  FLAG_REFUSED,
+  RECORD_ACKS,
+  RECORD_EVENTS,
+  RECORD_REPLY,
+  RECORD_RESULT,
+} from '../engine/protocol/envelope.ts';
+import { assert } from '../engine/assert.ts';
+import { ERROR_CODES } from '../engine/protocol/errors.ts';
+import type { RingConsumer } from '../workers/ring.ts';
+import type { Runnable } from '../workers/runnable.ts';
+import { type BatchAnswers, denseDetails } from './batch-answers.ts';
+import type { CallTable } from './call-table.ts';
+import type { FanOut } from './fan-out.ts';
+import type { Outgoing } from './outgoing.ts';
+import type { Session } from './session.ts';
+
+export interface OutboxOptions {
+  readonly calls: CallTable;
+  readonly answers: BatchAnswers;
+  readonly fanOut: FanOut;
+  readonly outgoing: Outgoing;
+  /** A worker could not take a batch at all: the client must send it again. */
+  readonly onRefused: (session: Session, reason: string) => void;
+  /** Room may be there again, and time has passed. */
+  readonly onTurn: () => void;
+  readonly onTick: (nowMs: number) => void;
+  readonly tickIntervalMs: number;
+}
+
+export class Outbox implements Runnable {
+  readonly tickIntervalMs: number;
+  readonly #calls: CallTable;
+  readonly #answers: BatchAnswers;
+  readonly #fanOut: FanOut;
+  readonly #outgoing: Outgoing;
+  readonly #options: OutboxOptions;
+
+  constructor(options: OutboxOptions) {
+    this.tickIntervalMs = options.tickIntervalMs;
+    this.#calls = options.calls;
+    this.#answers = options.answers;
+    this.#fanOut = options.fanOut;
+    this.#outgoing = options.outgoing;
+    this.#options = options;
+  }
+
+  /** `ring.index` is the worker's number. */
+  onRecord(ring: RingConsumer, at: number): void {
+    const word = at >> 2;
+    const type = ring.words[word + ENVELOPE.TYPE] as number;
+    switch (type) {
+      case RECORD_ACKS:
+        return this.#acks(ring, word);
+      case RECORD_RESULT:
+        return this.#result(ring, word);
+      case RECORD_REPLY:
+        return this.#reply(ring, at);
+      case RECORD_EVENTS:
+        return this.#events(ring, at);
+      default:
+        assert(false, `outbox record of type ${type}`);
+    }
+  }
+
+  onBatchEnd(): void {
+    this.#outgoing.flush();
+    this.#options.onTurn();
+  }
+
+  onTick(nowMs: number): void {
+    this.#options.onTick(nowMs);
+    this.#outgoing.flush();
+    this.#options.onTurn();
+  }
+
+  async shutdown(): Promise<void> {
+    this.#outgoing.flush();
+  }
+
+  #acks(ring: RingConsumer, word: number): void {
+    const words = ring.words;
+    const count = words[word + ENVELOPE.COUNT] as number;
+    const bit = 1 << ring.index;
+    for (let index = 0; index < count; index++) {
+      const slot = this.#calls.slotOf(words[word + ENVELOPE_WORDS + index] as number);
+      if (slot >= 0) this.#answered(slot, bit);
+    }
+  }
+
+  #answered(slot: number, bit: number): void {
+    const waiting = (this.#calls.waiting[slot] as number) & ~bit;
+    this.#calls.waiting[slot] = waiting;
+    if (waiting === 0) this.#answers.settle(slot);
+  }
+
+  /** Some ops of the call were rejected, or, with FLAG_REFUSED, the whole part was not applied. */
+  #result(ring: RingConsumer, word: number): void {
+    const words = ring.words;
+    const slot = this.#calls.slotOf(words[word + ENVELOPE.CALL] as number);
+    if (slot < 0) return;
+    const first = word + ENVELOPE_WORDS;
+    const flags = words[word + ENVELOPE.FLAGS] as number;
+    if ((flags & FLAG_REFUSED) !== 0) return this.#refused(slot, words[first + 1] as number);
+    const details = this.#calls.details[slot] ?? denseDetails(this.#calls.lowId[slot] as number, this.#calls.ops[slot] as number);
+    this.#calls.details[slot] = details;
+    for (let pair = 0; pair < (words[word + ENVELOPE.COUNT] as number); pair++) {
+      details.rejected.set(words[first + pair * 2] as number, words[first + pair * 2 + 1] as number);
+    }
+    this.#answered(slot, 1 << ring.index);
+  }
+
+  #refused(slot: number, error: number): void {
+    const session = this.#calls.sessions[slot];
+    this.#calls.release(slot);
+    if (session !== undefined) this.#options.onRefused(session, ERROR_CODES[error] ?? 'OVERLOADED');
+  }
+
+  #reply(ring: RingConsumer, at: number): void {
+    const words = ring.words;
+    const word = at >> 2;
+    const slot = this.#calls.slotOf(words[word + ENVELOPE.CALL] as number);
+    if (slot < 0) return;
+    const bit = 1 << ring.index;
+    const waiting = this.#calls.waiting[slot] as number;
+    if ((waiting & bit) === 0) return; // a replaced worker answers again
+    const bodyAt = at + ENVELOPE_BYTES;
+    const body = ring.bytes.slice(bodyAt, bodyAt + (words[word + ENVELOPE.BODY_BYTES] as number));
+    const gather = this.#calls.gathers[slot];
+    gather?.answered(ring.index, (words[word + ENVELOPE.COUNT] as number) - 1, body);
+    if (((words[word + ENVELOPE.FLAGS] as number) & FLAG_MORE) !== 0) return;
+    this.#calls.waiting[slot] = waiting & ~bit;
+    if ((waiting & ~bit) !== 0) return;
+    this.#calls.release(slot);
+    gather?.complete();
+  }
+
+  #events(ring: RingConsumer, at: number): void {
+    const count = ring.words[(at >> 2) + ENVELOPE.COUNT] as number;
+    const rowsWord = (at + ENVELOPE_BYTES) >> 2;
+    this.#fanOut.deliver(ring, rowsWord, count, at + ENVELOPE_BYTES + count * EVENT_ROW_WORDS * 4);
+  }
+}

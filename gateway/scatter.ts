@@ -1,0 +1,268 @@
+/**
+ * Map-wide questions: asked of every worker at once, answered to the client when all have answered.
+ *
+ *   SYNC_INIT           leaves of the whole map ─ add ─ fold to the root          SYNC_RESP_ROOT
+ *   MERKLE_REQ_BUCKET   leaves under the path   ─ add ─ fold to 16 buckets        SYNC_RESP_BUCKETS
+ *                       path of three digits: the records of the leaf             SYNC_RESP_LEAF
+ *   ORMAP_*             the same for OR-Maps; PUSH_DIFF goes to the keys' owners  ORMAP_*
+ *
+ * The server decides where a walk ends: a small LWW map is answered with its records at once.
+ */
+import { addSums, foldBuckets, foldRoot, isPath } from '../engine/crdt/merkle-tree.ts';
+import { fnv1a, partitionOf } from '../engine/partition/hash.ts';
+import { encode } from '../engine/protocol/codec.ts';
+import { REQUEST_LEAF, REQUEST_LEAVES, REQUEST_OR_DIFF, REQUEST_OR_PUSH } from '../engine/protocol/envelope.ts';
+import { ERROR_CODES } from '../engine/protocol/errors.ts';
+import { MessageWriter } from '../engine/protocol/msgpack-writer.ts';
+import type { PushedRecord } from '../engine/domains/sync/sync-service.ts';
+import { KIND_LWW, type RecordKind } from '../engine/storage/record.ts';
+import type { CallTable, Gather } from './call-table.ts';
+import type { Session } from './session.ts';
+import type { WorkerLinks } from './worker-links.ts';
+
+/** LWW maps with up to this many records are sent whole instead of walked. */
+const WHOLE_MAP_RECORDS_MAX = 64;
+const LEAVES = 4096;
+
+export interface Timestamp {
+  readonly millis: number;
+  readonly counter: number;
+  readonly nodeId: string;
+}
+
+export interface ScatterOptions {
+  readonly calls: CallTable;
+  readonly links: WorkerLinks;
+  readonly enqueue: (session: Session, frame: Uint8Array) => void;
+  readonly sendError: (session: Session, status: number, message: string) => void;
+  /** The server's clock, for the client's to follow. */
+  readonly now: () => Timestamp;
+  readonly deadlineMs: () => number;
+}
+
+/** An entry of `ORMAP_PUSH_DIFF` as it came. */
+export interface PushEntry {
+  readonly key: string;
+  readonly records: readonly PushedRecord[];
+  readonly tombstones: readonly string[];
+}
+
+export class Scatter {
+  readonly #options: ScatterOptions;
+  readonly #text = new TextEncoder();
+
+  constructor(options: ScatterOptions) {
+    this.#options = options;
+  }
+
+  /** Answers with the root of the map; `fullResync` tells an OR-Map's client to start afresh. False when no call is free. */
+  root(session: Session, mapName: string, kind: RecordKind, fullResync: boolean): boolean {
+    return this.#leaves(session, mapName, kind, '', (sums) => {
+      const type = kind === KIND_LWW ? 'SYNC_RESP_ROOT' : 'ORMAP_SYNC_RESP_ROOT';
+      this.#send(session, {
+        type,
+        payload: { mapName, rootHash: foldRoot(sums), timestamp: this.#options.now(), ...(fullResync ? { fullResync } : {}) },
+      });
+    });
+  }
+
+  /** Answers with the 16 buckets under the path, or with the records when the walk ends here. */
+  bucket(session: Session, mapName: string, kind: RecordKind, path: string): boolean {
+    if (!isPath(path)) return true; // an unknown path is not answered; the client ignores what it does not know, too
+    if (path.length === 3) return this.#leaf(session, mapName, kind, path);
+    return this.#leaves(session, mapName, kind, path, (sums, records) => {
+      if (kind === KIND_LWW && records <= WHOLE_MAP_RECORDS_MAX && this.#leaf(session, mapName, kind, path)) return;
+      const buckets: Record<string, number> = {};
+      for (const [digit, hash] of bucketHashes(sums, path)) buckets[digit] = hash;
+      const type = kind === KIND_LWW ? 'SYNC_RESP_BUCKETS' : 'ORMAP_SYNC_RESP_BUCKETS';
+      this.#send(session, { type, payload: { mapName, path, buckets } });
+    });
+  }
+
+  /** Answers with the entries of the keys. */
+  diff(session: Session, mapName: string, keys: readonly string[]): boolean {
+    const body = encode({ map: this.#text.encode(mapName), keys }).slice();
+    return this.#ask(
+      session,
+      REQUEST_OR_DIFF,
+      () => body,
+      new ItemsGather(this, session, 'ORMAP_DIFF_RESPONSE', mapName, undefined),
+    );
+  }
+
+  /** Hands pushed entries to the owners of their keys, and all tombstones to every worker. Answers only to correct. */
+  push(session: Session, mapName: string, entries: readonly PushEntry[], writerListens: boolean): boolean {
+    const { links } = this.#options;
+    const tombstones = [...new Set(entries.flatMap((entry) => entry.tombstones))];
+    const byWorker: PushEntry[][] = Array.from({ length: links.count }, () => []);
+    for (const entry of entries) byWorker[links.table.ownerOf(partitionOf(fnv1a(entry.key)))]?.push(entry);
+    const gather = new ItemsGather(this, session, 'ORMAP_DIFF_RESPONSE', mapName, undefined, true);
+    const map = this.#text.encode(mapName);
+    const bodyOf = (worker: number): Uint8Array => {
+      const own = (byWorker[worker] ?? []).map(({ key, records }) => ({ key, records }));
+      return encode({ map, entries: own, tombstones, writerListens }).slice();
+    };
+    return this.#ask(session, REQUEST_OR_PUSH, bodyOf, gather);
+  }
+
+  /** Sends what a gather put together. */
+  deliver(session: Session, frame: Uint8Array): void {
+    if (session.isOpen) this.#options.enqueue(session, frame);
+  }
+
+  /** Says that a question failed. */
+  fail(session: Session, error: number, what: string): void {
+    if (session.isOpen) this.#options.sendError(session, 503, `${ERROR_CODES[error] ?? 'UNAVAILABLE'}: ${what}`);
+  }
+
+  #leaves(
+    session: Session,
+    mapName: string,
+    kind: RecordKind,
+    prefix: string,
+    done: (sums: Uint32Array, records: number) => void,
+  ): boolean {
+    const body = encode({ map: this.#text.encode(mapName), kind, prefix }).slice();
+    return this.#ask(session, REQUEST_LEAVES, () => body, new LeavesGather(this, session, mapName, done));
+  }
+
+  #leaf(session: Session, mapName: string, kind: RecordKind, path: string): boolean {
+    const body = encode({ map: this.#text.encode(mapName), kind, prefix: path }).slice();
+    const type = kind === KIND_LWW ? 'SYNC_RESP_LEAF' : 'ORMAP_SYNC_RESP_LEAF';
+    return this.#ask(session, REQUEST_LEAF, () => body, new ItemsGather(this, session, type, mapName, path));
+  }
+
+  #ask(session: Session, kind: number, bodyOf: (worker: number) => Uint8Array, gather: Gather): boolean {
+    const { calls, links } = this.#options;
+    const deadlineMs = this.#options.deadlineMs();
+    const slot = calls.claim(session, deadlineMs);
+    if (slot < 0) return false;
+    calls.gathers[slot] = gather;
+    calls.waiting[slot] = 2 ** links.count - 1;
+    for (let worker = 0; worker < links.count; worker++)
+      links.request(worker, calls.callId(slot), session.id, kind, bodyOf(worker), deadlineMs);
+    return true;
+  }
+
+  #send(session: Session, message: object): void {
+    this.deliver(session, encode(message).slice());
+  }
+}
+
+function bucketHashes(sums: Uint32Array, path: string): Iterable<[string, number]> {
+  const hashes = foldBuckets(sums, path);
+  const buckets: [string, number][] = [];
+  for (let digit = 0; digit < 16; digit++) {
+    const hash = hashes[digit] ?? 0;
+    if (hash !== 0) buckets.push([digit.toString(16), hash]);
+  }
+  return buckets;
+}
+
+/** Adds the leaf sums of all workers. */
+class LeavesGather implements Gather {
+  readonly #scatter: Scatter;
+  readonly #session: Session;
+  readonly #mapName: string;
+  readonly #done: (sums: Uint32Array, records: number) => void;
+  readonly #sums = new Uint32Array(LEAVES);
+  #records = 0;
+  #error = -1;
+
+  constructor(scatter: Scatter, session: Session, mapName: string, done: (sums: Uint32Array, records: number) => void) {
+    this.#scatter = scatter;
+    this.#session = session;
+    this.#mapName = mapName;
+    this.#done = done;
+  }
+
+  answered(_worker: number, error: number, body: Uint8Array): void {
+    if (error >= 0) {
+      this.#error = error;
+      return;
+    }
+    const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+    this.#records += view.getUint32(0, true);
+    const sums = new Uint32Array(LEAVES);
+    for (let at = 4; at + 8 <= body.byteLength; at += 8) sums[view.getUint32(at, true)] = view.getUint32(at + 4, true);
+    addSums(this.#sums, sums);
+  }
+
+  complete(): void {
+    if (this.#error >= 0) this.#scatter.fail(this.#session, this.#error, `sync of map ${this.#mapName}`);
+    else this.#done(this.#sums, this.#records);
+  }
+
+  expired(): void {
+    this.#scatter.fail(this.#session, ERROR_CODES.indexOf('DEADLINE_EXCEEDED'), `sync of map ${this.#mapName}`);
+  }
+}
+
+/** A frame of items is not made larger than this by putting the parts of several workers together. */
+const ITEM_FRAME_BYTES_MAX = 1024 * 1024;
+
+/** Puts the items of all workers into frames: `records` of an LWW leaf or `entries` of an OR-Map. The client merges each. */
+class ItemsGather implements Gather {
+  readonly #scatter: Scatter;
+  readonly #session: Session;
+  readonly #type: string;
+  readonly #mapName: string;
+  readonly #path: string | undefined;
+  readonly #onlyIfAny: boolean;
+  readonly #parts: Uint8Array[] = [];
+  #error = -1;
+
+  constructor(scatter: Scatter, session: Session, type: string, mapName: string, path: string | undefined, onlyIfAny = false) {
+    this.#scatter = scatter;
+    this.#session = session;
+    this.#type = type;
+    this.#mapName = mapName;
+    this.#path = path;
+    this.#onlyIfAny = onlyIfAny;
+  }
+
+  answered(_worker: number, error: number, body: Uint8Array): void {
+    if (error >= 0) this.#error = error;
+    else this.#parts.push(body);
+  }
+
+  complete(): void {
+    if (this.#error >= 0) return this.#scatter.fail(this.#session, this.#error, `${this.#type} of map ${this.#mapName}`);
+    const full = this.#parts.filter((part) => itemsIn(part) > 0);
+    if (full.length === 0 && !this.#onlyIfAny) this.#scatter.deliver(this.#session, this.#frame([]));
+    for (let from = 0; from < full.length; ) {
+      let to = from + 1;
+      let bytes = full[from]?.length ?? 0;
+      for (; to < full.length && bytes + (full[to]?.length ?? 0) <= ITEM_FRAME_BYTES_MAX; to++) bytes += full[to]?.length ?? 0;
+      this.#scatter.deliver(this.#session, this.#frame(full.slice(from, to)));
+      from = to;
+    }
+  }
+
+  expired(): void {
+    this.#scatter.fail(this.#session, ERROR_CODES.indexOf('DEADLINE_EXCEEDED'), `${this.#type} of map ${this.#mapName}`);
+  }
+
+  #frame(parts: readonly Uint8Array[]): Uint8Array {
+    const out = new MessageWriter();
+    out.mapHeader(2);
+    out.string('type');
+    out.string(this.#type);
+    out.string('payload');
+    out.mapHeader(this.#path === undefined ? 2 : 3);
+    out.string('mapName');
+    out.string(this.#mapName);
+    if (this.#path !== undefined) {
+      out.string('path');
+      out.string(this.#path);
+    }
+    out.string(this.#type === 'SYNC_RESP_LEAF' ? 'records' : 'entries');
+    out.arrayHeader(parts.reduce((items, part) => items + itemsIn(part), 0));
+    for (const part of parts) out.raw(part, 4, part.length - 4);
+    return out.bytes.slice(0, out.length);
+  }
+}
+
+function itemsIn(part: Uint8Array): number {
+  return new DataView(part.buffer, part.byteOffset, part.byteLength).getUint32(0, true);
+}

@@ -1,0 +1,138 @@
+/**
+ * A client's logical presence on this gateway: who it is, what it listens to, what it still waits for.
+ *
+ *   opened ──(authentication required)──▶ authenticating ──▶ ready ──▶ closed
+ *      └──────────(not required)─────────────────────────────▲
+ *
+ * Frames for the client are queued here and leave together, in one cork, when the gateway flushes. Frames from the
+ * client that found a full ring are held here, bounded in bytes, and go on in their order when there is room.
+ */
+import { CLOSE, type CloseCause, type Connection } from './connection.ts';
+import type { Principal } from './authentication.ts';
+
+export type SessionState = 'unauthenticated' | 'verifying' | 'ready' | 'closed';
+
+/** A frame for the client: bytes, or the last id of a plain OP_ACK, which is built when it leaves. */
+export type Outgoing = Uint8Array | number;
+
+export class Session {
+  /** Number in rings and call table; never 0. Slot and generation, so that a number is not used again soon. */
+  readonly id: number;
+  readonly connection: Connection;
+  readonly openedMs: number;
+  /** Gets events of maps that it synced or queried only (`events=interest`). */
+  readonly byInterest: boolean;
+  state: SessionState = 'unauthenticated';
+  principal: Principal | undefined;
+  deviceId: string | undefined;
+  lastSeenMs: number;
+  /** Maps listened to, by the gateway's number; only for `byInterest`. */
+  readonly interests = new Set<number>();
+
+  /** Highest op id seen: only ids above it cost anything. */
+  highestId = 0;
+  /** Highest op id of which all up to it are handled; what the last ack said. */
+  ackedId = 0;
+  /** Highest op id handled, gaps or not. */
+  handledId = 0;
+  /** Highest ids of batches that were handled while an older one was open. */
+  readonly handledBeyond: number[] = [];
+  /** Oldest and newest open call (slots of the call table, -1 = none). */
+  oldestCall = -1;
+  newestCall = -1;
+  /** Lowest id of the newest batch that has ids, and whether no open batch begins below an older one. */
+  newestLowId = 0;
+  lowIdsRise = true;
+
+  /** Rate limit: ops that may be sent now, as of `tokensAtMs`. */
+  tokens = 0;
+  tokensAtMs = 0;
+
+  /** Frames that wait for room in a ring, oldest first. */
+  readonly held: Uint8Array[] = [];
+  heldBytes = 0;
+  /** The oldest held frame was admitted already: it costs nothing when it is tried again. */
+  headAdmitted = false;
+
+  /** Why the session will be closed behind its next flush. */
+  closing: CloseCause | undefined;
+  /** True while the session stands in the gateway's list of sessions to flush. */
+  queued = false;
+  readonly #outgoing: Outgoing[] = [];
+
+  constructor(id: number, connection: Connection, byInterest: boolean, nowMs: number) {
+    this.id = id;
+    this.connection = connection;
+    this.byInterest = byInterest;
+    this.openedMs = nowMs;
+    this.lastSeenMs = nowMs;
+  }
+
+  get isOpen(): boolean {
+    return this.state !== 'closed';
+  }
+
+  /** Frames queued for the next flush. */
+  get outgoing(): Outgoing[] {
+    return this.#outgoing;
+  }
+
+  /** Closes with a cause; what was queued is dropped, the client repairs itself after it reconnects. */
+  close(cause: CloseCause): void {
+    if (!this.isOpen) return;
+    const { code, reason } = CLOSE[cause];
+    this.connection.end(code, reason);
+  }
+}
+
+const SLOT_BITS = 20;
+const SLOT_MASK = (1 << SLOT_BITS) - 1;
+const GENERATIONS = 1 << 11;
+
+/** All sessions of a gateway thread. A number found in a late answer finds its session, or nothing. */
+export class SessionTable {
+  readonly #slots: (Session | undefined)[] = [undefined];
+  readonly #generations: number[] = [0];
+  readonly #free: number[] = [];
+  readonly #sessionsMax: number;
+  #count = 0;
+
+  constructor(sessionsMax: number) {
+    this.#sessionsMax = Math.min(sessionsMax, SLOT_MASK);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** A new session, or undefined when there are as many as allowed. */
+  open(connection: Connection, byInterest: boolean, nowMs: number): Session | undefined {
+    if (this.#count >= this.#sessionsMax) return undefined;
+    const slot = this.#free.pop() ?? this.#slots.length;
+    const generation = ((this.#generations[slot] ?? 0) + 1) % GENERATIONS;
+    this.#generations[slot] = generation;
+    const session = new Session((generation << SLOT_BITS) | slot, connection, byInterest, nowMs);
+    this.#slots[slot] = session;
+    this.#count += 1;
+    return session;
+  }
+
+  /** The session of that number if it is still there. */
+  find(id: number): Session | undefined {
+    const session = this.#slots[id & SLOT_MASK];
+    return session !== undefined && session.id === id ? session : undefined;
+  }
+
+  close(session: Session): void {
+    if (session.state === 'closed') return;
+    session.state = 'closed';
+    const slot = session.id & SLOT_MASK;
+    this.#slots[slot] = undefined;
+    this.#free.push(slot);
+    this.#count -= 1;
+  }
+
+  *sessions(): Generator<Session> {
+    for (const session of this.#slots) if (session !== undefined) yield session;
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * The gateway's ends of the rings to the partition workers, and the table that says which worker owns a key.
+ */
+import type { PartitionTable } from '../engine/partition/partition-table.ts';
+import { CALL_NONE, ENVELOPE_BYTES, RECORD_INTEREST, RECORD_REQUEST, writeEnvelope } from '../engine/protocol/envelope.ts';
+import type { RingWriter } from '../workers/ring-writer.ts';
+
+export class WorkerLinks {
+  readonly table: PartitionTable;
+  readonly writers: readonly RingWriter[];
+  readonly #isReady: (worker: number) => boolean;
+
+  constructor(table: PartitionTable, writers: readonly RingWriter[], isReady: (worker: number) => boolean) {
+    this.table = table;
+    this.writers = writers;
+    this.#isReady = isReady;
+  }
+
+  get count(): number {
+    return this.writers.length;
+  }
+
+  /** False while a worker loads or is replaced, or while records wait for room in its ring: hold what is for it. */
+  takes(worker: number): boolean {
+    return this.#isReady(worker) && this.writers[worker]?.blocked === false;
+  }
+
+  /** True when every worker takes records. */
+  allTake(): boolean {
+    for (let worker = 0; worker < this.writers.length; worker++) if (!this.takes(worker)) return false;
+    return true;
+  }
+
+  /** True when held frames are worth another try: every worker takes records and a quarter of its ring is free. */
+  haveRoom(): boolean {
+    if (!this.allTake()) return false;
+    for (const { ring } of this.writers) if (ring.freeBytes * 4 < ring.capacityBytes) return false;
+    return true;
+  }
+
+  /** Tries to write what waits for room. */
+  flush(): void {
+    for (const writer of this.writers) if (writer.blocked) writer.flush();
+  }
+
+  /** Sends a question to one worker. */
+  request(worker: number, callId: number, session: number, kind: number, body: Uint8Array, deadlineMs: number): void {
+    this.#write(worker, RECORD_REQUEST, callId, session, kind, body, 0, deadlineMs);
+  }
+
+  /** Tells every worker whether a session of this gateway listens to the map by name. */
+  interest(mapId: number, name: Uint8Array, wanted: boolean): void {
+    for (let worker = 0; worker < this.writers.length; worker++) {
+      this.#write(worker, RECORD_INTEREST, CALL_NONE, mapId, 0, name, wanted ? 1 : 0, Number.NaN);
+    }
+  }
+
+  #write(
+    worker: number,
+    type: number,
+    call: number,
+    session: number,
+    count: number,
+    body: Uint8Array,
+    flags: number,
+    deadlineMs: number,
+  ): void {
+    const record = new Uint8Array((ENVELOPE_BYTES + body.length + 7) & ~7);
+    const memory = { bytes: record, words: new Int32Array(record.buffer), floats: new Float64Array(record.buffer) };
+    writeEnvelope(memory, 0, type, call, session, count, body.length, flags, deadlineMs);
+    record.set(body, ENVELOPE_BYTES);
+    this.writers[worker]?.write(record);
+  }
+}

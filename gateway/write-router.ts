@@ -1,0 +1,331 @@
+/**
+ * From a scanned frame of writes to the rings of the workers that own its keys.
+ *
+ *   rows ─ check, number the map, find the worker ─┬─ all to one worker: rows and frame are copied in two strokes
+ *                                                  └─ several, or large: per worker, rows and the spans of its ops
+ *
+ * The hot path makes no object and no string. What is unusual (refused ops, ids that are no plain numbers or do not
+ * rise by one, asked levels) is noted in the call's details, which only then exist.
+ */
+import {
+  CONCERN_MEMORY,
+  CONCERN_NONE,
+  CONCERN_SHIFT,
+  CONCERN_MASK,
+  FLAG_EMPTY,
+  FLAG_INVALID,
+  FLAG_WRITER_LISTENS,
+} from '../engine/protocol/op-index.ts';
+import { OP, OP_BYTES, OP_WORDS, type OpIndex } from '../engine/protocol/op-index.ts';
+import { ENVELOPE_BYTES, FLAG_MORE, RECORD_OPS, writeEnvelope } from '../engine/protocol/envelope.ts';
+import { errorNumber } from '../engine/protocol/errors.ts';
+import { partitionOf } from '../engine/partition/hash.ts';
+import { type ClockQuarantine, QUARANTINE_NODE_BYTES_MAX, QUARANTINE_NODES_MAX } from '../engine/crdt/clock-quarantine.ts';
+import { FULL } from '../workers/ring.ts';
+import type { BatchDetails, CallTable } from './call-table.ts';
+import type { MapNames } from './map-names.ts';
+import type { Session } from './session.ts';
+import type { WorkerLinks } from './worker-links.ts';
+
+/** Larger parts of one call would make others wait for the copy. */
+const PART_BYTES_MAX = 256 * 1024;
+/** Map, key and tag together are a primary key in Postgres. */
+const IDENTITY_BYTES_MAX = 2048;
+const NODE_BYTES_MAX = 256;
+/** Rows up to here are copied word by word: a view costs more than the copy. */
+const LOOPED_ROWS = 2;
+
+const INVALID_OPERATION = errorNumber('INVALID_OPERATION');
+const KEY_TOO_LARGE = errorNumber('KEY_TOO_LARGE');
+
+/** What became of a frame. */
+export type Routed =
+  /** On its way; the call will be answered. */
+  | 'sent'
+  /** No op in it goes to a worker: the call can be settled at once. */
+  | 'settled'
+  /** No room now: try the same frame again later. */
+  | 'held';
+
+/** The details of the call in a slot, made when first asked for. */
+export type DetailsOf = (slot: number) => BatchDetails;
+
+/** Ids of a frame as far as an ack needs them. */
+export interface FrameIds {
+  /** Highest numeric id, 0 when there is none. */
+  high: number;
+  /** Lowest numeric id, 0 when there is none. */
+  low: number;
+  /** True when the ids are plain numbers that rise by one: then low and high say everything. */
+  dense: boolean;
+  /** Ids above the highest that the connection has seen before, and ops without an id. */
+  cost: number;
+  /** Latest LWW stamp in the frame, in ms; 0 when there is none. */
+  latestMillis: number;
+}
+
+export class WriteRouter {
+  readonly #links: WorkerLinks;
+  readonly #maps: MapNames;
+  readonly #calls: CallTable;
+  readonly #quarantine: ClockQuarantine;
+  readonly #partBytesMax: number;
+  /** Worker of each op of the frame at hand, -1 for ops that go to none. */
+  #workers = new Int32Array(256);
+  /** Bit per worker that gets a part. */
+  #targets = 0;
+  readonly #ids: FrameIds = { high: 0, low: 0, dense: true, cost: 0, latestMillis: 0 };
+
+  constructor(links: WorkerLinks, maps: MapNames, calls: CallTable, quarantine: ClockQuarantine) {
+    this.#links = links;
+    this.#maps = maps;
+    this.#calls = calls;
+    this.#quarantine = quarantine;
+    this.#partBytesMax = Math.min(PART_BYTES_MAX, ...links.writers.map(({ ring }) => ring.recordBytesMax - ENVELOPE_BYTES));
+  }
+
+  /** Reads the ids of the frame. The answer is valid until the next call. */
+  ids(frame: Uint8Array, index: OpIndex, highestSeen: number): FrameIds {
+    const ids = this.#ids;
+    ids.high = 0;
+    ids.low = 0;
+    ids.dense = true;
+    ids.cost = 0;
+    ids.latestMillis = 0;
+    let previous = 0;
+    for (let op = 0; op < index.count; op++) {
+      const row = op * OP_WORDS;
+      const id = plainNumber(frame, index.words[row + OP.ID_START] as number, index.words[row + OP.ID_BYTES] as number);
+      if (id === 0 || id > highestSeen) ids.cost += 1;
+      if (id === 0 || (op > 0 && id !== previous + 1)) ids.dense = false;
+      if (id > 0 && (ids.low === 0 || id < ids.low)) ids.low = id;
+      if (id > ids.high) ids.high = id;
+      previous = id;
+      const millis = index.floats[(row >> 1) + OP.MILLIS_F64] as number;
+      if (millis > ids.latestMillis && ((index.words[row + OP.FLAGS] as number) & 2) === 0) ids.latestMillis = millis;
+    }
+    return ids;
+  }
+
+  /** Nodes whose clocks are too far ahead and have no fixed offset yet; empty almost always. */
+  wildClocks(frame: Uint8Array, index: OpIndex, latestMillis: number): { node: Uint8Array; millis: number }[] {
+    const wild: { node: Uint8Array; millis: number }[] = [];
+    for (let op = 0; op < index.count; op++) {
+      const row = op * OP_WORDS;
+      if (!((index.floats[(row >> 1) + OP.MILLIS_F64] as number) > latestMillis)) continue;
+      if (((index.words[row + OP.FLAGS] as number) & 2) !== 0) continue; // tags and stamps of OR-Maps stay as they are
+      const start = index.words[row + OP.NODE_START] as number;
+      const end = start + (index.words[row + OP.NODE_BYTES] as number);
+      if (this.#quarantine.offsetOf(frame, start, end) !== 0 || !this.#canQuarantine(end - start, wild.length)) continue;
+      wild.push({ node: frame.slice(start, end), millis: index.floats[(row >> 1) + OP.MILLIS_F64] as number });
+    }
+    return wild;
+  }
+
+  /** Marks LWW ops as invalid whose clock is too far ahead and cannot be given an offset. Rare. */
+  refuseWildClocks(frame: Uint8Array, index: OpIndex, latestMillis: number): void {
+    for (let op = 0; op < index.count; op++) {
+      const row = op * OP_WORDS;
+      const flags = index.words[row + OP.FLAGS] as number;
+      if ((flags & 2) !== 0 || !((index.floats[(row >> 1) + OP.MILLIS_F64] as number) > latestMillis)) continue;
+      const start = index.words[row + OP.NODE_START] as number;
+      if (this.#quarantine.offsetOf(frame, start, start + (index.words[row + OP.NODE_BYTES] as number)) !== 0) continue;
+      index.words[row + OP.FLAGS] = flags | FLAG_INVALID;
+    }
+  }
+
+  #canQuarantine(nodeBytes: number, asked: number): boolean {
+    return nodeBytes <= QUARANTINE_NODE_BYTES_MAX && this.#quarantine.nodes + asked < QUARANTINE_NODES_MAX;
+  }
+
+  /**
+   * Sends the ops of the frame to their workers as the call in `slot`. Nothing is sent when the answer is 'held'.
+   * Ops that no worker may see are noted in `details`, which is made by `detailsOf` when they are first needed.
+   */
+  route(
+    session: Session,
+    frame: Uint8Array,
+    index: OpIndex,
+    slot: number,
+    listens: boolean,
+    detailsOf: DetailsOf,
+  ): Routed {
+    if (!this.#quarantine.isEmpty) this.#correctClocks(frame, index);
+    const only = this.#assign(frame, index, slot, listens, detailsOf);
+    if (this.#targets === 0) return 'settled';
+    for (let worker = 0; worker < this.#links.count; worker++) {
+      if ((this.#targets & (1 << worker)) !== 0 && !this.#links.takes(worker)) return 'held';
+    }
+    this.#calls.waiting[slot] = this.#targets;
+    if (only >= 0 && frame.length + index.count * OP_BYTES <= this.#partBytesMax)
+      return this.#sendWhole(session, frame, index, slot, only);
+    for (let worker = 0; worker < this.#links.count; worker++) {
+      if ((this.#targets & (1 << worker)) !== 0) this.#sendParts(session, frame, index, slot, worker);
+    }
+    return 'sent';
+  }
+
+  /** Finds each op's worker. Returns the worker when every op goes to the same one, else -1. */
+  #assign(frame: Uint8Array, index: OpIndex, slot: number, listens: boolean, detailsOf: DetailsOf): number {
+    if (index.count > this.#workers.length) this.#workers = new Int32Array(index.count * 2);
+    const workers = this.#workers;
+    const words = index.words;
+    const writerListens = listens ? FLAG_WRITER_LISTENS : 0;
+    this.#targets = 0;
+    let only = -2;
+    for (let op = 0; op < index.count; op++) {
+      const row = op * OP_WORDS;
+      const error = this.#check(frame, words, row);
+      let worker = -1;
+      if (error >= 0) detailsOf(slot).rejected.set(op, error);
+      else if (((words[row + OP.FLAGS] as number) & FLAG_EMPTY) === 0) {
+        worker = this.#links.table.ownerOf(partitionOf(words[row + OP.KEY_HASH] as number));
+        words[row + OP.FLAGS] = (words[row + OP.FLAGS] as number) | writerListens;
+        this.#targets |= 1 << worker;
+      }
+      workers[op] = worker;
+      if (only === -2) only = worker;
+      else if (only !== worker) only = -1;
+    }
+    return only;
+  }
+
+  /** Numbers the map of a row and looks at its sizes. Returns an error number, or -1 when the op may go on. */
+  #check(frame: Uint8Array, words: Int32Array, row: number): number {
+    if (((words[row + OP.FLAGS] as number) & FLAG_INVALID) !== 0) return INVALID_OPERATION;
+    const mapBytes = words[row + OP.MAP_BYTES] as number;
+    const mapId = this.#maps.idOf(frame, words[row + OP.MAP_START] as number, mapBytes);
+    const error = this.#maps.errorOf(mapId);
+    if (error !== undefined) return errorNumber(error);
+    words[row + OP.MAP_ID] = mapId;
+    const identityBytes = mapBytes + (words[row + OP.KEY_BYTES] as number) + (words[row + OP.TAG_BYTES] as number);
+    if (identityBytes > IDENTITY_BYTES_MAX || (words[row + OP.NODE_BYTES] as number) > NODE_BYTES_MAX) return KEY_TOO_LARGE;
+    return -1;
+  }
+
+  /** One record: envelope, rows, frame. */
+  #sendWhole(session: Session, frame: Uint8Array, index: OpIndex, slot: number, worker: number): Routed {
+    const writer = this.#links.writers[worker];
+    if (writer === undefined) return 'held';
+    const count = index.count;
+    const at = writer.claim(ENVELOPE_BYTES + count * OP_BYTES + frame.length);
+    if (at === FULL) {
+      writer.ring.wantRoom(ENVELOPE_BYTES + count * OP_BYTES + frame.length);
+      return 'held';
+    }
+    const ring = writer.ring;
+    writeEnvelope(
+      ring,
+      at,
+      RECORD_OPS,
+      this.#calls.callId(slot),
+      session.id,
+      count,
+      frame.length,
+      0,
+      this.#calls.deadlineMs[slot] as number,
+    );
+    const word = (at + ENVELOPE_BYTES) >> 2;
+    if (count <= LOOPED_ROWS)
+      for (let index32 = 0; index32 < count * OP_WORDS; index32++) ring.words[word + index32] = index.words[index32] as number;
+    else ring.words.set(index.words.subarray(0, count * OP_WORDS), word);
+    ring.bytes.set(frame, at + ENVELOPE_BYTES + count * OP_BYTES);
+    writer.commit();
+    return 'sent';
+  }
+
+  /** The ops of one worker, as one record or several; what finds no room waits in the writer's backlog. */
+  #sendParts(session: Session, frame: Uint8Array, index: OpIndex, slot: number, worker: number): void {
+    const part: number[] = [];
+    let partBytes = 0;
+    for (let op = 0; op < index.count; op++) {
+      if (this.#workers[op] !== worker) continue;
+      const opBytes = OP_BYTES + (index.words[op * OP_WORDS + OP.OP_BYTES] as number);
+      if (part.length > 0 && partBytes + opBytes > this.#partBytesMax) {
+        this.#sendPart(session, frame, index, slot, worker, part, true);
+        part.length = 0;
+        partBytes = 0;
+      }
+      part.push(op);
+      partBytes += opBytes;
+    }
+    this.#sendPart(session, frame, index, slot, worker, part, false);
+  }
+
+  #sendPart(
+    session: Session,
+    frame: Uint8Array,
+    index: OpIndex,
+    slot: number,
+    worker: number,
+    ops: readonly number[],
+    more: boolean,
+  ): void {
+    let bodyBytes = 0;
+    for (const op of ops) bodyBytes += index.words[op * OP_WORDS + OP.OP_BYTES] as number;
+    const bodyAt = ENVELOPE_BYTES + ops.length * OP_BYTES;
+    const record = new Uint8Array((bodyAt + bodyBytes + 7) & ~7);
+    const memory = { bytes: record, words: new Int32Array(record.buffer), floats: new Float64Array(record.buffer) };
+    const deadlineMs = this.#calls.deadlineMs[slot] as number;
+    writeEnvelope(
+      memory,
+      0,
+      RECORD_OPS,
+      this.#calls.callId(slot),
+      session.id,
+      ops.length,
+      bodyBytes,
+      more ? FLAG_MORE : 0,
+      deadlineMs,
+    );
+    let at = 0;
+    for (let position = 0; position < ops.length; position++) {
+      const from = (ops[position] as number) * OP_WORDS;
+      const to = (ENVELOPE_BYTES >> 2) + position * OP_WORDS;
+      memory.words.set(index.words.subarray(from, from + OP_WORDS), to);
+      const opStart = index.words[from + OP.OP_START] as number;
+      const opBytes = index.words[from + OP.OP_BYTES] as number;
+      for (const start of SPAN_STARTS) memory.words[to + start] = (memory.words[to + start] as number) - opStart + at;
+      record.set(frame.subarray(opStart, opStart + opBytes), bodyAt + at);
+      at += opBytes;
+    }
+    this.#links.writers[worker]?.write(record);
+  }
+
+  /** Applies the fixed offsets of quarantined nodes to LWW stamps, the same for every re-send. */
+  #correctClocks(frame: Uint8Array, index: OpIndex): void {
+    for (let op = 0; op < index.count; op++) {
+      const row = op * OP_WORDS;
+      if (((index.words[row + OP.FLAGS] as number) & 2) !== 0) continue;
+      const start = index.words[row + OP.NODE_START] as number;
+      const offsetMs = this.#quarantine.offsetOf(frame, start, start + (index.words[row + OP.NODE_BYTES] as number));
+      if (offsetMs !== 0)
+        index.floats[(row >> 1) + OP.MILLIS_F64] = Math.max(0, (index.floats[(row >> 1) + OP.MILLIS_F64] as number) + offsetMs);
+    }
+  }
+}
+
+const SPAN_STARTS = [OP.MAP_START, OP.KEY_START, OP.TAG_START, OP.NODE_START, OP.VALUE_START, OP.OP_START, OP.ID_START] as const;
+
+/** The value of 1–15 decimal digits without a leading zero, else 0. */
+export function plainNumber(bytes: Uint8Array, start: number, length: number): number {
+  if (length === 0 || length > 15 || bytes[start] === 0x30) return 0;
+  let value = 0;
+  for (let index = start; index < start + length; index++) {
+    const digit = (bytes[index] as number) - 0x30;
+    if (digit < 0 || digit > 9) return 0;
+    value = value * 10 + digit;
+  }
+  return value;
+}
+
+/** Level that an op asks for: its own, else the batch's, else none. */
+export function concernOf(words: Int32Array, row: number, batchConcern: number): number {
+  const own = ((words[row + OP.FLAGS] as number) >> CONCERN_SHIFT) & CONCERN_MASK;
+  return own === CONCERN_NONE ? batchConcern : own;
+}
+
+/** True when the level is above what this server reaches without a log. */
+export function isBeyondMemory(concern: number): boolean {
+  return concern > CONCERN_MEMORY;
+}

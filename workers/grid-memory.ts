@@ -1,0 +1,53 @@
+/**
+ * All shared memory of a node, made once by the main thread and handed to every other thread.
+ *
+ *   inboxes[g][w]    ring gateway g → worker w          outboxes[g][w]   ring worker w → gateway g
+ *   table            partition → worker                 state            lifecycle, worker states, watermark
+ *   counters         a row per thread
+ */
+import { PartitionTable } from '../engine/partition/partition-table.ts';
+import { createCounters, THREAD_COUNTERS } from './counters.ts';
+import { GridState } from './grid-state.ts';
+import { createRing } from './ring-layout.ts';
+import { WORKER_COUNTERS } from './worker-counters.ts';
+
+export interface GridMemory {
+  readonly gateways: number;
+  readonly workers: number;
+  readonly inboxes: readonly (readonly SharedArrayBuffer[])[];
+  readonly outboxes: readonly (readonly SharedArrayBuffer[])[];
+  readonly table: SharedArrayBuffer;
+  readonly state: SharedArrayBuffer;
+  readonly workerCounters: SharedArrayBuffer;
+  readonly gatewayCounters: SharedArrayBuffer;
+  /** Rows: gateways first, then workers, then the main thread. */
+  readonly threadCounters: SharedArrayBuffer;
+}
+
+export interface GridMemoryOptions {
+  readonly gateways: number;
+  readonly workers: number;
+  readonly ringBytes: number;
+  readonly messageBytesMax: number;
+  /** Names of the gateway's counters: the gateway's own business. */
+  readonly gatewayCounterNames: readonly string[];
+}
+
+export function createGridMemory(options: GridMemoryOptions): GridMemory {
+  const { gateways, workers, ringBytes, messageBytesMax } = options;
+  const rings = (): SharedArrayBuffer[][] =>
+    Array.from({ length: gateways }, () =>
+      Array.from({ length: workers }, () => createRing({ capacityBytes: ringBytes, messageBytesMax })),
+    );
+  return {
+    gateways,
+    workers,
+    inboxes: rings(),
+    outboxes: rings(),
+    table: PartitionTable.create(workers).buffer,
+    state: new GridState().memory,
+    workerCounters: createCounters(WORKER_COUNTERS, workers),
+    gatewayCounters: createCounters(options.gatewayCounterNames, gateways),
+    threadCounters: createCounters(THREAD_COUNTERS, gateways + workers + 1),
+  };
+}

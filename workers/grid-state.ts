@@ -1,0 +1,84 @@
+/**
+ * What all threads must know of the node at any moment, in shared memory: one writer per word, any reader.
+ *
+ *   words    0        lifecycle of the node              main thread
+ *            16+w     state of worker w                  main thread and worker w, in turn
+ *            32+16g   broadcast sessions of gateway g    gateway g (a cache line each)
+ *   floats   of the second half: prune watermark (ms), start of the node (ms)
+ */
+
+export const LIFECYCLES = ['starting', 'ready', 'draining', 'stopped'] as const;
+export type Lifecycle = (typeof LIFECYCLES)[number];
+
+export const WORKER_STATES = ['starting', 'loading', 'ready', 'down'] as const;
+export type WorkerState = (typeof WORKER_STATES)[number];
+
+const LIFECYCLE = 0;
+const WORKERS = 16;
+const GATEWAYS = 32;
+const LINE_WORDS = 16;
+const GATEWAYS_MAX = 16;
+const FLOATS_AT = (GATEWAYS + GATEWAYS_MAX * LINE_WORDS) * 4;
+const PRUNE_WATERMARK = 0;
+const STARTED = 1;
+const FLOATS = 8;
+
+export class GridState {
+  readonly memory: SharedArrayBuffer;
+  readonly #words: Int32Array;
+  readonly #floats: Float64Array;
+
+  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(FLOATS_AT + FLOATS * 8)) {
+    this.memory = memory;
+    this.#words = new Int32Array(memory, 0, FLOATS_AT / 4);
+    this.#floats = new Float64Array(memory, FLOATS_AT, FLOATS);
+  }
+
+  get lifecycle(): Lifecycle {
+    return LIFECYCLES[Atomics.load(this.#words, LIFECYCLE)] ?? 'stopped';
+  }
+
+  set lifecycle(lifecycle: Lifecycle) {
+    Atomics.store(this.#words, LIFECYCLE, LIFECYCLES.indexOf(lifecycle));
+  }
+
+  workerState(worker: number): WorkerState {
+    return WORKER_STATES[Atomics.load(this.#words, WORKERS + worker)] ?? 'down';
+  }
+
+  setWorkerState(worker: number, state: WorkerState): void {
+    Atomics.store(this.#words, WORKERS + worker, WORKER_STATES.indexOf(state));
+  }
+
+  /** Hot path: true when the worker has loaded its partitions and takes records. */
+  isWorkerReady(worker: number): boolean {
+    return Atomics.load(this.#words, WORKERS + worker) === 2;
+  }
+
+  /** Sessions of a gateway that get events of every map. */
+  broadcastSessions(gateway: number): number {
+    return Atomics.load(this.#words, GATEWAYS + gateway * LINE_WORDS);
+  }
+
+  setBroadcastSessions(gateway: number, count: number): void {
+    Atomics.store(this.#words, GATEWAYS + gateway * LINE_WORDS, count);
+  }
+
+  /** Tombstones with an older clock are forgotten. Wall-clock ms, 0 = none yet. */
+  get pruneWatermarkMs(): number {
+    return this.#floats[PRUNE_WATERMARK] as number;
+  }
+
+  set pruneWatermarkMs(millis: number) {
+    this.#floats[PRUNE_WATERMARK] = millis;
+  }
+
+  /** Wall-clock ms at which the node started. */
+  get startedMs(): number {
+    return this.#floats[STARTED] as number;
+  }
+
+  set startedMs(millis: number) {
+    this.#floats[STARTED] = millis;
+  }
+}
