@@ -1,0 +1,71 @@
+/**
+ * Round trips between two threads: by a pair of rings, and by one postMessage per message. 1024 are kept in flight.
+ */
+import { Worker } from 'node:worker_threads';
+import { createDoorbellPorts, Doorbell } from '../workers/doorbell.ts';
+import { createRing } from '../workers/ring-layout.ts';
+import { RingConsumer, type RingHandler, RingProducer } from '../workers/ring.ts';
+import { type EchoSetup, RingLoop } from './ring-echo.ts';
+
+const IN_FLIGHT_MAX = 1024;
+const RING_BYTES = 4 * 1024 * 1024;
+const ECHO = new URL(`./ring-echo${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
+
+/** Round trips per second by ring, over `measureMs` after `warmUpMs`. */
+export async function ringRoundTrips(messageBytes: number, warmUpMs: number, measureMs: number): Promise<number> {
+  const there = createRing({ capacityBytes: RING_BYTES });
+  const back = createRing({ capacityBytes: RING_BYTES });
+  const ports = createDoorbellPorts();
+  const setup: EchoSetup = { by: 'ring', there, back, bell: ports.b };
+  const worker = new Worker(ECHO, { workerData: setup, transferList: [ports.b] });
+  const bell = new Doorbell(ports.a);
+  const outbox = new RingProducer(there, bell.ring);
+  const message = new Uint8Array(messageBytes).fill(7);
+  let sent = 0;
+  let returned = 0;
+  const handler: RingHandler = {
+    onRecord() {
+      returned += 1;
+    },
+  };
+  const loop = new RingLoop(new RingConsumer(back), bell, handler, () => {
+    while (sent - returned < IN_FLIGHT_MAX && outbox.tryWrite(message)) sent += 1;
+  });
+  loop.turn();
+  const rate = await rateOf(() => returned, warmUpMs, measureMs);
+  loop.stop();
+  await worker.terminate();
+  bell.close();
+  return rate;
+}
+
+/** Round trips per second by postMessage, each message a structured clone. */
+export async function messageRoundTrips(messageBytes: number, warmUpMs: number, measureMs: number): Promise<number> {
+  const setup: EchoSetup = { by: 'postMessage' };
+  const worker = new Worker(ECHO, { workerData: setup });
+  const message = new Uint8Array(messageBytes).fill(7);
+  let returned = 0;
+  worker.on('message', () => {
+    returned += 1;
+    worker.postMessage(message);
+  });
+  for (let sent = 0; sent < IN_FLIGHT_MAX; sent++) worker.postMessage(message);
+  const rate = await rateOf(() => returned, warmUpMs, measureMs);
+  await worker.terminate();
+  return rate;
+}
+
+/** Rise of a counter per second; throws when it stood still. */
+async function rateOf(count: () => number, warmUpMs: number, measureMs: number): Promise<number> {
+  await sleep(warmUpMs);
+  const startMs = performance.now();
+  const before = count();
+  await sleep(measureMs);
+  const rate = ((count() - before) * 1000) / (performance.now() - startMs);
+  if (rate === 0) throw new Error('nothing came back from the other thread');
+  return rate;
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

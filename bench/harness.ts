@@ -1,0 +1,153 @@
+/**
+ * Processes of a benchmark: starts servers, waits until they listen, runs generators against them, ends them.
+ *
+ *   harness ──spawn──▶ server (writes PORT=<n> to stdout when connections are accepted)
+ *           ──fork───▶ generator (gets a plan, answers with a report, ends), one per run
+ *
+ * A server stays up for all its runs, so compiled code is warm, as in a server that has been up for a minute. Its
+ * stderr goes to a file of its temporary folder; the end of it is shown when something fails.
+ */
+import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { chmodSync, closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { GeneratorAnswer } from './load-generator.ts';
+import type { LoadPlan, LoadReport } from './load.ts';
+
+const START_DEADLINE_MS = 90_000;
+const STOP_DEADLINE_MS = 45_000;
+const TASKSET = '/usr/bin/taskset';
+
+/** What is measured: the product, and three references. */
+export type Variant = 'lattice' | 'raw' | 'naive' | 'pm';
+
+/** A running server process. */
+export interface RunningServer {
+  readonly variant: Variant;
+  readonly port: number;
+  readonly pid: number;
+  /** Ends it by SIGTERM, and by SIGKILL when it does not go; removes its folder. */
+  stop(): Promise<void>;
+}
+
+/** Compiled and uncompiled runs differ in the extension of their files. */
+const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
+
+function siblingPath(path: string): string {
+  return fileURLToPath(new URL(path + EXTENSION, import.meta.url));
+}
+
+/** True when the product itself is there to be measured. */
+export function productExists(): boolean {
+  return existsSync(siblingPath('../gateway/cli'));
+}
+
+/** The command line of a variant, after `node`. */
+function argumentsOf(variant: Variant): string[] {
+  switch (variant) {
+    case 'lattice':
+      return [siblingPath('../gateway/cli'), 'start', '--port', '0'];
+    case 'raw':
+      return [siblingPath('./raw-server')];
+    case 'naive':
+      return [siblingPath('./naive-server'), 'single'];
+    case 'pm':
+      return [siblingPath('./naive-server'), 'pm'];
+  }
+}
+
+/** The product's environment: its own data, no authentication, no rate limit; nothing else is changed. */
+function productEnvironment(dataDir: string): NodeJS.ProcessEnv {
+  const environment: NodeJS.ProcessEnv = { ...process.env, LATTICE_DATA_DIR: dataDir, LATTICE_RATE_OPS_PER_SECOND: '0' };
+  // A benchmark writes: never into somebody's own database or under somebody's configuration.
+  for (const name of ['DATABASE_URL', 'JWT_SECRET', 'PORT', 'LATTICE_PORT', 'LATTICE_CONFIG']) delete environment[name];
+  return environment;
+}
+
+/** Where the generator and the servers may run; undefined: anywhere, as the published figures were measured. */
+export interface Pinning {
+  readonly server: string;
+  readonly generator: string;
+}
+
+/** The generator on the last core, servers on all others; undefined where there is one core or no taskset. */
+export function pinningOfMachine(): Pinning | undefined {
+  const cores = availableParallelism();
+  if (cores < 2 || !existsSync(TASKSET)) return undefined;
+  return { server: cores === 2 ? '0' : `0-${cores - 2}`, generator: String(cores - 1) };
+}
+
+/** Starts a server and waits for its port. Rejects, with the end of its log, when it does not come. */
+export async function startServer(variant: Variant, pinning?: Pinning): Promise<RunningServer> {
+  const folder = mkdtempSync(join(tmpdir(), `lattice-bench-${variant}-`));
+  chmodSync(folder, 0o755); // embedded Postgres runs as another user when this is root
+  const logPath = join(folder, 'stderr.log');
+  const log = openSync(logPath, 'w');
+  const command = [process.execPath, ...process.execArgv, ...argumentsOf(variant)];
+  if (pinning !== undefined) command.unshift(TASKSET, '-c', pinning.server);
+  const child = spawn(command[0] as string, command.slice(1), {
+    env: variant === 'lattice' ? productEnvironment(join(folder, 'data')) : process.env,
+    // A lattice.toml of the current folder must not count. (Uncompiled runs find their loader from that folder.)
+    cwd: EXTENSION === '.js' ? folder : process.cwd(),
+    stdio: ['ignore', 'pipe', log],
+  });
+  closeSync(log);
+  try {
+    const port = await portOf(child);
+    return { variant, port, pid: child.pid as number, stop: () => stopServer(child, folder) };
+  } catch (cause) {
+    const ending = readFileSync(logPath, 'utf8').slice(-3000);
+    await stopServer(child, folder);
+    throw new Error(`the ${variant} server did not start: ${String(cause)}\n${ending}`);
+  }
+}
+
+function portOf(child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    const timer = setTimeout(() => reject(new Error(`no PORT= within ${START_DEADLINE_MS} ms`)), START_DEADLINE_MS);
+    child.once('exit', (code, signal) => {
+      clearTimeout(timer);
+      reject(new Error(`it ended with ${code ?? signal}`));
+    });
+    child.stdout?.on('data', (chunk: Buffer) => {
+      text += chunk.toString('latin1');
+      const match = /^PORT=(\d+)$/m.exec(text);
+      if (match === null) return;
+      clearTimeout(timer);
+      resolve(Number(match[1]));
+    });
+  });
+}
+
+async function stopServer(child: ChildProcess, folder: string): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) {
+    const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_DEADLINE_MS);
+    await ended;
+    clearTimeout(timer);
+  }
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+}
+
+/** Runs one plan in a generator process of its own. Rejects when the load failed. */
+export function runGenerator(plan: LoadPlan, pinning?: Pinning): Promise<LoadReport> {
+  return new Promise((resolve, reject) => {
+    const script = siblingPath('./load-generator');
+    const child =
+      pinning === undefined
+        ? fork(script)
+        : spawn(TASKSET, ['-c', pinning.generator, process.execPath, ...process.execArgv, script], {
+            stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+          });
+    child.once('error', reject);
+    child.once('exit', (code) => reject(new Error(`the generator ended with ${code} and without a report`)));
+    child.once('message', (answer: GeneratorAnswer) => {
+      if ('report' in answer) resolve(answer.report);
+      else reject(new Error(answer.failure));
+    });
+    child.send(plan);
+  });
+}

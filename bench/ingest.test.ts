@@ -1,0 +1,341 @@
+import assert from 'node:assert/strict';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { test } from 'node:test';
+import { decode, encode } from '@msgpack/msgpack';
+import { APPLIED_METRIC, metricSum, readApplied, reasonVoid } from './applied-ops.ts';
+import { jsonLines } from './report.ts';
+import { ScenarioResult } from './result.ts';
+import { type LoadPlan, runLoad } from './load.ts';
+import { judge } from './targets.ts';
+import { FrameSlice, SLICE_OPS_MAX } from './write-frames.ts';
+
+interface Clock {
+  readonly millis: number;
+  readonly counter: number;
+  readonly nodeId: string;
+}
+
+interface Op {
+  readonly id: string;
+  readonly mapName: string;
+  readonly opType: string;
+  readonly key: string;
+  readonly record: { readonly value: Record<string, unknown>; readonly timestamp: Clock };
+  readonly timestamp: Clock;
+  readonly synced: boolean;
+}
+
+interface Batch {
+  readonly type: string;
+  readonly payload: { readonly ops: Op[] };
+}
+
+function slice(frames: number, opsPerFrame: number, firstKey = 0): FrameSlice {
+  return new FrameSlice({ mapName: 'bench', keyPrefix: 'k-', firstKey, frames, opsPerFrame });
+}
+
+/** The payload of a frame, unmasked by its own length and mask key. */
+function payloadOf(of: FrameSlice, frame: number): Uint8Array {
+  const bytes = of.bytes.subarray(frame * of.frameBytes, (frame + 1) * of.frameBytes);
+  const reader = new FrameReader();
+  const payloads = reader.take(bytes);
+  assert.equal(payloads.length, 1);
+  return payloads[0] as Uint8Array;
+}
+
+function opsOf(of: FrameSlice, frame: number): Op[] {
+  return (decode(payloadOf(of, frame)) as Batch).payload.ops;
+}
+
+test('a frame is one OP_BATCH with every field of the real client', () => {
+  const frames = slice(3, 10, 500);
+  frames.stamp(1, 7, 1_700_000_000_123);
+  const batch = decode(payloadOf(frames, 1)) as Batch;
+  assert.equal(batch.type, 'OP_BATCH');
+  assert.equal(batch.payload.ops.length, 10);
+  const clock = { millis: 1_700_000_000_123, counter: 0, nodeId: 'bench-01' };
+  assert.deepEqual(batch.payload.ops[4], {
+    id: '100007000014',
+    mapName: 'bench',
+    opType: 'PUT',
+    key: 'k-000514',
+    record: { value: { title: 'item 000514', count: 42, done: false, owner: 'u-1234' }, timestamp: clock },
+    timestamp: clock,
+    synced: false,
+  });
+});
+
+test('frames use the bytes of the real client: map16 headers, millis as float64, ids as text', () => {
+  const frames = slice(1, 1);
+  frames.stamp(0, 0, 1_700_000_000_000);
+  const hex = Buffer.from(payloadOf(frames, 0)).toString('hex');
+  assert.ok(
+    hex.startsWith('de0002a474797065a84f505f4241544348a77061796c6f6164de0001a36f707391de0007a26964ac313030303030303030303030'),
+  );
+  assert.equal(hex.split('a66d696c6c6973cb4278bcfe56800000').length, 3, 'two clocks');
+});
+
+test('frames of 1, 10 and 100 ops have the header that fits their length', () => {
+  for (const ops of [1, 10, 100]) {
+    const frames = slice(2, ops);
+    for (const frame of [0, 1]) assert.equal(opsOf(frames, frame).length, ops);
+  }
+});
+
+test('no key is written by two frames of a slice, and neighbours continue its numbers', () => {
+  const keys = [slice(5, 10, 0), slice(5, 10, 50)].flatMap((of) =>
+    [0, 1, 2, 3, 4].flatMap((frame) => opsOf(of, frame).map((op) => op.key)),
+  );
+  assert.equal(new Set(keys).size, 100);
+});
+
+test('from round to round every id and clock rises and nothing else changes', () => {
+  const frames = slice(2, 10);
+  let lastId = 0;
+  let last: Op[] | undefined;
+  for (const round of [0, 1, 9, 10, 99_999, 800_000]) {
+    for (const frame of [0, 1]) {
+      frames.stamp(frame, round, 1_700_000_000_000 + round);
+      const ops = opsOf(frames, frame);
+      for (const op of ops) {
+        assert.match(op.id, /^[1-9]\d{11}$/);
+        assert.ok(Number(op.id) > lastId, `${op.id} after ${lastId}`);
+        lastId = Number(op.id);
+        assert.deepEqual(op.timestamp, op.record.timestamp);
+        assert.equal(op.timestamp.millis, 1_700_000_000_000 + round);
+      }
+      if (frame === 0) {
+        const unchanged = (op: Op) => [op.key, op.mapName, op.opType, op.record.value, op.timestamp.nodeId, op.synced];
+        if (last !== undefined) assert.deepEqual(ops.map(unchanged), last.map(unchanged));
+        last = ops;
+      }
+    }
+  }
+});
+
+test('an ack tells how many frames it covers, over rounds, and "0" covers none', () => {
+  const frames = slice(4, 10);
+  assert.equal(frames.framesHandled(0), 0);
+  for (const [round, frame] of [
+    [0, 0],
+    [0, 3],
+    [1, 0],
+    [25, 2],
+  ] as const) {
+    frames.stamp(frame, round, 1.7e12);
+    const ops = opsOf(frames, frame);
+    assert.equal(frames.framesHandled(Number(ops[9]?.id)), round * 4 + frame + 1);
+    assert.equal(frames.framesHandled(Number(ops[8]?.id)), round * 4 + frame, 'a frame is covered by its last op only');
+  }
+});
+
+test('more ops than the digits of an id are refused', () => {
+  assert.throws(() => slice(SLICE_OPS_MAX / 100 + 1, 100));
+});
+
+test('a run against a server that applies everything is valid', async () => {
+  await withServer(0, async (server, port) => {
+    const appliedBefore = await readApplied(port);
+    const report = await runLoad(planFor(port));
+    assert.ok(report.opsSent > 0);
+    assert.ok(report.opsMeasured > 0 && report.opsMeasured <= report.opsSent);
+    assert.ok(report.p50Us > 0 && report.p99Us >= report.p50Us);
+    assert.equal(await reasonVoid(port, appliedBefore, report.opsSent), undefined);
+    assert.deepEqual(server.complaints, []);
+    assert.equal(server.connections, 4);
+  });
+});
+
+test('a run against a server that loses one op in a thousand and still acknowledges it is void', async () => {
+  await withServer(1000, async (_, port) => {
+    const appliedBefore = await readApplied(port);
+    const report = await runLoad(planFor(port));
+    const reason = await reasonVoid(port, appliedBefore, report.opsSent);
+    assert.match(String(reason), /^void: \d+ ops sent, \d+ applied$/);
+  });
+});
+
+test('a server without the metric can not be verified', async () => {
+  const server = createServer((_, response) => response.end('lattice_merges 4\n')).listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  await assert.rejects(readApplied((server.address() as AddressInfo).port), /has no lattice_merges_total/);
+  server.close();
+  server.closeAllConnections();
+});
+
+test('acks that stay out fail the run', async () => {
+  await withServer(0, async (server, port) => {
+    server.silent = true;
+    await assert.rejects(runLoad({ ...planFor(port), drainDeadlineMs: 200 }), /frames were never acknowledged/);
+  });
+});
+
+test('samples of a metric are summed over further labels, and other metrics are not', () => {
+  const text = [
+    '# TYPE lattice_merges_total counter',
+    'lattice_merges_total{worker="0",result="applied"} 10',
+    'lattice_merges_total{result="applied",worker="1"} 32 1700000000000',
+    'lattice_merges_total{result="stale",worker="1"} 5',
+    'lattice_merges_total_more{result="applied"} 100',
+    'plain 7',
+  ].join('\n');
+  assert.equal(metricSum(text, APPLIED_METRIC.name, APPLIED_METRIC.labels), 42);
+  assert.equal(metricSum(text, 'plain', {}), 7);
+  assert.ok(Number.isNaN(metricSum(text, 'absent', {})));
+});
+
+test('targets are judged by medians of the valid runs', () => {
+  const result = new ScenarioResult({ scenario: 'F1', title: '', ceilings: { lattice: 'raw', raw: 'raw' } });
+  for (const rate of [90, 50, 46]) result.add('lattice', { opsPerSecond: rate, opsPerCpuSecond: rate / 2 });
+  for (const rate of [100, 400, 90]) result.add('raw', { opsPerSecond: rate, opsPerCpuSecond: rate });
+  result.addVoid('lattice', 'void: 2 ops sent, 1 applied');
+  const verdicts = judge(result).map(({ target, measured, gateMet, stretchMet }) => [
+    target.label,
+    measured,
+    gateMet,
+    stretchMet,
+  ]);
+  assert.deepEqual(verdicts, [
+    ['rate ÷ raw', 0.5, true, false],
+    ['per CPU ÷ raw', 0.25, true, false],
+  ]);
+});
+
+test('a JSON line has the agreed fields, with null for what was not measured', () => {
+  const result = new ScenarioResult({ scenario: 'W1', title: '', ceilings: { lattice: 'raw', raw: 'raw' } });
+  result.add('lattice', { opsPerSecond: 10, opsPerCpuSecond: Number.NaN, p50Us: 300, p99Us: 400 });
+  result.add('raw', { opsPerSecond: 40, opsPerCpuSecond: Number.NaN, p50Us: 120, p99Us: 200 });
+  const [line] = jsonLines(result).map((text) => JSON.parse(text) as Record<string, unknown>);
+  const { scenario, variant, opsPerSecond, opsPerCpuSecond, p50Us, p99Us, ratioToCeiling } = line ?? {};
+  assert.deepEqual(
+    [scenario, variant, opsPerSecond, opsPerCpuSecond, p50Us, p99Us, ratioToCeiling],
+    ['W1', 'lattice', 10, null, 300, 400, 0.25],
+  );
+});
+
+function planFor(port: number): LoadPlan {
+  return {
+    port,
+    path: '/ws?events=interest',
+    serverPid: process.pid,
+    connections: 4,
+    opsPerFrame: 10,
+    window: 4,
+    keys: 3200,
+    mapName: 'bench',
+    keyPrefix: 'k-',
+    ackRule: 'lastId',
+    warmUpMs: 50,
+    measureMs: 200,
+  };
+}
+
+/** A server that acknowledges every op and loses one in `loseOneIn` (0: none) on the way to its store. */
+class LosingServer {
+  connections = 0;
+  /** Acknowledges nothing at all. */
+  silent = false;
+  /** What was wrong with the frames that came. */
+  readonly complaints: string[] = [];
+  readonly #loseOneIn: number;
+  readonly #newest = new Map<string, number>();
+  readonly #server: Server;
+  readonly #sockets = new Set<Duplex>();
+  #ops = 0;
+  #applied = 0;
+
+  constructor(loseOneIn: number) {
+    this.#loseOneIn = loseOneIn;
+    this.#server = createServer((_, response) => {
+      response.end(`${APPLIED_METRIC.name}{result="applied"} ${this.#applied}\n`);
+    });
+    this.#server.on('upgrade', (request, socket: Duplex) => {
+      assert.equal(request.url, '/ws?events=interest');
+      this.connections += 1;
+      this.#sockets.add(socket);
+      socket.on('error', () => this.#sockets.delete(socket));
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n');
+      this.#serve(socket);
+    });
+  }
+
+  async listen(): Promise<number> {
+    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  close(): void {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+
+  #serve(socket: Duplex): void {
+    const reader = new FrameReader();
+    let lastId = 0;
+    socket.on('data', (chunk: Buffer) => {
+      for (const payload of reader.take(chunk)) {
+        const { ops } = (decode(payload) as Batch).payload;
+        for (const op of ops) {
+          if (!(Number(op.id) > lastId)) this.complaints.push(`id ${op.id} after ${lastId}`);
+          lastId = Number(op.id);
+          this.#merge(op);
+        }
+        if (!this.silent) socket.write(ackFrame(String(lastId)));
+      }
+    });
+  }
+
+  #merge(op: Op): void {
+    const { millis } = op.record.timestamp;
+    if (!(millis > (this.#newest.get(op.key) ?? 0))) this.complaints.push(`${op.key} is not newer`);
+    if (millis > Date.now()) this.complaints.push(`${op.key} is from the future`);
+    this.#newest.set(op.key, millis);
+    this.#ops += 1;
+    if (this.#loseOneIn === 0 || this.#ops % this.#loseOneIn !== 0) this.#applied += 1;
+  }
+}
+
+async function withServer(loseOneIn: number, body: (server: LosingServer, port: number) => Promise<void>): Promise<void> {
+  const server = new LosingServer(loseOneIn);
+  try {
+    await body(server, await server.listen());
+  } finally {
+    server.close();
+  }
+}
+
+function ackFrame(lastId: string): Uint8Array {
+  const payload = encode({ type: 'OP_ACK', payload: { lastId, achievedLevel: 'MEMORY' } });
+  return Uint8Array.of(0x82, payload.length, ...payload);
+}
+
+/** Takes masked client frames apart, by RFC 6455 §5.2 and not by what the generator is known to send. */
+class FrameReader {
+  #rest: Buffer = Buffer.alloc(0);
+
+  take(chunk: Uint8Array): Uint8Array[] {
+    this.#rest = Buffer.concat([this.#rest, chunk]);
+    const payloads: Uint8Array[] = [];
+    for (let payload = this.#next(); payload !== undefined; payload = this.#next()) payloads.push(payload);
+    return payloads;
+  }
+
+  #next(): Uint8Array | undefined {
+    const bytes = this.#rest;
+    if (bytes.length < 14) return undefined;
+    assert.equal(bytes[0], 0x82, 'one whole binary frame');
+    assert.ok((bytes.readUInt8(1) & 0x80) !== 0, 'masked');
+    const short = bytes.readUInt8(1) & 0x7f;
+    const lengthBytes = short === 127 ? 8 : short === 126 ? 2 : 0;
+    const length = short === 127 ? Number(bytes.readBigUInt64BE(2)) : short === 126 ? bytes.readUInt16BE(2) : short;
+    const start = 2 + lengthBytes + 4;
+    if (bytes.length < start + length) return undefined;
+    const mask = bytes.subarray(start - 4, start);
+    const payload = bytes.subarray(start, start + length).map((byte, index) => byte ^ mask.readUInt8(index % 4));
+    this.#rest = bytes.subarray(start + length);
+    return payload;
+  }
+}

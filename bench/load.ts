@@ -1,0 +1,181 @@
+/**
+ * One run of load: opens the connections, warms up, measures a window, waits until all is acknowledged.
+ *
+ *   connect ─▶ warm up ─▶ │ sample ─── measured window ─── sample │ ─▶ drain ─▶ report
+ *
+ * CPU of the server is sampled here, at the very ends of the window, so that no message between processes blurs it.
+ */
+import { LoadConnection, type AckRule } from './load-connection.ts';
+import { descendantsCpuMs, type ProcessSample, sampleProcess, useBetween } from './process-stats.ts';
+import { LatencyHistogram } from './statistics.ts';
+import { FrameSlice } from './write-frames.ts';
+
+const DRAIN_DEADLINE_MS = 20_000;
+const OPEN_DEADLINE_MS = 10_000;
+const POLL_MS = 5;
+
+/** What one run does. Plain data: it crosses from the harness to the generator's process. */
+export interface LoadPlan {
+  readonly port: number;
+  readonly path: string;
+  readonly serverPid: number;
+  readonly connections: number;
+  readonly opsPerFrame: number;
+  /** Frames in flight per connection; 1 waits for each ack; 0 opens the connections and sends nothing. */
+  readonly window: number;
+  /** Distinct keys, shared out among the connections. */
+  readonly keys: number;
+  readonly mapName: string;
+  readonly keyPrefix: string;
+  readonly ackRule: AckRule;
+  readonly warmUpMs: number;
+  readonly measureMs: number;
+  /** How long acknowledgements may stay out after the window; 20 s when not given. */
+  readonly drainDeadlineMs?: number;
+}
+
+/** What one run measured. */
+export interface LoadReport {
+  /** Ops sent since the start, warm-up included; every one was acknowledged. */
+  readonly opsSent: number;
+  /** Ops acknowledged in the window. */
+  readonly opsMeasured: number;
+  readonly windowMs: number;
+  readonly p50Us: number;
+  readonly p99Us: number;
+  readonly serverCpuMs: number;
+  /** As `serverCpuMs`, at ns precision. */
+  readonly serverRunMs: number;
+  readonly serverVoluntarySwitches: number;
+  readonly serverRssBytes: number;
+  readonly serverThreads: readonly { readonly name: string; readonly cpuMs: number }[];
+  /** Processes that the server started (embedded Postgres). */
+  readonly childrenCpuMs: number;
+  readonly generatorCpuMs: number;
+  readonly frameBytes: number;
+  /** Server frames that were no acks, and the first one's text. */
+  readonly otherFrames: number;
+  readonly otherText: string;
+}
+
+interface Snapshot {
+  readonly atMs: number;
+  readonly ackedFrames: number;
+  readonly server: ProcessSample | undefined;
+  readonly childrenCpuMs: number;
+  readonly generatorCpuMs: number;
+}
+
+/** Runs a plan. Rejects when a connection fails or acknowledgements stay out. */
+export async function runLoad(plan: LoadPlan): Promise<LoadReport> {
+  const latencies = new LatencyHistogram();
+  let fail: (reason: Error) => void = () => {};
+  const failed = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
+  failed.catch(() => {}); // it is raced below; a failure between two races is no unhandled one
+  const connections = openConnections(plan, latencies, fail);
+  try {
+    const opened = Promise.all(connections.map((connection) => connection.open()));
+    await Promise.race([failed, deadline(opened, OPEN_DEADLINE_MS, 'the connections did not open')]);
+    if (plan.window > 0) for (const connection of connections) connection.start();
+    await Promise.race([failed, sleep(plan.warmUpMs)]);
+    latencies.clear();
+    const before = snapshot(plan, connections);
+    await Promise.race([failed, sleep(plan.measureMs)]);
+    const after = snapshot(plan, connections);
+    const p50Us = latencies.quantile(0.5);
+    const p99Us = latencies.quantile(0.99);
+    for (const connection of connections) connection.stopSending();
+    await Promise.race([failed, drained(connections, plan.drainDeadlineMs ?? DRAIN_DEADLINE_MS)]);
+    return { ...reportOf(plan, connections, before, after), p50Us, p99Us };
+  } finally {
+    for (const connection of connections) connection.close();
+  }
+}
+
+function openConnections(plan: LoadPlan, latencies: LatencyHistogram, onFailure: (reason: Error) => void): LoadConnection[] {
+  const frames = Math.floor(plan.keys / plan.connections / plan.opsPerFrame);
+  const firstMillis = Date.now();
+  const connections: LoadConnection[] = [];
+  for (let place = 0; place < plan.connections; place++) {
+    const slice = plan.window === 0 ? undefined : sliceOf(plan, frames, place);
+    const { port, path, ackRule } = plan;
+    const window = Math.min(plan.window, frames);
+    connections.push(new LoadConnection({ port, path, slice, window, ackRule, firstMillis, latencies }, onFailure));
+  }
+  return connections;
+}
+
+function sliceOf(plan: LoadPlan, frames: number, place: number): FrameSlice {
+  const { mapName, keyPrefix, opsPerFrame } = plan;
+  return new FrameSlice({ mapName, keyPrefix, firstKey: place * frames * opsPerFrame, frames, opsPerFrame });
+}
+
+function snapshot(plan: LoadPlan, connections: readonly LoadConnection[]): Snapshot {
+  const own = process.cpuUsage();
+  return {
+    atMs: performance.now(),
+    ackedFrames: sum(connections, (connection) => connection.acked),
+    server: sampleProcess(plan.serverPid),
+    childrenCpuMs: descendantsCpuMs(plan.serverPid),
+    generatorCpuMs: (own.user + own.system) / 1000,
+  };
+}
+
+function reportOf(
+  plan: LoadPlan,
+  connections: readonly LoadConnection[],
+  before: Snapshot,
+  after: Snapshot,
+): Omit<LoadReport, 'p50Us' | 'p99Us'> {
+  const use = before.server !== undefined && after.server !== undefined ? useBetween(before.server, after.server) : undefined;
+  const frameBytes = plan.window === 0 ? 0 : sliceOf(plan, 1, 0).frameBytes;
+  return {
+    opsSent: sum(connections, (connection) => connection.sent) * plan.opsPerFrame,
+    opsMeasured: (after.ackedFrames - before.ackedFrames) * plan.opsPerFrame,
+    windowMs: after.atMs - before.atMs,
+    serverCpuMs: use?.cpuMs ?? Number.NaN,
+    serverRunMs: use?.runMs ?? Number.NaN,
+    serverVoluntarySwitches: use?.voluntarySwitches ?? Number.NaN,
+    serverRssBytes: after.server?.rssBytes ?? Number.NaN,
+    serverThreads: use?.threads ?? [],
+    childrenCpuMs: after.childrenCpuMs - before.childrenCpuMs,
+    generatorCpuMs: after.generatorCpuMs - before.generatorCpuMs,
+    frameBytes,
+    otherFrames: sum(connections, (connection) => connection.otherFrames),
+    otherText: connections.find((connection) => connection.otherText !== '')?.otherText ?? '',
+  };
+}
+
+async function drained(connections: readonly LoadConnection[], deadlineMs: number): Promise<void> {
+  const givenUpMs = performance.now() + deadlineMs;
+  for (;;) {
+    const missing = sum(connections, (connection) => connection.sent - connection.acked);
+    if (missing === 0) return;
+    if (performance.now() > givenUpMs) throw new Error(`${missing} frames were never acknowledged`);
+    await sleep(POLL_MS);
+  }
+}
+
+function sum<T>(items: readonly T[], of: (item: T) => number): number {
+  let total = 0;
+  for (const item of items) total += of(item);
+  return total;
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+async function deadline<T>(work: Promise<T>, ms: number, message: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(message)), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

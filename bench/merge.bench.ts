@@ -1,0 +1,52 @@
+/**
+ * MERGE: the product's record store beside a Map of objects, each in a process of its own, run by run.
+ *
+ * The Map gets a fifth of the merges: it only becomes slower and larger with more, so this flatters it, and five
+ * million of them take a minute. Figures are per merge, and RSS per key that is there at the end.
+ */
+import { fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { RunSettings } from './ingest.bench.ts';
+import type { MergePlan, MergeReport } from './merge-process.ts';
+import { type Figures, ScenarioResult } from './result.ts';
+
+const SCRIPT = fileURLToPath(new URL(`./merge-process${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url));
+
+export async function runMerge(settings: RunSettings): Promise<ScenarioResult> {
+  const keys = settings.quick ? 200_000 : 1_000_000;
+  const title = `${keys.toLocaleString('en')} keys, ${(5 * keys).toLocaleString('en')} merges (map: ${keys.toLocaleString('en')})`;
+  const result = new ScenarioResult({ scenario: 'MERGE', title, ceilings: { 'record-store': 'map' } });
+  for (let run = 1; run <= settings.runs; run++) {
+    for (const [store, merges] of [
+      ['record-store', 5 * keys],
+      ['map', keys],
+    ] as const) {
+      const report = await runProcess({ store, keys, merges });
+      const figures = figuresOf(report, merges);
+      result.add(store, figures);
+      settings.progress(`MERGE run ${run}/${settings.runs} ${store}: ${figures.nsPerMerge?.toFixed(0)} ns of CPU per merge`);
+    }
+  }
+  return result;
+}
+
+function figuresOf(report: MergeReport, merges: number): Figures {
+  return {
+    opsPerSecond: (merges * 1000) / report.wallMs,
+    opsPerCpuSecond: (merges * 1000) / report.cpuMs,
+    nsPerMerge: (report.cpuMs * 1e6) / merges,
+    stallMaxMs: report.stallMaxMs,
+    rssBytesPerKey: report.rssGrowthBytes / report.records,
+    appliedPercent: (100 * report.applied) / merges,
+  };
+}
+
+function runProcess(plan: MergePlan): Promise<MergeReport> {
+  return new Promise((resolve, reject) => {
+    const child = fork(SCRIPT);
+    child.once('error', reject);
+    child.once('exit', (code) => reject(new Error(`the ${plan.store} process ended with ${code} and without a report`)));
+    child.once('message', (report: MergeReport) => resolve(report));
+    child.send(plan);
+  });
+}

@@ -1,0 +1,93 @@
+/**
+ * How results are shown: a table for people, or one JSON object a line for programs.
+ *
+ * A line has, for each scenario and variant, the medians of its runs: opsPerSecond, opsPerCpuSecond (of the server
+ * process; NaN becomes null), p50Us, p99Us, and ratioToCeiling: opsPerCpuSecond (for RING and SCAN, which run in the
+ * measuring process, opsPerSecond) divided by the reference of the same session.
+ */
+import type { ScenarioResult } from './result.ts';
+import { judge, type Verdict } from './targets.ts';
+
+const FIRST_FIGURES = ['opsPerSecond', 'opsPerCpuSecond', 'p50Us', 'p99Us'];
+
+/** One JSON object per variant. */
+export function jsonLines(result: ScenarioResult): string[] {
+  return result.variants.map((variant) => {
+    const line: Record<string, unknown> = { scenario: result.scenario, variant };
+    for (const figure of FIRST_FIGURES) line[figure] = rounded(result.median(variant, figure));
+    line.ratioToCeiling = rounded(ceilingRatio(result, variant));
+    line.ratioToCeilingWall = rounded(result.ratioToCeiling(variant, 'opsPerSecond'));
+    for (const figure of result.figures(variant)) if (!(figure in line)) line[figure] = rounded(result.median(variant, figure));
+    line.runs = result.runs(variant);
+    line.voidRuns = result.voidRuns.filter((run) => run.variant === variant).length;
+    const verdicts = judge(result).filter((verdict) => verdict.target.variant === variant);
+    line.targets = verdicts.map(({ target, measured, gateMet, stretchMet }) => {
+      return {
+        label: target.label,
+        measured: rounded(measured),
+        gate: target.gate,
+        gateMet,
+        stretch: target.stretch,
+        stretchMet,
+      };
+    });
+    return JSON.stringify(line);
+  });
+}
+
+function ceilingRatio(result: ScenarioResult, variant: string): number {
+  const perCpu = result.ratioToCeiling(variant, 'opsPerCpuSecond');
+  return Number.isNaN(perCpu) ? result.ratioToCeiling(variant, 'opsPerSecond') : perCpu;
+}
+
+/** A table of medians with spreads, and the verdict on each target. */
+export function tableText(result: ScenarioResult): string {
+  const lines = [`\n${result.scenario}  ${result.title}`];
+  for (const variant of result.variants) {
+    const figures = result.figures(variant).map((figure) => `${label(figure)} ${spreadText(result, variant, figure)}`);
+    const ratio = ceilingRatio(result, variant);
+    const ratioText = Number.isNaN(ratio) || ratio === 1 ? '' : `, ${short(ratio)} of its reference`;
+    lines.push(`  ${variant.padEnd(18)} ${result.runs(variant)} runs${ratioText}`, `    ${figures.join('\n    ')}`);
+  }
+  for (const run of result.voidRuns) lines.push(`  ${run.variant.padEnd(18)} ${run.reason}`);
+  lines.push(...judge(result).map(verdictText));
+  return lines.join('\n');
+}
+
+function spreadText(result: ScenarioResult, variant: string, figure: string): string {
+  const { median, min, max } = result.spread(variant, figure);
+  return Number.isNaN(median) ? '–' : `${short(median)} (${short(min)}–${short(max)})`;
+}
+
+function verdictText({ target, measured, gateMet, stretchMet }: Verdict): string {
+  const sign = target.direction === 'least' ? '≥' : '≤';
+  const gate = `gate ${sign} ${target.gate} ${gateMet ? 'met' : 'NOT MET'}`;
+  return `  → ${target.label.padEnd(20)} ${short(measured).padStart(7)}   ${gate}, stretch ${sign} ${target.stretch} ${stretchMet ? 'met' : 'not met'}`;
+}
+
+const LABELS: Readonly<Record<string, string>> = {
+  opsPerSecond: 'ops/s',
+  opsPerCpuSecond: 'ops per CPU-s',
+  p50Us: 'p50 µs',
+  p99Us: 'p99 µs',
+  serverCores: 'server cores',
+  childrenCores: 'cores of its children (Postgres)',
+  generatorCores: 'generator cores',
+  rssMb: 'server RSS MB',
+};
+
+function label(figure: string): string {
+  return (LABELS[figure] ?? figure).padEnd(14);
+}
+
+/** Three significant digits, thousands as k, millions as M. */
+function short(value: number): string {
+  const size = Math.abs(value);
+  if (size >= 1e6) return `${(value / 1e6).toPrecision(3)}M`;
+  if (size >= 1e4) return `${(value / 1e3).toPrecision(3)}k`;
+  return size >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
+}
+
+function rounded(value: number): number | null {
+  return Number.isFinite(value) ? Number(value.toPrecision(5)) : null;
+}

@@ -1,0 +1,115 @@
+/**
+ * What is aimed at: gates (must be met) and stretch goals, as bounds on medians of runs in one session.
+ *
+ * A bound is on a ratio to a reference that ran in between, a difference to it, or a plain value. Where noise is
+ * shared by product and reference, the ratio drops it.
+ */
+import type { ScenarioResult } from './result.ts';
+
+type Comparison = 'ratio' | 'difference' | 'value';
+
+/** One bound. */
+export interface Target {
+  readonly scenario: string;
+  readonly label: string;
+  readonly figure: string;
+  readonly variant: string;
+  readonly comparison: Comparison;
+  readonly reference?: string;
+  readonly direction: 'least' | 'most';
+  readonly gate: number;
+  readonly stretch: number;
+}
+
+/** A bound held against a result. */
+export interface Verdict {
+  readonly target: Target;
+  readonly measured: number;
+  readonly gateMet: boolean;
+  readonly stretchMet: boolean;
+}
+
+const CPU = 'opsPerCpuSecond';
+const WALL = 'opsPerSecond';
+
+function atLeast(
+  scenario: string,
+  label: string,
+  figure: string,
+  variant: string,
+  reference: string,
+  bounds: [number, number],
+): Target {
+  return {
+    scenario,
+    label,
+    figure,
+    variant,
+    reference,
+    comparison: 'ratio',
+    direction: 'least',
+    gate: bounds[0],
+    stretch: bounds[1],
+  };
+}
+
+export const TARGETS: readonly Target[] = [
+  atLeast('F1', 'rate ÷ raw', WALL, 'lattice', 'raw', [0.45, 0.65]),
+  atLeast('F1', 'per CPU ÷ raw', CPU, 'lattice', 'raw', [0.25, 0.37]),
+  atLeast('F10', 'rate ÷ raw', WALL, 'lattice', 'raw', [0.18, 0.28]),
+  atLeast('F10', 'per CPU ÷ raw', CPU, 'lattice', 'raw', [0.1, 0.16]),
+  atLeast('F10', 'rate ÷ naive', WALL, 'lattice', 'naive', [3.5, 5.5]),
+  atLeast('F10', 'per CPU ÷ naive', CPU, 'lattice', 'naive', [2.3, 3.5]),
+  atLeast('F10', 'rate ÷ postMessage', WALL, 'lattice', 'pm', [5, 8]),
+  atLeast('F10c', 'rate ÷ raw', WALL, 'lattice', 'raw', [0.17, 0.25]),
+  atLeast('F10c', 'per CPU ÷ raw', CPU, 'lattice', 'raw', [0.1, 0.15]),
+  atLeast('F100', 'per CPU ÷ raw', CPU, 'lattice', 'raw', [0.05, 0.08]),
+  mostOf('W50', 'p50 ÷ raw', 'p50Us', 'ratio', [3, 2]),
+  mostOf('W50', 'p99 ÷ raw', 'p99Us', 'ratio', [5, 3]),
+  mostOf('W1', 'p50 − raw, µs', 'p50Us', 'difference', [200, 90]),
+  atLeast('RING', '64 B ÷ postMessage', WALL, 'ring-64B', 'postMessage-64B', [15, 25]),
+  atLeast('RING', '1 KB ÷ postMessage', WALL, 'ring-1KB', 'postMessage-1KB', [8, 25]),
+  atLeast('SCAN', '10 ops ÷ msgpackr', WALL, 'scanner-10', 'msgpackr-10', [6, 10]),
+  atLeast('MERGE', 'per CPU ÷ Map', CPU, 'record-store', 'map', [5, 9]),
+  mostAlone('MERGE', 'RSS, B per key', 'rssBytesPerKey', 'record-store', [400, 400]),
+  mostAlone('MERGE', 'longest stall, ms', 'stallMaxMs', 'record-store', [25, 8]),
+  mostAlone('IDLE', '% of a core', 'cpuPercent', 'lattice', [1, 0.5]),
+];
+
+function mostOf(scenario: string, label: string, figure: string, comparison: Comparison, bounds: [number, number]): Target {
+  return {
+    scenario,
+    label,
+    figure,
+    variant: 'lattice',
+    reference: 'raw',
+    comparison,
+    direction: 'most',
+    gate: bounds[0],
+    stretch: bounds[1],
+  };
+}
+
+function mostAlone(scenario: string, label: string, figure: string, variant: string, bounds: [number, number]): Target {
+  return { scenario, label, figure, variant, comparison: 'value', direction: 'most', gate: bounds[0], stretch: bounds[1] };
+}
+
+/** Holds every bound of the scenario against its medians. A bound whose variants did not run is left out. */
+export function judge(result: ScenarioResult): Verdict[] {
+  const verdicts: Verdict[] = [];
+  for (const target of TARGETS) {
+    if (target.scenario !== result.scenario) continue;
+    const measured = measure(target, result);
+    if (Number.isNaN(measured)) continue;
+    const met = (bound: number): boolean => (target.direction === 'least' ? measured >= bound : measured <= bound);
+    verdicts.push({ target, measured, gateMet: met(target.gate), stretchMet: met(target.stretch) });
+  }
+  return verdicts;
+}
+
+function measure(target: Target, result: ScenarioResult): number {
+  const own = result.median(target.variant, target.figure);
+  if (target.comparison === 'value' || target.reference === undefined) return own;
+  const reference = result.median(target.reference, target.figure);
+  return target.comparison === 'ratio' ? own / reference : own - reference;
+}
