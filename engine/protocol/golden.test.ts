@@ -13,7 +13,10 @@ import { SCAN_CLIENT_OP, SCAN_OP_BATCH, SCAN_OTHER, SCAN_PING, Scanner } from '.
 /** The folder of the sources: compiled tests run in dist/, where the fixtures are not. */
 function projectRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
+  while (!existsSync(join(folder, 'package.json'))) {
+    assert.notEqual(folder, dirname(folder), 'no package.json in any folder above this test');
+    folder = dirname(folder);
+  }
   return folder;
 }
 

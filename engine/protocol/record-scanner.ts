@@ -67,7 +67,7 @@ function readTtl(words: Int32Array, floats: Float64Array, row: number, bytes: Ui
   const good = ttlMs >= 0 && ttlMs < Number.POSITIVE_INFINITY;
   const marks = (words[row + OP.FLAGS] as number) & ~BAD_TTL;
   words[row + OP.FLAGS] = good || bytes[at] === NIL ? marks : marks | BAD_TTL;
-  floats[(row >> 1) + OP.TTL_MS_F64] = good ? ttlMs : Number.NaN;
+  floats[(row >> 1) + OP.TTL_MS_F64] = good ? ttlMs + 0 : Number.NaN;
 }
 
 function clearTimestamp(words: Int32Array, floats: Float64Array, row: number, mark: number): void {
@@ -114,7 +114,7 @@ function scanTimestamp(
     }
   }
   if (isStamp(millis, counter) && isNodeId(bytes, nodeAt, nodeBytes)) {
-    floats[(row >> 1) + OP.MILLIS_F64] = millis;
+    floats[(row >> 1) + OP.MILLIS_F64] = millis + 0; // -0 becomes 0
     words[row + OP.COUNTER] = counter | 0;
     words[row + OP.NODE_START] = nodeAt;
     words[row + OP.NODE_BYTES] = nodeBytes;

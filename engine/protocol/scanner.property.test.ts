@@ -202,10 +202,10 @@ function recordOf(record: unknown) {
     isStamped,
     isBadStamp: stamp !== null && !isStamped,
     isBadTtl: ttl !== null && !isGoodTtl,
-    millis: isStamped ? Number(stamp.millis) : Number.NaN,
-    counter: isStamped ? Number(stamp.counter) : 0,
+    millis: isStamped ? Number(stamp.millis) + 0 : Number.NaN,
+    counter: isStamped ? Number(stamp.counter) + 0 : 0,
     nodeId: isStamped ? String(stamp.nodeId) : '',
-    ttlMs: isGoodTtl ? ttl : Number.NaN,
+    ttlMs: isGoodTtl ? ttl + 0 : Number.NaN,
     value: record.value ?? null,
     tag: typeof record.tag === 'string' ? record.tag : '',
   };

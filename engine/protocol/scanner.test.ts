@@ -210,7 +210,7 @@ test('an empty key is a key, and an id that is no text is none', () => {
 
 test('a usual op is still looked at whole: a field `synced` of another type does not shift what follows', () => {
   const { row } = scanOps([
-    { synced: 'yes', ...put },
+    { mapName: 'todos', synced: 'yes', key: 'todo-1', record: put.record },
     { ...put, synced: 17 },
   ]);
   assert.deepEqual([row(0).key, row(1).key, row(0).flags, row(1).flags], ['todo-1', 'todo-1', OP_PUT, OP_PUT]);
@@ -261,6 +261,32 @@ test('a batch of more items than rows may be is refused without a row for each',
   assert.equal(scanner.scan(frame, frame.length), SCAN_OP_BATCH);
   assert.deepEqual([scanner.batchInvalid, scanner.index.count], [true, 0]);
   assert.ok(scanner.index.words.length < OPS_MAX);
+});
+
+test('a removal is one in every width of its text, and zeroes have no sign', () => {
+  const header = encode({ mapName: 'm', key: 'k', opType: '' });
+  const stamped = {
+    mapName: 'm',
+    key: 'k',
+    record: { value: 1, timestamp: { millis: -0, counter: -0, nodeId: 'n' }, ttlMs: -0 },
+  };
+  for (const text of ['a6', 'd906', 'da0006', 'db00000006']) {
+    const op = Buffer.concat([header.subarray(0, -1), Buffer.from(text, 'hex'), Buffer.from('REMOVE')]);
+    const frame = Buffer.concat([encode({ type: 'CLIENT_OP', payload: 0 }).subarray(0, -1), op]);
+    const scanner = new Scanner();
+    assert.equal(scanner.scan(new Uint8Array(frame), frame.length), SCAN_CLIENT_OP);
+    assert.equal(scanner.index.words[OP.FLAGS], OP_REMOVE | FLAG_UNSTAMPED, text);
+    const tagged = Buffer.concat([Uint8Array.of(0x84), op.subarray(1), encode('orTag'), encode('1:0:n')]);
+    const withTag = new Uint8Array(Buffer.concat([encode({ type: 'CLIENT_OP', payload: 0 }).subarray(0, -1), tagged]));
+    assert.equal(scanner.scan(withTag, withTag.length), SCAN_CLIENT_OP);
+    assert.equal(scanner.index.words[OP.FLAGS], OP_REMOVE | FLAG_UNSTAMPED, `${text} with a tag`);
+  }
+  for (const seed of [1, 2, 3, 4, 5, 6]) {
+    const frame = encodeWild({ type: 'CLIENT_OP', payload: stamped }, new Random(seed));
+    const scanner = new Scanner();
+    scanner.scan(frame, frame.length);
+    assert.deepEqual([scanner.index.floats[OP.MILLIS_F64], scanner.index.floats[OP.TTL_MS_F64]], [0, 0]);
+  }
 });
 
 test('a CLIENT_OP has one row, even when its payload is no op', () => {

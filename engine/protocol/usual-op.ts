@@ -90,7 +90,8 @@ export function scanUsualOp(
           if (tail !== TYPE_END) return UNUSUAL;
           at = shortStringEnd(bytes, valueAt, end);
           if (at < 0) return UNUSUAL;
-          removes = at - valueAt === 7 && view.getInt32(valueAt + 1, true) === REMO && view.getInt32(valueAt + 3, true) === MOVE;
+          const textAt = shortStringStart(bytes, valueAt);
+          removes = at - textAt === 6 && view.getInt32(textAt, true) === REMO && view.getInt32(textAt + 2, true) === MOVE;
         } else {
           if (name !== SYNC || tail !== NCED || (bytes[valueAt] as number) >> 1 !== 0x61) return UNUSUAL; // true or false
           at = valueAt + 1;

@@ -92,7 +92,7 @@ export function scanUsualRecord(
     }
   }
   if (!stamped) return UNUSUAL;
-  floats[(row >> 1) + OP.TTL_MS_F64] = ttlMs;
+  floats[(row >> 1) + OP.TTL_MS_F64] = ttlMs + 0;
   words[row + OP.VALUE_START] = valueBytes === 0 ? 0 : valueAt;
   words[row + OP.VALUE_BYTES] = valueBytes;
   words[row + OP.TAG_START] = tagBytes === 0 ? 0 : tagAt;
@@ -121,7 +121,7 @@ function scanUsualTimestamp(
   if (!(millis >= 0 && millis <= Number.MAX_SAFE_INTEGER) || Math.floor(millis) !== millis) return UNUSUAL;
   const nodeAt = shortStringStart(bytes, at + 32);
   if (nodeAt === next || hasColon(bytes, view, nodeAt, next)) return UNUSUAL;
-  floats[(row >> 1) + OP.MILLIS_F64] = millis;
+  floats[(row >> 1) + OP.MILLIS_F64] = millis + 0; // -0 becomes 0
   words[row + OP.COUNTER] = bytes[at + 24] as number;
   words[row + OP.NODE_START] = nodeAt;
   words[row + OP.NODE_BYTES] = next - nodeAt;
