@@ -135,7 +135,10 @@ export class Dispatcher {
       return this.#run(session, frame, scanned === SCAN_OP_BATCH ? 'OP_BATCH' : 'CLIENT_OP', undefined);
     }
     if (scanned === SCAN_PING) {
-      this.#options.enqueue(session, pongFrame(frame, this.#scanner.pingStart, this.#scanner.pingBytes, this.#options.clock.nowMs));
+      this.#options.enqueue(
+        session,
+        pongFrame(frame, this.#scanner.pingStart, this.#scanner.pingBytes, this.#options.clock.nowMs),
+      );
       return true;
     }
     if (scanned === SCAN_MALFORMED) {
@@ -303,7 +306,7 @@ export class Dispatcher {
     const { mapName } = message;
     if (typeof mapName !== 'string') return 'VOID';
     const mapId = this.#mapId(session, mapName);
-    if (mapId === 0) return 'RESPONSE';
+    if (mapId <= 0) return 'RESPONSE';
     const { scatter, fanOut } = this.#options;
     switch (message.type) {
       case 'SYNC_INIT':
@@ -334,14 +337,13 @@ export class Dispatcher {
     return 'RESPONSE';
   }
 
-  /** The map's number, or 0 after the client was told why it may not use the name. */
+  /** The map's number, from 1; less after the client was told why it may not use the name. */
   #mapId(session: Session, mapName: string): number {
     const name = this.#text.encode(mapName);
     const mapId = this.#options.maps.idOf(name, 0, name.length);
     const error = this.#options.maps.errorOf(mapId);
-    if (error === undefined) return mapId;
-    this.error(session, new GridError(error, '').status, `${error}: map name refused`);
-    return 0;
+    if (error !== undefined) this.error(session, new GridError(error, '').status, `${error}: map name refused`);
+    return mapId;
   }
 
   #refuse(session: Session, message: ClientMessage): void {

@@ -5,6 +5,10 @@
  *                        └─ to sessions by interest: one frame per map, made when the first session needs it
  *
  * One event travels as SERVER_EVENT, several as SERVER_BATCH_EVENT. The writer of a change does not get it back.
+ *
+ * Workers read how many sessions listen to all maps, and take the writer off where an op says that it is one of them. So a
+ * session that leaves while ops of its are on their way stays counted until they are done: else the last other listener
+ * would be taken for the writer, and miss the change.
  */
 import { EVENT_ROW, EVENT_ROW_WORDS } from '../engine/protocol/envelope.ts';
 import { MessageWriter } from '../engine/protocol/msgpack-writer.ts';
@@ -23,6 +27,8 @@ export type OnInterest = (mapId: number, wanted: boolean) => void;
 export class FanOut {
   readonly #broadcast = new Set<Session>();
   readonly #byMap = new Map<number, Set<Session>>();
+  /** One moment per session that left with ops on their way. */
+  #leaving: number[] = [];
   readonly #enqueue: Enqueue;
   readonly #onInterest: OnInterest;
   readonly #onBroadcastCount: (count: number) => void;
@@ -40,7 +46,19 @@ export class FanOut {
   join(session: Session): void {
     if (session.byInterest) return;
     this.#broadcast.add(session);
-    this.#onBroadcastCount(this.#broadcast.size);
+    this.#tellCount();
+  }
+
+  /** Sessions that left are no longer counted once their ops are done. */
+  sweep(nowMs: number): void {
+    if (this.#leaving.length === 0) return;
+    this.#leaving = this.#leaving.filter((untilMs) => untilMs > nowMs);
+    this.#tellCount();
+  }
+
+  /** The maps that some session listens to by name. */
+  wantedMaps(): IterableIterator<number> {
+    return this.#byMap.keys();
   }
 
   /** True when the session gets events of every map. */
@@ -61,8 +79,12 @@ export class FanOut {
     sessions.add(session);
   }
 
-  leave(session: Session): void {
-    if (this.#broadcast.delete(session)) this.#onBroadcastCount(this.#broadcast.size);
+  /** @param writesUntilMs when the last op of the session on its way is done at the latest, wall clock; 0 = there is none. */
+  leave(session: Session, writesUntilMs: number): void {
+    if (this.#broadcast.delete(session)) {
+      if (writesUntilMs > 0) this.#leaving.push(writesUntilMs);
+      this.#tellCount();
+    }
     for (const mapId of session.interests) {
       const sessions = this.#byMap.get(mapId);
       sessions?.delete(session);
@@ -70,6 +92,10 @@ export class FanOut {
       this.#byMap.delete(mapId);
       this.#onInterest(mapId, false);
     }
+  }
+
+  #tellCount(): void {
+    this.#onBroadcastCount(this.#broadcast.size + this.#leaving.length);
   }
 
   /** Sends `count` events whose rows begin at `rowsWord` of `memory` and whose bytes count from `bodyAt`. */

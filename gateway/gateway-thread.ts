@@ -124,6 +124,7 @@ class GatewayThread {
       memory,
       version: packageVersion(),
       authRequired: config.jwtSecret !== undefined,
+      requestTimeoutMs: config.requestTimeoutMs,
       refuses,
       onFailure: (error, path) => this.#log.error({ path, error: String(error) }, 'HTTP handler failed'),
     });
@@ -150,7 +151,7 @@ class GatewayThread {
         return this.#gateway?.pruned(command.olderThanMs);
       case 'bell':
         this.#bells[command.worker]?.connect(command.port);
-        return this.#gateway?.retry();
+        return this.#gateway?.workerReplaced(command.worker);
       case 'drain':
         return this.#drain(command.capMs);
     }

@@ -78,6 +78,7 @@ export class Gateway implements WebSocketEvents {
   readonly #desk: AuthenticationDesk;
   readonly #dispatcher: Dispatcher;
   readonly #links: WorkerLinks;
+  readonly #maps: MapNames;
   readonly #rateLimit: RateLimit;
   readonly #quarantine = new ClockQuarantine();
   readonly #clock = new TurnClock();
@@ -94,6 +95,7 @@ export class Gateway implements WebSocketEvents {
     this.#rateLimit = new RateLimit(config.rateOpsPerSecond, config.rateBurstOps);
     this.#links = new WorkerLinks(options.table, options.inboxes, (worker) => state.isWorkerReady(worker));
     const maps = new MapNames(config.maxMaps * NAMES_PER_MAP);
+    this.#maps = maps;
     this.#fanOut = new FanOut(
       this.#outgoing.enqueue,
       (mapId, wanted) => this.#links.interest(mapId, maps.bytesOf(mapId), wanted),
@@ -157,7 +159,7 @@ export class Gateway implements WebSocketEvents {
   drained(): void {}
 
   closed(session: Session): void {
-    this.#fanOut.leave(session);
+    this.#fanOut.leave(session, session.oldestCall < 0 ? 0 : Date.now() + this.#options.config.opTimeoutMs);
     this.#dispatcher.forget(session);
     this.#calls.abandon(session);
     this.#sessions.close(session);
@@ -177,6 +179,12 @@ export class Gateway implements WebSocketEvents {
   quarantined(node: Uint8Array, offsetMs: number): void {
     this.#askedClocks.delete(textOf(node));
     this.#quarantine.add(node, offsetMs);
+    this.retry();
+  }
+
+  /** A worker was replaced: it is told anew what sessions here listen to. */
+  workerReplaced(worker: number): void {
+    for (const mapId of this.#fanOut.wantedMaps()) this.#links.tellInterest(worker, mapId, this.#maps.bytesOf(mapId), true);
     this.retry();
   }
 
@@ -252,6 +260,7 @@ export class Gateway implements WebSocketEvents {
     if (nowMs - this.#sweptMs >= SWEEP_MS) {
       this.#sweptMs = nowMs;
       this.#sweepSessions(nowMs);
+      this.#fanOut.sweep(nowMs);
       this.#calls.forEachExpired(nowMs, (slot) => this.#expire(slot));
     }
     const { counters } = this.#options;
@@ -279,8 +288,8 @@ export class Gateway implements WebSocketEvents {
     const gather = this.#calls.gathers[slot];
     const session = this.#calls.sessions[slot];
     this.#calls.release(slot);
-    if (gather !== undefined) return gather.expired();
-    if (session === undefined) return;
+    if (gather !== undefined) gather.expired();
+    if (gather !== undefined || session === undefined || session.closing !== undefined) return;
     this.#dispatcher.error(session, 504, 'DEADLINE_EXCEEDED: no answer within the deadline');
     this.#outgoing.close(session, 'DEADLINE');
   }

@@ -20,6 +20,8 @@ import { NodeStorage } from '../workers/node-storage.ts';
 import { moduleBeside, Thread } from '../workers/threads.ts';
 import { type WorkerLaunch, WorkerPool } from '../workers/worker-pool.ts';
 import { GATEWAY_COUNTERS } from './gateway-counters.ts';
+import { type Degradation, healthChange, judge, readFacts } from './health.ts';
+import { NodeView } from './node-view.ts';
 import type { GatewayCommand, GatewayMessage, GatewayThreadData } from './gateway-thread.ts';
 
 /** Replies and requests larger than a record travel in parts; this bounds one, in virtual memory until it is used. */
@@ -34,6 +36,13 @@ export interface GridEvents {
   onFatal(error: Error): void;
 }
 
+/** Who waits for a message of a gateway. */
+interface Reply {
+  readonly gateway: number;
+  readonly resolve: (message: GatewayMessage) => void;
+  readonly reject: (error: Error) => void;
+}
+
 type GatewayHandle = Thread<GatewayCommand, GatewayMessage>;
 
 export class Grid {
@@ -44,11 +53,13 @@ export class Grid {
   readonly #state: GridState;
   readonly #table: PartitionTable;
   readonly #gateways: GatewayHandle[] = [];
-  readonly #replies = new Map<string, (message: GatewayMessage) => void>();
+  readonly #replies = new Map<string, Reply>();
+  readonly #deadGateways = new Set<number>();
   readonly #offsets = new Map<string, Promise<number>>();
   #storage: NodeStorage | undefined;
   #pool: WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage> | undefined;
   #pruner: NodeJS.Timeout | undefined;
+  #healthCheck: NodeJS.Timeout | undefined;
   #port = 0;
   #stopping: Promise<void> | undefined;
   /** A worker that did not end in order: what it had staged may be missing in the data store. */
@@ -109,6 +120,7 @@ export class Grid {
     await this.#pool.start();
     await this.#openGateways();
     this.#startPruner();
+    this.#startHealthCheck();
     this.#state.lifecycle = 'ready';
     this.#log.info({ port: this.#port, workers: memory.workers, gateways: memory.gateways }, 'ready');
   }
@@ -121,7 +133,7 @@ export class Grid {
       const data: GatewayThreadData = { gateway, config: this.#config, memory: this.memory, bells: ports };
       const thread = await Thread.start<GatewayCommand, GatewayMessage>(
         { name: `gateway ${gateway}`, module: moduleBeside('./gateway-thread', import.meta.url), data, transferList: ports },
-        { onMessage: (message) => this.#hear(gateway, message), onFailure: (error) => this.#events.onFatal(error) },
+        { onMessage: (message) => this.#hear(gateway, message), onFailure: (error) => this.#gatewayDied(gateway, error) },
       );
       this.#gateways.push(thread);
     }
@@ -217,7 +229,14 @@ export class Grid {
 
   #hear(gateway: number, message: GatewayMessage): void {
     if (message.kind === 'wildClock') void this.#fixOffset(message.node, message.millis);
-    else this.#replies.get(`${gateway} ${message.kind}`)?.(message);
+    else this.#replies.get(`${gateway} ${message.kind}`)?.resolve(message);
+  }
+
+  /** Nobody waits for the answers of a dead thread. */
+  #gatewayDied(gateway: number, error: Error): void {
+    this.#deadGateways.add(gateway);
+    for (const reply of [...this.#replies.values()]) if (reply.gateway === gateway) reply.reject(error);
+    this.#events.onFatal(error);
   }
 
   #hearWorker(worker: number, message: WorkerMessage): void {
@@ -231,17 +250,17 @@ export class Grid {
     }
   }
 
-  /** Sends a command and resolves with the first answer of one of the kinds. */
-  #ask(gateway: number, command: GatewayCommand, kinds: readonly GatewayMessage['kind'][]): Promise<GatewayMessage> {
-    return new Promise((resolve) => {
-      for (const kind of kinds) {
-        this.#replies.set(`${gateway} ${kind}`, (message) => {
-          for (const other of kinds) this.#replies.delete(`${gateway} ${other}`);
-          resolve(message);
-        });
-      }
-      this.#gateways[gateway]?.send(command);
-    });
+  /** Sends a command and resolves with the first answer of one of the kinds; rejects when the thread dies. */
+  async #ask(gateway: number, command: GatewayCommand, kinds: readonly GatewayMessage['kind'][]): Promise<GatewayMessage> {
+    if (this.#deadGateways.has(gateway)) throw new Error(`gateway ${gateway} is gone`);
+    try {
+      return await new Promise((resolve, reject) => {
+        for (const kind of kinds) this.#replies.set(`${gateway} ${kind}`, { gateway, resolve, reject });
+        this.#gateways[gateway]?.send(command);
+      });
+    } finally {
+      for (const kind of kinds) this.#replies.delete(`${gateway} ${kind}`);
+    }
   }
 
   /** One offset for a node, for ever: the first one chosen, wherever it was seen first. */
@@ -259,6 +278,21 @@ export class Grid {
     }
     const offsetMs = await offset;
     for (const thread of this.#gateways) thread.send({ kind: 'quarantined', node, offsetMs });
+  }
+
+  /** Looks at every thread and ring now and then, and logs what has become worse or better. */
+  #startHealthCheck(): void {
+    const view = new NodeView(this.memory);
+    const row = new CounterRow(this.memory.threadCounters, THREAD_COUNTERS, this.memory.gateways + this.memory.workers);
+    let known: readonly Degradation[] = [];
+    this.#healthCheck = setInterval(() => {
+      row.set('heapUsedBytes', process.memoryUsage().heapUsed);
+      const { degraded } = judge(readFacts(view, Date.now()));
+      const { appeared, gone } = healthChange(known, degraded);
+      for (const { code, text } of appeared) this.#log.warn({ code }, `degraded: ${text}`);
+      for (const { code, text } of gone) this.#log.info({ code }, `no longer: ${text}`);
+      known = degraded;
+    }, this.#config.healthIntervalMs);
   }
 
   #startPruner(): void {
@@ -281,6 +315,7 @@ export class Grid {
 
   async #stop(): Promise<void> {
     const { shutdownNetworkMs, shutdownStorageMs } = this.#config;
+    clearInterval(this.#healthCheck);
     clearInterval(this.#pruner);
     this.#state.lifecycle = 'draining';
     if (this.#port !== 0) await this.#drainGateways(shutdownNetworkMs);
@@ -292,7 +327,9 @@ export class Grid {
   }
 
   async #drainGateways(capMs: number): Promise<void> {
-    await Promise.all(this.#gateways.map((_, gateway) => this.#ask(gateway, { kind: 'drain', capMs }, ['drained'])));
+    const alive = this.#gateways.map((_, gateway) => gateway).filter((gateway) => !this.#deadGateways.has(gateway));
+    const drained = await Promise.allSettled(alive.map((gateway) => this.#ask(gateway, { kind: 'drain', capMs }, ['drained'])));
+    for (const { status } of drained) if (status === 'rejected') this.#log.warn('a gateway died while it was drained');
   }
 }
 

@@ -51,7 +51,14 @@ describe('the endpoints', () => {
     const nobody = { opened: () => undefined, message: () => {}, drained: () => {}, closed: () => {} };
     const limits = { frameBytesMax: 65_536, unreadBytesMax: 65_536, idleTimeoutMs: 60_000 };
     serveWebSocket(app, { ...limits, refuses: refusesStrangers }, nobody);
-    serveHttp(app, { memory, version: '1.2.3', authRequired: false, refuses: refusesStrangers, nowMs: () => NOW_MS });
+    serveHttp(app, {
+      memory,
+      version: '1.2.3',
+      authRequired: false,
+      requestTimeoutMs: 30_000,
+      refuses: refusesStrangers,
+      nowMs: () => NOW_MS,
+    });
     port = await listen(app);
     state.lifecycle = 'ready';
     state.startedMs = NOW_MS - 12_345;

@@ -24,6 +24,8 @@ export interface HttpOptions {
   /** Of the program. */
   readonly version: string;
   readonly authRequired: boolean;
+  /** How long a handler may take, ms. */
+  readonly requestTimeoutMs: number;
   /** Why a request is refused, as an HTTP status line, or undefined. */
   readonly refuses: (origin: string, host: string) => string | undefined;
   /** Told of errors in a handler, for the log. */
@@ -32,14 +34,12 @@ export interface HttpOptions {
   readonly nowMs?: () => number;
 }
 
-const DEADLINE_MS = 30_000;
-
 /** Adds the HTTP routes to an app. Call it after `serveWebSocket`: both answer at `/`. */
 export function serveHttp(app: TemplatedApp, options: HttpOptions): void {
   const routing: HttpRouteOptions = {
     refuses: options.refuses,
     onFailure: options.onFailure ?? (() => {}),
-    deadlineMs: DEADLINE_MS,
+    deadlineMs: options.requestTimeoutMs,
   };
   for (const [pattern, handler] of Object.entries(routes(options))) addRoute(app, pattern, handler, routing);
   addFallback(app, ({ method, path }) => errorReply(404, `no such endpoint: ${method.toUpperCase()} ${path}`), routing);

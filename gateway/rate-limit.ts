@@ -2,7 +2,8 @@
  * Token bucket per session: `ratePerSecond` ops flow in, up to `burst` may wait.
  *
  * A re-send is free: the client sends every unacknowledged op again with each write, and only ids above the highest
- * one seen cost anything. State lives in the session, the formula here.
+ * one seen cost anything. A frame that costs more than a full bucket holds passes when the bucket is full, and is paid
+ * off: its client could never send it otherwise. State lives in the session, the formula here.
  */
 import type { Session } from './session.ts';
 
@@ -27,7 +28,8 @@ export class RateLimit {
     if (this.#perMs === 0 || cost === 0) return true;
     const tokens = Math.min(this.#burst, session.tokens + Math.max(0, nowMs - session.tokensAtMs) * this.#perMs);
     session.tokensAtMs = nowMs;
-    session.tokens = tokens >= cost ? tokens - cost : tokens;
-    return tokens >= cost;
+    const admitted = tokens >= Math.min(cost, this.#burst);
+    session.tokens = admitted ? tokens - cost : tokens;
+    return admitted;
   }
 }

@@ -20,8 +20,9 @@ import type { CallTable, Gather } from './call-table.ts';
 import type { Session } from './session.ts';
 import type { WorkerLinks } from './worker-links.ts';
 
-/** LWW maps with up to this many records are sent whole instead of walked. */
+/** LWW maps of up to this size are sent whole instead of walked; by a walk a slow client comes closer each time it is cut. */
 const WHOLE_MAP_RECORDS_MAX = 64;
+const WHOLE_MAP_BYTES_MAX = 64 * 1024;
 const LEAVES = 4096;
 
 export interface Timestamp {
@@ -70,8 +71,9 @@ export class Scatter {
   bucket(session: Session, mapName: string, kind: RecordKind, path: string): boolean {
     if (!isPath(path)) return true; // an unknown path is not answered; the client ignores what it does not know, too
     if (path.length === 3) return this.#leaf(session, mapName, kind, path);
-    return this.#leaves(session, mapName, kind, path, (sums, records) => {
-      if (kind === KIND_LWW && records <= WHOLE_MAP_RECORDS_MAX && this.#leaf(session, mapName, kind, path)) return;
+    return this.#leaves(session, mapName, kind, path, (sums, records, bytes) => {
+      const isSmall = records <= WHOLE_MAP_RECORDS_MAX && bytes <= WHOLE_MAP_BYTES_MAX;
+      if (kind === KIND_LWW && isSmall && this.#leaf(session, mapName, kind, path)) return;
       const buckets: Record<string, number> = {};
       for (const [digit, hash] of bucketHashes(sums, path)) buckets[digit] = hash;
       const type = kind === KIND_LWW ? 'SYNC_RESP_BUCKETS' : 'ORMAP_SYNC_RESP_BUCKETS';
@@ -95,7 +97,10 @@ export class Scatter {
     const { links } = this.#options;
     const tombstones = [...new Set(entries.flatMap((entry) => entry.tombstones))];
     const byWorker: PushEntry[][] = Array.from({ length: links.count }, () => []);
-    for (const entry of entries) byWorker[links.table.ownerOf(partitionOf(fnv1a(entry.key)))]?.push(entry);
+    for (const entry of entries) {
+      if (!entry.key.isWellFormed()) continue; // would not cross the ring as it is; such a key is written by ops alone
+      byWorker[links.table.ownerOf(partitionOf(fnv1a(entry.key)))]?.push(entry);
+    }
     const gather = new ItemsGather(this, session, 'ORMAP_DIFF_RESPONSE', mapName, undefined, true);
     const map = this.#text.encode(mapName);
     const bodyOf = (worker: number): Uint8Array => {
@@ -120,7 +125,7 @@ export class Scatter {
     mapName: string,
     kind: RecordKind,
     prefix: string,
-    done: (sums: Uint32Array, records: number) => void,
+    done: (sums: Uint32Array, records: number, bytes: number) => void,
   ): boolean {
     const body = encode({ map: this.#text.encode(mapName), kind, prefix }).slice();
     return this.#ask(session, REQUEST_LEAVES, () => body, new LeavesGather(this, session, mapName, done));
@@ -164,12 +169,18 @@ class LeavesGather implements Gather {
   readonly #scatter: Scatter;
   readonly #session: Session;
   readonly #mapName: string;
-  readonly #done: (sums: Uint32Array, records: number) => void;
+  readonly #done: (sums: Uint32Array, records: number, bytes: number) => void;
   readonly #sums = new Uint32Array(LEAVES);
   #records = 0;
+  #bytes = 0;
   #error = -1;
 
-  constructor(scatter: Scatter, session: Session, mapName: string, done: (sums: Uint32Array, records: number) => void) {
+  constructor(
+    scatter: Scatter,
+    session: Session,
+    mapName: string,
+    done: (sums: Uint32Array, records: number, bytes: number) => void,
+  ) {
     this.#scatter = scatter;
     this.#session = session;
     this.#mapName = mapName;
@@ -183,14 +194,15 @@ class LeavesGather implements Gather {
     }
     const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
     this.#records += view.getUint32(0, true);
+    this.#bytes += view.getUint32(4, true);
     const sums = new Uint32Array(LEAVES);
-    for (let at = 4; at + 8 <= body.byteLength; at += 8) sums[view.getUint32(at, true)] = view.getUint32(at + 4, true);
+    for (let at = 8; at + 8 <= body.byteLength; at += 8) sums[view.getUint32(at, true)] = view.getUint32(at + 4, true);
     addSums(this.#sums, sums);
   }
 
   complete(): void {
     if (this.#error >= 0) this.#scatter.fail(this.#session, this.#error, `sync of map ${this.#mapName}`);
-    else this.#done(this.#sums, this.#records);
+    else this.#done(this.#sums, this.#records, this.#bytes);
   }
 
   expired(): void {

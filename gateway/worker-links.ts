@@ -50,9 +50,12 @@ export class WorkerLinks {
 
   /** Tells every worker whether a session of this gateway listens to the map by name. */
   interest(mapId: number, name: Uint8Array, wanted: boolean): void {
-    for (let worker = 0; worker < this.writers.length; worker++) {
-      this.#write(worker, RECORD_INTEREST, CALL_NONE, mapId, 0, name, wanted ? 1 : 0, Number.NaN);
-    }
+    for (let worker = 0; worker < this.writers.length; worker++) this.tellInterest(worker, mapId, name, wanted);
+  }
+
+  /** Tells one worker, such as one that was replaced and knows nothing of it. */
+  tellInterest(worker: number, mapId: number, name: Uint8Array, wanted: boolean): void {
+    this.#write(worker, RECORD_INTEREST, CALL_NONE, mapId, 0, name, wanted ? 1 : 0, Number.NaN);
   }
 
   #write(

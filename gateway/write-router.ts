@@ -142,14 +142,7 @@ export class WriteRouter {
    * Sends the ops of the frame to their workers as the call in `slot`. Nothing is sent when the answer is 'held'.
    * Ops that no worker may see are noted in `details`, which is made by `detailsOf` when they are first needed.
    */
-  route(
-    session: Session,
-    frame: Uint8Array,
-    index: OpIndex,
-    slot: number,
-    listens: boolean,
-    detailsOf: DetailsOf,
-  ): Routed {
+  route(session: Session, frame: Uint8Array, index: OpIndex, slot: number, listens: boolean, detailsOf: DetailsOf): Routed {
     if (!this.#quarantine.isEmpty) this.#correctClocks(frame, index);
     const only = this.#assign(frame, index, slot, listens, detailsOf);
     if (this.#targets === 0) return 'settled';

@@ -48,16 +48,18 @@ export class NodeStorage {
     }
     const lock = await DataDirectoryLock.take(config.dataDir);
     let embedded: EmbeddedPostgres | undefined;
+    let ownership: Ownership | undefined;
     try {
       if (config.databaseUrl === undefined)
         embedded = await startEmbedded({ dataDir: config.dataDir, log: (line) => log.debug({ postgres: line }) });
       const target = config.databaseUrl === undefined ? embedded?.connection : { url: config.databaseUrl };
       if (target === undefined) throw new GridError('CONFIG_INVALID', 'no database: set DATABASE_URL');
-      const ownership = await Ownership.acquire({ target, onFenced });
+      ownership = await Ownership.acquire({ target, onFenced });
       const meta = new MetaStore(ownership.client);
       const secret = Buffer.from(await meta.serverSecret(randomBytes), 'base64url');
       return new NodeStorage(await meta.nodeId(randomBytes), secret, { lock, embedded, ownership, meta }, log);
     } catch (error) {
+      await ownership?.release();
       await embedded?.stop();
       await lock.release();
       throw error;

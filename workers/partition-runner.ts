@@ -62,6 +62,13 @@ class AckBatch {
   }
 }
 
+/** A call that is not answered by a plain ack: pairs (ordinal, error number) of its rejected ops. */
+interface CallResult {
+  readonly gateway: number;
+  readonly callId: number;
+  readonly pairs: readonly number[];
+}
+
 export interface PartitionRunnerOptions {
   readonly outboxes: readonly RingWriter[];
   readonly maps: MapCatalogue;
@@ -83,8 +90,10 @@ export class PartitionRunner implements Runnable {
   readonly #options: PartitionRunnerOptions;
   readonly #acks: readonly AckBatch[];
   readonly #rejections = new Rejections();
-  /** Rejections of parts of a call of which more parts follow, by gateway and call id. */
-  readonly #unfinished = new Map<string, number[]>();
+  /** Calls of which more parts follow, by gateway and call id. */
+  readonly #unfinished = new Map<string, CallResult>();
+  /** Calls of the batch at hand with rejected ops. */
+  readonly #results: CallResult[] = [];
   /** The clock as of the first record of the batch at hand; 0 between batches. */
   #batchNowMs = 0;
   readonly #opsCell: number;
@@ -168,20 +177,21 @@ export class PartitionRunner implements Runnable {
   /** A part of a larger call, or one with rejected ops. */
   #settleUnusual(gateway: number, callId: number, more: boolean): void {
     const key = `${gateway}:${callId}`;
-    const pairs = [...(this.#unfinished.get(key) ?? []), ...this.#rejections.pairs];
+    const pairs = [...(this.#unfinished.get(key)?.pairs ?? []), ...this.#rejections.pairs];
     this.#options.counters.add(this.#rejectedCell, this.#rejections.pairs.length / 2);
     this.#rejections.clear();
     if (more) {
-      this.#unfinished.set(key, pairs);
+      this.#unfinished.set(key, { gateway, callId, pairs });
       return;
     }
     this.#unfinished.delete(key);
     if (pairs.length === 0) this.#acks[gateway]?.add(callId);
-    else this.#write(gateway, RECORD_RESULT, callId, pairs.length / 2, new Uint8Array(Int32Array.from(pairs).buffer), 0);
+    else this.#results.push({ gateway, callId, pairs });
   }
 
   /** Not taken in, because the data store is too far behind; or, with write-through, not stored. */
   #refuse(gateway: number, callId: number, error: number): void {
+    this.#unfinished.delete(`${gateway}:${callId}`);
     this.#options.counters.add(this.#options.counters.indexOf('refused'), 1);
     this.#write(gateway, RECORD_RESULT, callId, 1, new Uint8Array(Int32Array.of(0, error).buffer), FLAG_REFUSED);
   }
@@ -233,7 +243,10 @@ export class PartitionRunner implements Runnable {
     await this.#untilRead();
   }
 
+  /** Nothing of the batch is acknowledged, nor what earlier parts of its calls did. */
   #refuseBatch(error: number): void {
+    for (const { gateway, callId } of [...this.#results, ...this.#unfinished.values()]) this.#refuse(gateway, callId, error);
+    this.#results.length = 0;
     this.#acks.forEach((acks, gateway) => {
       for (let index = 0; index < acks.count; index++) this.#refuse(gateway, acks.callIds[index] as number, error);
       acks.count = 0;
@@ -241,6 +254,7 @@ export class PartitionRunner implements Runnable {
   }
 
   #writeAnswers(): void {
+    if (this.#results.length > 0) this.#writeResults();
     const { outboxes, changes } = this.#options;
     for (let gateway = 0; gateway < outboxes.length; gateway++) {
       const outbox = outboxes[gateway] as RingWriter;
@@ -249,6 +263,13 @@ export class PartitionRunner implements Runnable {
       const acks = this.#acks[gateway];
       if (acks !== undefined && acks.count > 0) this.#writeAcks(outbox, gateway, acks);
     }
+  }
+
+  #writeResults(): void {
+    for (const { gateway, callId, pairs } of this.#results) {
+      this.#write(gateway, RECORD_RESULT, callId, pairs.length / 2, new Uint8Array(Int32Array.from(pairs).buffer), 0);
+    }
+    this.#results.length = 0;
   }
 
   /** The hot path's answer: call ids, copied into claimed ring memory. */

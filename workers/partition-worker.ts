@@ -74,7 +74,7 @@ export type WorkerMessage =
 /** What the main thread tells a worker. Crashing on demand is how tests show that a worker is replaced. */
 export type WorkerCommand = { readonly kind: 'crash' };
 
-const TICK_MS = 25;
+const TICK_MS = 50;
 const SLICE_MS = 3;
 const STATS_MS = 250;
 const PRUNE_MS = 1000;
@@ -137,6 +137,7 @@ class PartitionWorker {
     const loop = new RunLoop(this.#newRunner(), inboxes, { batchRecords: data.config.batchRecords, heartbeat });
     for (const bell of this.#bells) bell.listen(loop.wake);
     this.#loop = loop;
+    await this.#services.start();
     this.#state.setWorkerState(workerId, 'ready');
     this.#context.ready();
     if (this.#stopAsked) loop.stop();

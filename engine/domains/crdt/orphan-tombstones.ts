@@ -7,6 +7,7 @@
  * next push). Lookups hash the tag's bytes and make no string unless the hash is known.
  */
 import { fnv1aUtf8 } from '../../partition/hash.ts';
+import { decodeText } from '../../protocol/wire-text.ts';
 
 const TAGS_MAX = 100_000;
 
@@ -34,7 +35,7 @@ export class OrphanTombstones {
   has(bytes: Uint8Array, start: number, length: number): boolean {
     if (this.#count === 0) return false;
     const known = this.#tags.get(fnv1aUtf8(bytes, start, start + length));
-    return known?.includes(new TextDecoder().decode(bytes.slice(start, start + length))) === true;
+    return known?.includes(decodeText(bytes, start, start + length)) === true;
   }
 
   #forgetOldest(): void {

@@ -5,6 +5,7 @@
  * are gathered by one walk. `{key, records: [{value, timestamp, tag, ttlMs?}], tombstones: [tag]}`, protocol reference §5.6.
  */
 import type { MessageWriter } from '../../protocol/msgpack-writer.ts';
+import { decodeText } from '../../protocol/wire-text.ts';
 import { RecordImage } from '../../storage/record.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
 import type { RecordRef } from '../../storage/storage.ts';
@@ -60,16 +61,40 @@ export function encodeEntry(
 }
 
 function encodeKey(out: MessageWriter, store: RecordStore, records: KeyRecords, key: Uint8Array | undefined): void {
-  if (key !== undefined) return out.stringBytes(key, 0, key.length);
+  if (key !== undefined) {
+    out.stringBytes(key, 0, key.length);
+    return;
+  }
   const image = new RecordImage();
   store.read(records.live[0] ?? records.tombstones[0] ?? 0, image);
   out.stringBytes(image.source, image.keyStart, image.keyBytes);
 }
 
+/**
+ * The records of a key in portions of about `bytesMax`, live ones and tombstones alike: a key may have any number of tags,
+ * a message may not. Clients merge entry by entry, so a key may come in several.
+ */
+export function* portionsOf(store: RecordStore, records: KeyRecords, bytesMax: number): Generator<KeyRecords> {
+  let portion: { live: RecordRef[]; tombstones: RecordRef[] } = { live: [], tombstones: [] };
+  let bytes = 0;
+  for (const kind of ['live', 'tombstones'] as const) {
+    for (const ref of records[kind]) {
+      if (bytes > bytesMax) {
+        yield portion;
+        portion = { live: [], tombstones: [] };
+        bytes = 0;
+      }
+      portion[kind].push(ref);
+      bytes += store.costBytes(ref);
+    }
+  }
+  yield portion;
+}
+
 /** Tag of a record, as text. */
 export function tagOf(store: RecordStore, ref: RecordRef, image: RecordImage): string {
   store.read(ref, image);
-  return new TextDecoder().decode(image.source.slice(image.tagStart, image.tagStart + image.tagBytes));
+  return decodeText(image.source, image.tagStart, image.tagStart + image.tagBytes);
 }
 
 /** Bytes as a string of one character each: a map key that keeps byte strings apart. */

@@ -10,15 +10,20 @@
 import { fnv1aUtf8 } from '../../partition/hash.ts';
 import { encode } from '../../protocol/codec.ts';
 import { MessageWriter } from '../../protocol/msgpack-writer.ts';
+import { encodeText } from '../../protocol/wire-text.ts';
 import type { ManagedService } from '../../operation/service-registry.ts';
 import { KIND_LWW, KIND_OR, RecordImage, type RecordKind } from '../../storage/record.ts';
+import { fitsBlock } from '../../storage/record-block.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
 import { encodeRecord } from '../crdt/change-events.ts';
 import type { CrdtService } from '../crdt/crdt-service.ts';
 import type { GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
-import { byteText, encodeEntry, recordsByKey, tagOf } from './or-entries.ts';
+import { byteText, encodeEntry, type KeyRecords, portionsOf, recordsByKey, tagOf } from './or-entries.ts';
 
 const LEAVES = 4096;
+/** Bounds of map, key and tag together, and of the node id, as for ops. */
+const IDENTITY_BYTES_MAX = 2048;
+const NODE_BYTES_MAX = 256;
 
 /** One record of an `ORMAP_PUSH_DIFF` entry. */
 export interface PushedRecord {
@@ -46,7 +51,6 @@ export class SyncService implements ManagedService {
   readonly #crdt: CrdtService;
   readonly #pruneWatermarkMs: () => number;
   readonly #image = new RecordImage();
-  readonly #text = new TextEncoder();
 
   /** @param pruneWatermarkMs unknown tags with an older clock count as removed; ms, 0 = none. */
   constructor(maps: MapCatalogue, crdt: CrdtService, pruneWatermarkMs: () => number) {
@@ -59,7 +63,7 @@ export class SyncService implements ManagedService {
   reset(): void {} // all state is in the stores
   async shutdown(): Promise<void> {}
 
-  /** Leaf sums of the map under `prefix` (0–3 hex digits). The answer is valid until the next call. */
+  /** Number and bytes of the map's records, then leaf sums under `prefix` (0–3 hex digits). The answer is valid until the next call. */
   leaves(map: Uint8Array, kind: RecordKind, prefix: string): Uint8Array {
     const store = this.#maps.find(map)?.existing(kind);
     const pairs: number[] = [];
@@ -72,7 +76,8 @@ export class SyncService implements ManagedService {
         if (sum !== 0) pairs.push(leaf, sum);
       });
     }
-    return new Uint8Array(Uint32Array.of(store?.records ?? 0, ...pairs).buffer);
+    const bytes = Math.min(0xffff_ffff, store?.bytes ?? 0);
+    return new Uint8Array(Uint32Array.of(store?.records ?? 0, bytes, ...pairs).buffer);
   }
 
   /** The records (LWW) or entries (OR) of every leaf under `prefix`, in parts. */
@@ -106,7 +111,7 @@ export class SyncService implements ManagedService {
       if (map === undefined) return;
       const store = map.store(KIND_OR);
       const removed = new Set(push.tombstones);
-      for (const tag of removed) map.orphans.add(tag, this.#text.encode(tag));
+      for (const tag of removed) map.orphans.add(tag, encodeText(tag));
       for (const entry of push.entries) {
         const refused = this.#pushRecords(push, map, entry.key, entry.records, nowMs);
         this.#pushTombstones(push, map, entry.key, removed, nowMs);
@@ -121,6 +126,7 @@ export class SyncService implements ManagedService {
     const refused: string[] = [];
     for (const record of records) {
       this.#fill(key, record.tag, record);
+      if (!isStorable(map, this.#image)) continue;
       const isTooOld = record.millis < this.#pruneWatermarkMs() && store.find(this.#image) === 0;
       if (isTooOld) refused.push(record.tag);
       else if (this.#crdt.applyImage(map, this.#image, push.gateway, push.session, push.writerListens, nowMs)) continue;
@@ -131,10 +137,7 @@ export class SyncService implements ManagedService {
 
   #pushTombstones(push: Push, map: GridMap, key: string, removed: ReadonlySet<string>, nowMs: number): void {
     const store = map.store(KIND_OR);
-    const keyBytes = this.#text.encode(key);
-    const records = recordsByKey(store, fnv1aUtf8(keyBytes, 0, keyBytes.length) >>> 20).get(
-      byteText(keyBytes, 0, keyBytes.length),
-    );
+    const records = recordsOf(store, encodeText(key));
     if (records === undefined) return;
     for (const tag of records.live.map((ref) => tagOf(store, ref, this.#image))) {
       if (!removed.has(tag)) continue;
@@ -145,7 +148,7 @@ export class SyncService implements ManagedService {
 
   /** Points the image at a record that came decoded; without one, at the removal of a tag. */
   #fill(key: string, tag: string, record: PushedRecord | undefined): void {
-    const parts = [this.#text.encode(key), this.#text.encode(tag), this.#text.encode(record?.nodeId ?? '')] as const;
+    const parts = [encodeText(key), encodeText(tag), encodeText(record?.nodeId ?? '')] as const;
     const value = record === undefined ? new Uint8Array(0) : encode(record.value ?? null);
     const [keyBytes, tagBytes, nodeBytes] = parts;
     const source = new Uint8Array(keyBytes.length + tagBytes.length + nodeBytes.length + value.length);
@@ -183,17 +186,20 @@ export class SyncService implements ManagedService {
   }
 
   #orItems(out: ItemParts, store: RecordStore, leaf: number): void {
-    for (const records of recordsByKey(store, leaf).values()) encodeEntry(out.item(), store, records);
+    for (const records of recordsByKey(store, leaf).values()) {
+      for (const portion of portionsOf(store, records, PART_BYTES_MAX)) encodeEntry(out.item(), store, portion);
+    }
   }
 
   /** The entry of one key, if there is anything to say of it. `removed` are tags to be told as removed as well. */
   #orItem(out: ItemParts, store: RecordStore, key: string, removed: readonly string[]): void {
-    const keyBytes = this.#text.encode(key);
-    const records = recordsByKey(store, fnv1aUtf8(keyBytes, 0, keyBytes.length) >>> 20).get(
-      byteText(keyBytes, 0, keyBytes.length),
-    );
-    if (records !== undefined || removed.length > 0) {
-      encodeEntry(out.item(), store, records ?? { live: [], tombstones: [] }, keyBytes, removed);
+    const keyBytes = encodeText(key);
+    const records = recordsOf(store, keyBytes);
+    if (records === undefined && removed.length === 0) return;
+    let more = removed;
+    for (const portion of portionsOf(store, records ?? { live: [], tombstones: [] }, PART_BYTES_MAX)) {
+      encodeEntry(out.item(), store, portion, keyBytes, more);
+      more = [];
     }
   }
 
@@ -211,6 +217,17 @@ function isRemoved(store: RecordStore, image: RecordImage): boolean {
   const stored = new RecordImage();
   store.read(ref, stored);
   return stored.tombstone;
+}
+
+/** The records of one key, if there are any. */
+function recordsOf(store: RecordStore, key: Uint8Array): KeyRecords | undefined {
+  return recordsByKey(store, fnv1aUtf8(key, 0, key.length) >>> 20).get(byteText(key, 0, key.length));
+}
+
+/** What the gateway asks of an op: sizes that fit a primary key in Postgres and a block of the slab. */
+function isStorable(map: GridMap, image: RecordImage): boolean {
+  const identityBytes = map.name.length + image.keyBytes + image.tagBytes;
+  return identityBytes <= IDENTITY_BYTES_MAX && image.nodeBytes <= NODE_BYTES_MAX && fitsBlock(image);
 }
 
 /** A part with more than this is closed: a gateway makes a frame of each. */
