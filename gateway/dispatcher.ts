@@ -14,6 +14,7 @@ import { decode, encode } from '../engine/protocol/codec.ts';
 import { GridError } from '../engine/protocol/errors.ts';
 import { type ClientMessage, parseMessage, refusalOf } from '../engine/protocol/messages.ts';
 import { CONCERN_NONE, OP, OP_WORDS } from '../engine/protocol/op-index.ts';
+import { encodeText } from '../engine/protocol/wire-text.ts';
 import { Scanner, SCAN_CLIENT_OP, SCAN_MALFORMED, SCAN_OP_BATCH, SCAN_PING } from '../engine/protocol/scanner.ts';
 import { admission } from '../engine/operation/interceptors/admission.ts';
 import { authentication } from '../engine/operation/interceptors/authentication.ts';
@@ -69,12 +70,12 @@ export class Dispatcher {
   readonly #scanner = new Scanner();
   readonly #pipeline: Handler<Operation<Session>, CallStatus>;
   readonly #held = new Set<Session>();
-  readonly #text = new TextEncoder();
   #operation: Operation<Session> | undefined;
   /** What the operation at hand was read from. */
   #frame: Uint8Array = new Uint8Array(0);
   #message: ClientMessage | undefined;
   #ids: FrameIds | undefined;
+  #unpacking = false;
   /** BATCH frames around the one at hand. */
   #nesting = 0;
 
@@ -164,7 +165,7 @@ export class Dispatcher {
     return true;
   }
 
-  /** Items of a BATCH as if each had come by itself; from the first that finds no room on, they are held one by one. */
+  /** Items of a BATCH as if each had come by itself (a BATCH among them is malformed: it could nest for ever); from the first that finds no room on, they are held one by one. */
   #unpack(session: Session, data: Uint8Array): boolean {
     const items = this.#nesting < NESTED_BATCHES_MAX ? batchItems(data) : undefined;
     if (items === undefined) {
@@ -241,7 +242,8 @@ export class Dispatcher {
     const index = this.#scanner.index;
     if (this.#scanner.batchInvalid) {
       counters.framesMalformed += 1;
-      return 'VOID';
+      this.error(session, 400, 'BAD_REQUEST: the batch has no list of operations, too many of them, or a wrong write concern');
+      return 'RESPONSE';
     }
     const ids = this.#ids;
     if (ids === undefined) return 'VOID';
@@ -339,7 +341,7 @@ export class Dispatcher {
 
   /** The map's number, from 1; less after the client was told why it may not use the name. */
   #mapId(session: Session, mapName: string): number {
-    const name = this.#text.encode(mapName);
+    const name = encodeText(mapName);
     const mapId = this.#options.maps.idOf(name, 0, name.length);
     const error = this.#options.maps.errorOf(mapId);
     if (error !== undefined) this.error(session, new GridError(error, '').status, `${error}: map name refused`);
@@ -347,6 +349,10 @@ export class Dispatcher {
   }
 
   #refuse(session: Session, message: ClientMessage): void {
+    if (!this.#options.rateLimit.admit(session, 1, this.#options.clock.nowMs)) {
+      this.#options.counters.rateLimited += 1;
+      return this.error(session, 429, 'RATE_LIMITED: rate limit exceeded, slow down');
+    }
     const refusal = refusalOf(message);
     if (refusal !== undefined) this.#options.enqueue(session, encode(refusal).slice());
   }

@@ -6,13 +6,12 @@
  * With several gateways the first one listens and hands accepted sockets to all of them in turn. Before the thread
  * ends, the listen socket and the app are closed: a live uWS handle would make Node abort the whole process.
  */
-import type { MessagePort } from 'node:worker_threads';
 import { App, us_listen_socket_close, us_socket_local_port, type us_listen_socket } from 'uWebSockets.js';
 import pino from 'pino';
 import type { Config } from '../engine/config.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { CounterRow, LoopDelaySampler, THREAD_COUNTERS } from '../workers/counters.ts';
-import { Doorbell } from '../workers/doorbell.ts';
+import { Doorbell, type DoorbellPorts } from '../workers/doorbell.ts';
 import type { GridMemory } from '../workers/grid-memory.ts';
 import { GridState } from '../workers/grid-state.ts';
 import { RingConsumer, RingProducer } from '../workers/ring.ts';
@@ -34,7 +33,7 @@ export interface GatewayThreadData {
   readonly config: Config;
   readonly memory: GridMemory;
   /** The wire to each worker's bell. */
-  readonly bells: readonly MessagePort[];
+  readonly bells: readonly DoorbellPorts['a'][];
 }
 
 /** What the main thread tells a gateway. */
@@ -55,7 +54,7 @@ export type GatewayCommand =
   | { readonly kind: 'quarantined'; readonly node: Uint8Array; readonly offsetMs: number }
   | { readonly kind: 'pruned'; readonly olderThanMs: number }
   /** A worker was replaced: the wire to its bell is a new one. */
-  | { readonly kind: 'bell'; readonly worker: number; readonly port: MessagePort }
+  | { readonly kind: 'bell'; readonly worker: number; readonly port: DoorbellPorts['a'] }
   | { readonly kind: 'drain'; readonly capMs: number };
 
 /** What a gateway tells the main thread. */
@@ -65,6 +64,7 @@ export type GatewayMessage =
   | { readonly kind: 'joined'; readonly descriptor: number }
   | { readonly kind: 'opened' }
   | { readonly kind: 'wildClock'; readonly node: Uint8Array; readonly millis: number }
+  | { readonly kind: 'interest'; readonly mapId: number; readonly name: Uint8Array; readonly wanted: boolean }
   | { readonly kind: 'drained' };
 
 const DRAIN_CHECK_MS = 5;
@@ -181,6 +181,7 @@ class GatewayThread {
       nodeId: command.nodeId,
       quarantined: command.quarantined,
       onWildClock: (node, millis) => this.#owner.send({ kind: 'wildClock', node, millis }),
+      onInterest: (mapId, name, wanted) => this.#owner.send({ kind: 'interest', mapId, name, wanted }),
       log: (level, text, fields) => this.#log[level](fields, text),
     });
     this.#runLoop(this.#gateway);

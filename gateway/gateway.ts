@@ -59,6 +59,8 @@ export interface GatewayOptions {
   /** Clocks with a fixed offset: node id in UTF-8, ms to be added. */
   readonly quarantined: readonly (readonly [Uint8Array, number])[];
   readonly onWildClock: (node: Uint8Array, millis: number) => void;
+  /** A session began, or the last one ended, to listen to a map by name: a worker that is replaced must know. */
+  readonly onInterest: (mapId: number, name: Uint8Array, wanted: boolean) => void;
   readonly log: (level: 'debug' | 'info' | 'warn', text: string, fields: object) => void;
 }
 
@@ -98,7 +100,10 @@ export class Gateway implements WebSocketEvents {
     this.#maps = maps;
     this.#fanOut = new FanOut(
       this.#outgoing.enqueue,
-      (mapId, wanted) => this.#links.interest(mapId, maps.bytesOf(mapId), wanted),
+      (mapId, wanted) => {
+        this.#links.interest(mapId, maps.bytesOf(mapId), wanted);
+        options.onInterest(mapId, maps.bytesOf(mapId), wanted);
+      },
       (count) => state.setBroadcastSessions(options.gateway, count),
     );
     this.#desk = this.#newDesk();

@@ -55,6 +55,7 @@ export class Grid {
   readonly #gateways: GatewayHandle[] = [];
   readonly #replies = new Map<string, Reply>();
   readonly #deadGateways = new Set<number>();
+  readonly #interests = new Map<string, PartitionWorkerData['interests'][number]>();
   readonly #offsets = new Map<string, Promise<number>>();
   #storage: NodeStorage | undefined;
   #pool: WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage> | undefined;
@@ -128,7 +129,7 @@ export class Grid {
   async #startGateways(): Promise<void> {
     for (let gateway = 0; gateway < this.memory.gateways; gateway++) {
       const bells = Array.from({ length: this.memory.workers }, () => createDoorbellPorts());
-      bells.forEach(({ b }, worker) => this.#workerBells(worker).set(gateway, b));
+      for (const [worker, { b }] of bells.entries()) this.#workerBells(worker).set(gateway, b);
       const ports = bells.map(({ a }) => a);
       const data: GatewayThreadData = { gateway, config: this.#config, memory: this.memory, bells: ports };
       const thread = await Thread.start<GatewayCommand, GatewayMessage>(
@@ -194,6 +195,7 @@ export class Grid {
       target: storage.target,
       ownerEpoch: storage.ownerEpoch,
       nodeId: storage.nodeId,
+      interests: [...this.#interests.values()],
     };
     return { data, transferList: bells };
   }
@@ -229,6 +231,7 @@ export class Grid {
 
   #hear(gateway: number, message: GatewayMessage): void {
     if (message.kind === 'wildClock') void this.#fixOffset(message.node, message.millis);
+    else if (message.kind === 'interest') this.#noteInterest(gateway, message.mapId, message.name, message.wanted);
     else this.#replies.get(`${gateway} ${message.kind}`)?.resolve(message);
   }
 
@@ -239,14 +242,24 @@ export class Grid {
     this.#events.onFatal(error);
   }
 
+  /** What sessions listen to by name, kept for workers that are replaced. */
+  #noteInterest(gateway: number, mapId: number, name: Uint8Array, wanted: boolean): void {
+    const key = `${gateway} ${mapId}`;
+    if (wanted) this.#interests.set(key, { gateway, mapId, name });
+    else this.#interests.delete(key);
+  }
+
   #hearWorker(worker: number, message: WorkerMessage): void {
     switch (message.kind) {
       case 'loaded':
-        return this.#log.info({ worker, records: message.records, ms: message.ms }, 'partitions loaded');
+        this.#log.info({ worker, records: message.records, ms: message.ms }, 'partitions loaded');
+        return;
       case 'log':
-        return this.#log[message.level]({ worker }, message.text);
+        this.#log[message.level]({ worker }, message.text);
+        return;
       case 'fenced':
-        return this.#events.onFatal(new GridError('STORAGE_FENCED', message.reason));
+        this.#events.onFatal(new GridError('STORAGE_FENCED', message.reason));
+        return;
     }
   }
 

@@ -1,5 +1,6 @@
 /** Who may come in, and what a connection may do before: authentication, devices, deadlines, origins. */
 import assert from 'node:assert/strict';
+import { get } from 'node:http';
 import test, { after, before, describe } from 'node:test';
 import { SignJWT } from 'jose';
 import type { Message } from './testing/client-codec.ts';
@@ -130,6 +131,7 @@ describe('a server without authentication', () => {
   for (const [what, headers, status] of foreign) {
     test(`answers ${what} with ${status}, on the WebSocket and on HTTP alike`, async () => {
       for (const path of ['/', '/ws']) assert.equal(await upgradeStatus(open.port, path, headers), status);
+      for (const path of ['/health', '/metrics']) assert.equal(await httpStatus(open.port, path, headers), status === 101 ? 200 : status);
     });
   }
 });
@@ -264,4 +266,14 @@ async function upgradeStatus(port: number, path: string, headers: Record<string,
     if (error instanceof UpgradeRefused) return error.status;
     throw error;
   }
+}
+
+function httpStatus(port: number, path: string, headers: Record<string, string>): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const request = get({ host: '127.0.0.1', port, path, headers }, (response) => {
+      response.resume();
+      resolve(response.statusCode ?? 0);
+    });
+    request.on('error', reject);
+  });
 }

@@ -62,13 +62,17 @@ export class Outbox implements Runnable {
     const type = ring.words[word + ENVELOPE.TYPE] as number;
     switch (type) {
       case RECORD_ACKS:
-        return this.#acks(ring, word);
+        this.#acks(ring, word);
+        return;
       case RECORD_RESULT:
-        return this.#result(ring, word);
+        this.#result(ring, word);
+        return;
       case RECORD_REPLY:
-        return this.#reply(ring, at);
+        this.#reply(ring, at);
+        return;
       case RECORD_EVENTS:
-        return this.#events(ring, at);
+        this.#events(ring, at);
+        return;
       default:
         assert(false, `outbox record of type ${type}`);
     }
@@ -112,7 +116,10 @@ export class Outbox implements Runnable {
     if (slot < 0) return;
     const first = word + ENVELOPE_WORDS;
     const flags = words[word + ENVELOPE.FLAGS] as number;
-    if ((flags & FLAG_REFUSED) !== 0) return this.#refused(slot, words[first + 1] as number);
+    if ((flags & FLAG_REFUSED) !== 0) {
+      this.#refused(slot, words[first + 1] as number);
+      return;
+    }
     const details = this.#calls.details[slot] ?? denseDetails(this.#calls.lowId[slot] as number, this.#calls.ops[slot] as number);
     this.#calls.details[slot] = details;
     for (let pair = 0; pair < (words[word + ENVELOPE.COUNT] as number); pair++) {

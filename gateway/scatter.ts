@@ -14,6 +14,7 @@ import { encode } from '../engine/protocol/codec.ts';
 import { REQUEST_LEAF, REQUEST_LEAVES, REQUEST_OR_DIFF, REQUEST_OR_PUSH } from '../engine/protocol/envelope.ts';
 import { ERROR_CODES } from '../engine/protocol/errors.ts';
 import { MessageWriter } from '../engine/protocol/msgpack-writer.ts';
+import { encodeText } from '../engine/protocol/wire-text.ts';
 import type { PushedRecord } from '../engine/domains/sync/sync-service.ts';
 import { KIND_LWW, type RecordKind } from '../engine/storage/record.ts';
 import type { CallTable, Gather } from './call-table.ts';
@@ -50,7 +51,6 @@ export interface PushEntry {
 
 export class Scatter {
   readonly #options: ScatterOptions;
-  readonly #text = new TextEncoder();
 
   constructor(options: ScatterOptions) {
     this.#options = options;
@@ -83,7 +83,7 @@ export class Scatter {
 
   /** Answers with the entries of the keys. */
   diff(session: Session, mapName: string, keys: readonly string[]): boolean {
-    const body = encode({ map: this.#text.encode(mapName), keys }).slice();
+    const body = encode({ map: encodeText(mapName), keys }).slice();
     return this.#ask(
       session,
       REQUEST_OR_DIFF,
@@ -102,7 +102,7 @@ export class Scatter {
       byWorker[links.table.ownerOf(partitionOf(fnv1a(entry.key)))]?.push(entry);
     }
     const gather = new ItemsGather(this, session, 'ORMAP_DIFF_RESPONSE', mapName, undefined, true);
-    const map = this.#text.encode(mapName);
+    const map = encodeText(mapName);
     const bodyOf = (worker: number): Uint8Array => {
       const own = (byWorker[worker] ?? []).map(({ key, records }) => ({ key, records }));
       return encode({ map, entries: own, tombstones, writerListens }).slice();
@@ -127,12 +127,12 @@ export class Scatter {
     prefix: string,
     done: (sums: Uint32Array, records: number, bytes: number) => void,
   ): boolean {
-    const body = encode({ map: this.#text.encode(mapName), kind, prefix }).slice();
+    const body = encode({ map: encodeText(mapName), kind, prefix }).slice();
     return this.#ask(session, REQUEST_LEAVES, () => body, new LeavesGather(this, session, mapName, done));
   }
 
   #leaf(session: Session, mapName: string, kind: RecordKind, path: string): boolean {
-    const body = encode({ map: this.#text.encode(mapName), kind, prefix: path }).slice();
+    const body = encode({ map: encodeText(mapName), kind, prefix: path }).slice();
     const type = kind === KIND_LWW ? 'SYNC_RESP_LEAF' : 'ORMAP_SYNC_RESP_LEAF';
     return this.#ask(session, REQUEST_LEAF, () => body, new ItemsGather(this, session, type, mapName, path));
   }
@@ -239,7 +239,10 @@ class ItemsGather implements Gather {
   }
 
   complete(): void {
-    if (this.#error >= 0) return this.#scatter.fail(this.#session, this.#error, `${this.#type} of map ${this.#mapName}`);
+    if (this.#error >= 0) {
+      this.#scatter.fail(this.#session, this.#error, `${this.#type} of map ${this.#mapName}`);
+      return;
+    }
     const full = this.#parts.filter((part) => itemsIn(part) > 0);
     if (full.length === 0 && !this.#onlyIfAny) this.#scatter.deliver(this.#session, this.#frame([]));
     for (let from = 0; from < full.length; ) {

@@ -114,11 +114,14 @@ export class PartitionRunner implements Runnable {
     const type = ring.words[(at >> 2) + ENVELOPE.TYPE] as number;
     switch (type) {
       case RECORD_OPS:
-        return this.#ops(ring, at);
+        this.#ops(ring, at);
+        return;
       case RECORD_REQUEST:
-        return this.#request(ring, at);
+        this.#request(ring, at);
+        return;
       case RECORD_INTEREST:
-        return this.#interest(ring, at);
+        this.#interest(ring, at);
+        return;
       default:
         assert(false, `inbox record of type ${type}`);
     }
@@ -149,7 +152,10 @@ export class PartitionRunner implements Runnable {
     const callId = words[word + ENVELOPE.CALL] as number;
     const count = words[word + ENVELOPE.COUNT] as number;
     const { dataStore, crdt, counters } = this.#options;
-    if (!dataStore.admits(words[word + ENVELOPE.BODY_BYTES] as number)) return this.#refuse(ring.index, callId, OVERLOADED);
+    if (!dataStore.admits(words[word + ENVELOPE.BODY_BYTES] as number)) {
+      this.#refuse(ring.index, callId, OVERLOADED);
+      return;
+    }
     const rowsWord = word + ENVELOPE_WORDS;
     const frameAt = at + ENVELOPE_BYTES + count * OP_BYTES;
     crdt.applyOps(

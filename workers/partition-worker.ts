@@ -62,6 +62,8 @@ export interface PartitionWorkerData {
   readonly ownerEpoch: number;
   /** Node id of this server in clocks. */
   readonly nodeId: string;
+  /** Maps that sessions listen to by name, with their gateway's number for each: what a predecessor was told. */
+  readonly interests: readonly { readonly gateway: number; readonly mapId: number; readonly name: Uint8Array }[];
 }
 
 /** What a worker tells the main thread. */
@@ -133,6 +135,10 @@ class PartitionWorker {
   async run(): Promise<void> {
     await this.#load();
     const { data, heartbeat, workerId } = this.#context;
+    for (const { gateway, mapId, name } of data.interests) {
+      const map = this.#maps.open(gateway, mapId, name, 0, name.length);
+      if (map !== undefined) map.wantedBy[gateway] = true;
+    }
     const inboxes = data.memory.inboxes.map((rings, gateway) => this.#openInbox(rings[workerId], gateway));
     const loop = new RunLoop(this.#newRunner(), inboxes, { batchRecords: data.config.batchRecords, heartbeat });
     for (const bell of this.#bells) bell.listen(loop.wake);

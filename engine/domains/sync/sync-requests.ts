@@ -20,10 +20,10 @@ type Fields = Readonly<Record<string, unknown>>;
 export function parseSyncQuestion(body: Uint8Array): SyncQuestion {
   const fields = fieldsOf(decode(body));
   return {
-    map: toBytes(fields['map']) ?? new Uint8Array(0),
-    kind: fields['kind'] === KIND_OR ? KIND_OR : KIND_LWW,
-    prefix: typeof fields['prefix'] === 'string' ? fields['prefix'] : '',
-    keys: strings(fields['keys']),
+    map: toBytes(fields.map) ?? new Uint8Array(0),
+    kind: fields.kind === KIND_OR ? KIND_OR : KIND_LWW,
+    prefix: typeof fields.prefix === 'string' ? fields.prefix : '',
+    keys: strings(fields.keys),
   };
 }
 
@@ -31,15 +31,15 @@ export function parseSyncQuestion(body: Uint8Array): SyncQuestion {
 export function parsePush(body: Uint8Array, gateway: number, session: number): Push {
   const fields = fieldsOf(decode(body));
   return {
-    map: toBytes(fields['map']) ?? new Uint8Array(0),
-    entries: list(fields['entries']).map((entry) => {
+    map: toBytes(fields.map) ?? new Uint8Array(0),
+    entries: list(fields.entries).map((entry) => {
       const { key, records } = fieldsOf(entry);
       return { key: typeof key === 'string' ? key : '', records: list(records).flatMap(pushedRecord) };
     }),
-    tombstones: strings(fields['tombstones']),
+    tombstones: strings(fields.tombstones),
     gateway,
     session,
-    writerListens: fields['writerListens'] === true,
+    writerListens: fields.writerListens === true,
   };
 }
 
