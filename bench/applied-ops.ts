@@ -52,3 +52,15 @@ export async function reasonVoid(port: number, appliedBefore: number, opsSent: n
     await new Promise((resolve) => setTimeout(resolve, POLL_MS)); // counters are read with a little delay
   }
 }
+
+const QUIET_DEADLINE_MS = 60_000;
+
+/** Waits until the server has flushed what earlier runs left: a run must not pay for the one before it. */
+export async function untilFlushed(port: number): Promise<void> {
+  const givenUpMs = performance.now() + QUIET_DEADLINE_MS;
+  while (performance.now() < givenUpMs) {
+    const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+    if (metricSum(await response.text(), 'lattice_staged_records', {}) === 0) return;
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}

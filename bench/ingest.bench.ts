@@ -7,7 +7,7 @@
  * of merges that won must have risen by the ops sent. All connections ask for `events=interest`: writes are not
  * told to 49 other connections that did not ask, here as in the references.
  */
-import { readApplied, reasonVoid } from './applied-ops.ts';
+import { readApplied, reasonVoid, untilFlushed } from './applied-ops.ts';
 import { type Pinning, productExists, type RunningServer, runGenerator, startServer, type Variant } from './harness.ts';
 import type { LoadPlan, LoadReport } from './load.ts';
 import { type Figures, ScenarioResult } from './result.ts';
@@ -118,6 +118,7 @@ async function runOnce(scenario: Scenario, server: RunningServer, settings: RunS
     const appliedBefore = verified ? await readApplied(server.port) : 0;
     const report = await runGenerator(planOf(scenario, server, settings.quick), settings.pinning);
     const reason = verified ? await reasonVoid(server.port, appliedBefore, report.opsSent) : undefined;
+    if (verified) await untilFlushed(server.port);
     if (reason === undefined) return scenario.window === 0 ? idleFigures(report) : loadFigures(report);
     return report.otherFrames === 0 ? reason : `${reason}; ${report.otherFrames} other answers, first: ${report.otherText}`;
   } catch (cause) {

@@ -89,7 +89,7 @@ export class Dispatcher {
           (operation) => this.#admits(operation),
           (operation) => this.#shed(operation),
         ),
-        partitionRouting(() => options.links.allTake()),
+        partitionRouting(() => options.links.firstBlocked() < 0),
       ],
       (operation) => this.#handle(operation),
     );
@@ -114,13 +114,18 @@ export class Dispatcher {
   /** Tries the held frames again, each session in its order. */
   retryHeld(): void {
     for (const session of this.#held) {
-      while (session.isOpen && session.held.length > 0) {
+      while (session.isOpen && session.held.length > 0 && this.#mayGoOn(session)) {
         const frame = session.held[0] as Uint8Array;
         if (!this.#process(session, frame)) break;
         if (session.held.shift() !== undefined) session.heldBytes -= frame.length; // a refusal empties the list itself
       }
       if (session.held.length === 0 || !session.isOpen) this.#held.delete(session);
     }
+  }
+
+  /** Spares another scan of a frame whose worker has no room yet. */
+  #mayGoOn(session: Session): boolean {
+    return session.heldFor < 0 || this.#options.links.hasRoom(session.heldFor);
   }
 
   forget(session: Session): void {
@@ -191,11 +196,13 @@ export class Dispatcher {
     operation.type = type;
     operation.caller = session;
     operation.cost = 1;
+    session.heldFor = -1;
     this.#frame = frame;
     this.#message = message;
     const status = this.#pipeline(operation);
     this.#message = undefined;
     session.headAdmitted = status === 'HELD';
+    if (status === 'HELD' && message !== undefined) session.heldFor = this.#options.links.firstBlocked();
     return status !== 'HELD';
   }
 
@@ -255,6 +262,7 @@ export class Dispatcher {
     if (!ids.dense || this.#asksForLevels()) this.#details(slot);
     const routed = router.route(session, this.#frame, index, slot, fanOut.isBroadcast(session), this.#detailsOf);
     if (routed === 'held') {
+      session.heldFor = router.heldFor;
       calls.release(slot);
       return 'HELD';
     }

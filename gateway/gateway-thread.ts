@@ -6,6 +6,7 @@
  * With several gateways the first one listens and hands accepted sockets to all of them in turn. Before the thread
  * ends, the listen socket and the app are closed: a live uWS handle would make Node abort the whole process.
  */
+import { getHeapStatistics } from 'node:v8';
 import { App, us_listen_socket_close, us_socket_local_port, type us_listen_socket } from 'uWebSockets.js';
 import pino from 'pino';
 import type { Config } from '../engine/config.ts';
@@ -69,6 +70,8 @@ export type GatewayMessage =
 
 const DRAIN_CHECK_MS = 5;
 const STATS_MS = 1000;
+/** Turns of the loop in which uWS lets go of closed sockets. */
+const DYING_MS = 50;
 const RING_RECORDS_PER_TURN = 1024;
 
 class GatewayThread {
@@ -90,6 +93,7 @@ class GatewayThread {
 
   start(): void {
     this.#thread.set('startedAtMs', Date.now());
+    process.once('uncaughtException', (error) => this.#die(error));
     this.#addRoutes();
     this.#owner.listen({ onMessage: (command) => void this.#obey(command), onStop: () => void this.#stop() });
     this.#owner.ready();
@@ -225,6 +229,16 @@ class GatewayThread {
     this.#owner.close();
   }
 
+  /** A bug of ours. The sockets are closed before the thread ends by it, or Node would abort before the main thread can flush. */
+  #die(error: Error): void {
+    this.#log.fatal({ error: error.stack ?? error.message }, 'a gateway thread failed');
+    this.#closeListenSocket();
+    this.#app.close();
+    setTimeout(() => {
+      throw error;
+    }, DYING_MS);
+  }
+
   #closeListenSocket(): void {
     if (this.#listenSocket === undefined) return;
     us_listen_socket_close(this.#listenSocket);
@@ -233,7 +247,7 @@ class GatewayThread {
 
   #publishThread(): void {
     this.#loopDelay.sample();
-    this.#thread.set('heapUsedBytes', process.memoryUsage().heapUsed);
+    this.#thread.set('heapUsedBytes', getHeapStatistics().used_heap_size);
     this.#thread.set('healthy', 1);
     this.#thread.set('lastHealthCheckAtMs', Date.now());
   }

@@ -174,7 +174,7 @@ export class Gateway implements WebSocketEvents {
   /** Tries again what found no room. Bound: bells and ticks call it. */
   readonly retry = (): void => {
     this.#links.flush();
-    if (this.#dispatcher.heldSessions === 0 || !this.#links.haveRoom()) return;
+    if (this.#dispatcher.heldSessions === 0) return;
     this.#clock.refresh();
     this.#dispatcher.retryHeld();
     this.#outgoing.flush();

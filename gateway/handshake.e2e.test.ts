@@ -103,8 +103,8 @@ describe('a server without authentication', () => {
     for (const timestamp of [1_700_000_000_123, 0, 1.5]) {
       session.send({ type: 'PING', timestamp });
       const pong = await session.next('PONG');
-      assert.equal(pong['timestamp'], timestamp);
-      assert.ok(Math.abs(Number(pong['serverTime']) - Date.now()) < 10_000);
+      assert.equal(pong.timestamp, timestamp);
+      assert.ok(Math.abs(Number(pong.serverTime) - Date.now()) < 10_000);
     }
   });
 
@@ -131,7 +131,8 @@ describe('a server without authentication', () => {
   for (const [what, headers, status] of foreign) {
     test(`answers ${what} with ${status}, on the WebSocket and on HTTP alike`, async () => {
       for (const path of ['/', '/ws']) assert.equal(await upgradeStatus(open.port, path, headers), status);
-      for (const path of ['/health', '/metrics']) assert.equal(await httpStatus(open.port, path, headers), status === 101 ? 200 : status);
+      for (const path of ['/health', '/metrics'])
+        assert.equal(await httpStatus(open.port, path, headers), status === 101 ? 200 : status);
     });
   }
 });
@@ -168,16 +169,16 @@ describe('a server with authentication', () => {
     await session.barrier();
     assert.deepEqual(session.messages, []);
     session.send({ type: 'SYNC_INIT', mapName: 'before', lastSyncTimestamp: 0 });
-    assert.equal(payloadOf(await session.next('SYNC_RESP_ROOT'))['rootHash'], 0, 'nothing was written');
+    assert.equal(payloadOf(await session.next('SYNC_RESP_ROOT')).rootHash, 0, 'nothing was written');
   });
 
   test('answers a good token with the user and a device', async () => {
     const session = await wire(guarded);
     session.send({ type: 'AUTH', token: await token({ sub: 'bob' }) });
     const ack = await session.next('AUTH_ACK');
-    assert.equal(ack['userId'], 'bob');
-    assert.equal(ack['protocolVersion'], 1);
-    assert.equal(typeof ack['deviceToken'], 'string');
+    assert.equal(ack.userId, 'bob');
+    assert.equal(ack.protocolVersion, 1);
+    assert.equal(typeof ack.deviceToken, 'string');
   });
 
   test('answers the AUTH that the client sends twice once', async () => {
@@ -223,7 +224,7 @@ describe('a server with authentication', () => {
       const session = await wire(guarded);
       session.send({ type: 'AUTH', token: await make() });
       const fail = await session.next('AUTH_FAIL');
-      assert.equal(fail['error'], 'Authentication failed', 'why stays in the log');
+      assert.equal(fail.error, 'Authentication failed', 'why stays in the log');
       assert.deepEqual(await session.closed, { code: 1000, reason: 'authentication failed' });
     });
   }

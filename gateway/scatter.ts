@@ -8,7 +8,7 @@
  *
  * The server decides where a walk ends: a small LWW map is answered with its records at once.
  */
-import { addSums, foldBuckets, foldRoot, isPath } from '../engine/crdt/merkle-tree.ts';
+import { addSums, firstLeafOf, foldBuckets, foldRoot, isPath, leafCountOf } from '../engine/crdt/merkle-tree.ts';
 import { fnv1a, partitionOf } from '../engine/partition/hash.ts';
 import { encode } from '../engine/protocol/codec.ts';
 import { REQUEST_LEAF, REQUEST_LEAVES, REQUEST_OR_DIFF, REQUEST_OR_PUSH } from '../engine/protocol/envelope.ts';
@@ -58,7 +58,7 @@ export class Scatter {
 
   /** Answers with the root of the map; `fullResync` tells an OR-Map's client to start afresh. False when no call is free. */
   root(session: Session, mapName: string, kind: RecordKind, fullResync: boolean): boolean {
-    return this.#leaves(session, mapName, kind, '', (sums) => {
+    return this.#leaves(session, mapName, kind, '', ({ sums }) => {
       const type = kind === KIND_LWW ? 'SYNC_RESP_ROOT' : 'ORMAP_SYNC_RESP_ROOT';
       this.#send(session, {
         type,
@@ -71,11 +71,11 @@ export class Scatter {
   bucket(session: Session, mapName: string, kind: RecordKind, path: string): boolean {
     if (!isPath(path)) return true; // an unknown path is not answered; the client ignores what it does not know, too
     if (path.length === 3) return this.#leaf(session, mapName, kind, path);
-    return this.#leaves(session, mapName, kind, path, (sums, records, bytes) => {
-      const isSmall = records <= WHOLE_MAP_RECORDS_MAX && bytes <= WHOLE_MAP_BYTES_MAX;
+    return this.#leaves(session, mapName, kind, path, (leaves) => {
+      const isSmall = leaves.records <= WHOLE_MAP_RECORDS_MAX && leaves.bytes <= WHOLE_MAP_BYTES_MAX;
       if (kind === KIND_LWW && isSmall && this.#leaf(session, mapName, kind, path)) return;
       const buckets: Record<string, number> = {};
-      for (const [digit, hash] of bucketHashes(sums, path)) buckets[digit] = hash;
+      for (const [digit, hash] of bucketHashes(leaves, path)) buckets[digit] = hash;
       const type = kind === KIND_LWW ? 'SYNC_RESP_BUCKETS' : 'ORMAP_SYNC_RESP_BUCKETS';
       this.#send(session, { type, payload: { mapName, path, buckets } });
     });
@@ -120,13 +120,7 @@ export class Scatter {
     if (session.isOpen) this.#options.sendError(session, 503, `${ERROR_CODES[error] ?? 'UNAVAILABLE'}: ${what}`);
   }
 
-  #leaves(
-    session: Session,
-    mapName: string,
-    kind: RecordKind,
-    prefix: string,
-    done: (sums: Uint32Array, records: number, bytes: number) => void,
-  ): boolean {
+  #leaves(session: Session, mapName: string, kind: RecordKind, prefix: string, done: (leaves: MapLeaves) => void): boolean {
     const body = encode({ map: encodeText(mapName), kind, prefix }).slice();
     return this.#ask(session, REQUEST_LEAVES, () => body, new LeavesGather(this, session, mapName, done));
   }
@@ -154,12 +148,27 @@ export class Scatter {
   }
 }
 
-function bucketHashes(sums: Uint32Array, path: string): Iterable<[string, number]> {
+/** The leaves of a map, of all workers together. */
+interface MapLeaves {
+  readonly sums: Uint32Array;
+  /** 1 for each leaf with records, of tombstones too, which an OR-Map does not hash. */
+  readonly present: Uint8Array;
+  readonly records: number;
+  readonly bytes: number;
+}
+
+/**
+ * A bucket of nothing but tombstones has the hash 0: a client that has nothing there passes it by, and one that missed
+ * the removals sees that it differs and comes for them.
+ */
+function bucketHashes({ sums, present }: MapLeaves, path: string): Iterable<[string, number]> {
   const hashes = foldBuckets(sums, path);
   const buckets: [string, number][] = [];
   for (let digit = 0; digit < 16; digit++) {
     const hash = hashes[digit] ?? 0;
-    if (hash !== 0) buckets.push([digit.toString(16), hash]);
+    const child = path + digit.toString(16);
+    const first = firstLeafOf(child);
+    if (hash !== 0 || present.subarray(first, first + leafCountOf(child)).includes(1)) buckets.push([digit.toString(16), hash]);
   }
   return buckets;
 }
@@ -169,18 +178,14 @@ class LeavesGather implements Gather {
   readonly #scatter: Scatter;
   readonly #session: Session;
   readonly #mapName: string;
-  readonly #done: (sums: Uint32Array, records: number, bytes: number) => void;
+  readonly #done: (leaves: MapLeaves) => void;
   readonly #sums = new Uint32Array(LEAVES);
+  readonly #present = new Uint8Array(LEAVES);
   #records = 0;
   #bytes = 0;
   #error = -1;
 
-  constructor(
-    scatter: Scatter,
-    session: Session,
-    mapName: string,
-    done: (sums: Uint32Array, records: number, bytes: number) => void,
-  ) {
+  constructor(scatter: Scatter, session: Session, mapName: string, done: (leaves: MapLeaves) => void) {
     this.#scatter = scatter;
     this.#session = session;
     this.#mapName = mapName;
@@ -196,13 +201,17 @@ class LeavesGather implements Gather {
     this.#records += view.getUint32(0, true);
     this.#bytes += view.getUint32(4, true);
     const sums = new Uint32Array(LEAVES);
-    for (let at = 8; at + 8 <= body.byteLength; at += 8) sums[view.getUint32(at, true)] = view.getUint32(at + 4, true);
+    for (let at = 8; at + 8 <= body.byteLength; at += 8) {
+      const leaf = view.getUint32(at, true);
+      sums[leaf] = view.getUint32(at + 4, true);
+      this.#present[leaf] = 1;
+    }
     addSums(this.#sums, sums);
   }
 
   complete(): void {
     if (this.#error >= 0) this.#scatter.fail(this.#session, this.#error, `sync of map ${this.#mapName}`);
-    else this.#done(this.#sums, this.#records, this.#bytes);
+    else this.#done({ sums: this.#sums, present: this.#present, records: this.#records, bytes: this.#bytes });
   }
 
   expired(): void {

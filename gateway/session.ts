@@ -53,6 +53,8 @@ export class Session {
   heldBytes = 0;
   /** The oldest held frame was admitted already: it costs nothing when it is tried again. */
   headAdmitted = false;
+  /** The worker that the oldest held frame waits for, -1 when it waits for something else. */
+  heldFor = -1;
 
   /** Why the session will be closed behind its next flush. */
   closing: CloseCause | undefined;

@@ -17,12 +17,25 @@ declare module 'uWebSockets.js' {
   }
 }
 
-/** Binds the port for this app alone; `done` gets false when that is not possible. */
+/** Below the ports that systems give to outgoing connections, so that nobody takes the port between two starts. */
+const ANY_PORT_MIN = 12_000;
+const ANY_PORT_MAX = 32_000;
+const ANY_PORT_ATTEMPTS = 100;
+
+/**
+ * Binds the port for this app alone; `done` gets false when that is not possible. Port 0 takes a free one, chosen here:
+ * uWS leaves SO_REUSEADDR out for 0, and then the port cannot be bound again for a minute after connections on it.
+ */
 export function listenExclusively(
   app: TemplatedApp,
   host: string,
   port: number,
   done: (socket: us_listen_socket | false) => void,
+  attemptsLeft: number = ANY_PORT_ATTEMPTS,
 ): void {
-  app.listen(host, port, LIBUS_LISTEN_EXCLUSIVE_PORT, done);
+  const chosen = port === 0 ? ANY_PORT_MIN + Math.floor(Math.random() * (ANY_PORT_MAX - ANY_PORT_MIN)) : port;
+  app.listen(host, chosen, LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
+    if (socket === false && port === 0 && attemptsLeft > 1) listenExclusively(app, host, 0, done, attemptsLeft - 1);
+    else done(socket);
+  });
 }

@@ -25,17 +25,16 @@ export class WorkerLinks {
     return this.#isReady(worker) && this.writers[worker]?.blocked === false;
   }
 
-  /** True when every worker takes records. */
-  allTake(): boolean {
-    for (let worker = 0; worker < this.writers.length; worker++) if (!this.takes(worker)) return false;
-    return true;
+  /** The first worker that takes no records now, -1 when all do. */
+  firstBlocked(): number {
+    for (let worker = 0; worker < this.writers.length; worker++) if (!this.takes(worker)) return worker;
+    return -1;
   }
 
-  /** True when held frames are worth another try: every worker takes records and a quarter of its ring is free. */
-  haveRoom(): boolean {
-    if (!this.allTake()) return false;
-    for (const { ring } of this.writers) if (ring.freeBytes * 4 < ring.capacityBytes) return false;
-    return true;
+  /** True when frames held for the worker are worth another try: it takes records and a quarter of its ring is free. */
+  hasRoom(worker: number): boolean {
+    const ring = this.writers[worker]?.ring;
+    return ring !== undefined && this.takes(worker) && ring.freeBytes * 4 >= ring.capacityBytes;
   }
 
   /** Tries to write what waits for room. */

@@ -74,6 +74,8 @@ export class WriteRouter {
   #workers = new Int32Array(256);
   /** Bit per worker that gets a part. */
   #targets = 0;
+  /** The worker that had no room, after `route` answered 'held'. */
+  heldFor = -1;
   readonly #ids: FrameIds = { high: 0, low: 0, dense: true, cost: 0, latestMillis: 0 };
 
   constructor(links: WorkerLinks, maps: MapNames, calls: CallTable, quarantine: ClockQuarantine) {
@@ -147,7 +149,9 @@ export class WriteRouter {
     const only = this.#assign(frame, index, slot, listens, detailsOf);
     if (this.#targets === 0) return 'settled';
     for (let worker = 0; worker < this.#links.count; worker++) {
-      if ((this.#targets & (1 << worker)) !== 0 && !this.#links.takes(worker)) return 'held';
+      if ((this.#targets & (1 << worker)) === 0 || this.#links.takes(worker)) continue;
+      this.heldFor = worker;
+      return 'held';
     }
     this.#calls.waiting[slot] = this.#targets;
     if (only >= 0 && frame.length + index.count * OP_BYTES <= this.#partBytesMax)
@@ -203,6 +207,7 @@ export class WriteRouter {
     const count = index.count;
     const at = writer.claim(ENVELOPE_BYTES + count * OP_BYTES + frame.length);
     if (at === FULL) {
+      this.heldFor = worker;
       writer.ring.wantRoom(ENVELOPE_BYTES + count * OP_BYTES + frame.length);
       return 'held';
     }

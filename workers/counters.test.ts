@@ -42,10 +42,10 @@ test('a blocked event loop shows as delay, and only in the sample it happened in
   const row = new CounterRow(createCounters(THREAD_COUNTERS, 1), THREAD_COUNTERS, 0);
   const sampler = new LoopDelaySampler(row);
   const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-  await pause(120); // the sampler's timer must have fired once
-  const blockedUntil = performance.now() + 300;
+  await pause(420); // the sampler's timer must have fired once
+  const blockedUntil = performance.now() + 700;
   while (performance.now() < blockedUntil);
-  await pause(60);
+  await pause(220);
   sampler.sample();
   assert.ok(row.get('loopDelayMaxMs') > 150, `${row.get('loopDelayMaxMs')} ms`);
   sampler.sample();

@@ -97,8 +97,8 @@ export function averageProcessingMs(channel: Record<ChannelCounter, number>): nu
   return channel.responses === 0 ? 0 : channel.processingMsTotal / channel.responses;
 }
 
-/** Wakes a thread 10 times a second, in native code. */
-const LOOP_DELAY_RESOLUTION_MS = 100;
+/** Wakes a thread 5 times a second, in native code. */
+const LOOP_DELAY_RESOLUTION_MS = 200;
 const NANOSECONDS_PER_MS = 1e6;
 
 /** Measures how late this thread's event loop is, and writes it into the thread's row when asked to. */

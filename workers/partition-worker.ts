@@ -5,6 +5,7 @@
  *
  * A replaced worker finds its rings as its predecessor left them and goes on at the first record that was not released.
  */
+import { getHeapStatistics } from 'node:v8';
 import type { MessagePort } from 'node:worker_threads';
 import { ChangeEvents } from '../engine/domains/crdt/change-events.ts';
 import { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
@@ -18,6 +19,7 @@ import type { DataStore } from '../engine/storage/data-store.ts';
 import type { FlushTime } from '../engine/storage/flusher.ts';
 import type { MapDataStore } from '../engine/storage/map-data-store.ts';
 import { NullDataStore } from '../engine/storage/null-data-store.ts';
+import { LeafBacklog } from '../engine/storage/leaf-backlog.ts';
 import { KIND_LWW, KIND_OR, type RecordImage } from '../engine/storage/record.ts';
 import { RecordStore } from '../engine/storage/record-store.ts';
 import { Slab } from '../engine/storage/slab.ts';
@@ -76,9 +78,11 @@ export type WorkerMessage =
 /** What the main thread tells a worker. Crashing on demand is how tests show that a worker is replaced. */
 export type WorkerCommand = { readonly kind: 'crash' };
 
-const TICK_MS = 50;
+const TICK_MS = 100;
 const SLICE_MS = 3;
-const STATS_MS = 250;
+const STATS_MS = 500;
+const LEAVES_MS = 100;
+const LEAVES_RECORDS = 2000;
 const PRUNE_MS = 1000;
 const PRUNE_RECORDS = 2000;
 const STALE_LETTERS_MAX = 1000;
@@ -96,6 +100,7 @@ class PartitionWorker {
   readonly #thread: CounterRow<(typeof THREAD_COUNTERS)[number]>;
   readonly #loopDelay: LoopDelaySampler;
   readonly #slab = new Slab();
+  readonly #backlog = new LeafBacklog(this.#slab);
   readonly #store: DataStore | undefined;
   readonly #staging: MapDataStore;
   readonly #maps: MapCatalogue;
@@ -175,7 +180,7 @@ class PartitionWorker {
   }
 
   #newStore(map: Uint8Array, kind: typeof KIND_LWW | typeof KIND_OR): RecordStore {
-    return new RecordStore({ map, kind, slab: this.#slab, dataStore: this.#staging, decode: decodeValue });
+    return new RecordStore({ map, kind, slab: this.#slab, backlog: this.#backlog, dataStore: this.#staging, decode: decodeValue });
   }
 
   #openInbox(memory: SharedArrayBuffer | undefined, gateway: number): RingConsumer {
@@ -229,7 +234,14 @@ class PartitionWorker {
 
   #registerRhythms(): void {
     this.#slices.register({ name: 'stats', intervalMs: STATS_MS, run: (nowMs) => this.#publish(nowMs) });
+    this.#slices.register({ name: 'leaves', intervalMs: LEAVES_MS, run: () => this.#hashLeaves() });
     this.#slices.register({ name: 'prune', intervalMs: PRUNE_MS, run: (nowMs) => this.#prune(nowMs) });
+  }
+
+  /** Keeps the leaf sums near the truth, so that a sync waits for little. */
+  #hashLeaves(): 'done' {
+    this.#backlog.hash(LEAVES_RECORDS);
+    return 'done';
   }
 
   /** Forgets tombstones below the watermark, a bounded number of records a run. */
@@ -293,7 +305,7 @@ class PartitionWorker {
 
   #publishThread(): void {
     this.#loopDelay.sample();
-    this.#thread.set('heapUsedBytes', process.memoryUsage().heapUsed);
+    this.#thread.set('heapUsedBytes', getHeapStatistics().used_heap_size);
     this.#thread.set('healthy', 1);
     this.#thread.set('lastHealthCheckAtMs', Date.now());
   }

@@ -40,7 +40,7 @@ function decodeRecord(image: RecordImage, decode: DecodeValue): OrRecord {
   const { source, millis, counter, ttlMs } = image;
   return {
     tag: textOf(source, image.tagStart, image.tagStart + image.tagBytes),
-    value: decode(source, image.valueStart, image.valueStart + image.valueBytes),
+    value: image.valueBytes === 0 ? null : decode(source, image.valueStart, image.valueStart + image.valueBytes), // nil is stored as nothing
     millis,
     counter,
     nodeId: textOf(source, image.nodeStart, image.nodeStart + image.nodeBytes),

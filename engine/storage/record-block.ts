@@ -43,7 +43,8 @@ export const LEAF_PREV = 15;
 export const CREATED_S = 16;
 export const ACCESSED_S = 17;
 export const HITS = 18;
-export const HEADER_BYTES = 76;
+export const BACKLOG_AT = 19;
+export const HEADER_BYTES = 80;
 
 /** Bits of the flags, as they stand in word 5. */
 export const TOMBSTONE_BIT = 1 << 16;

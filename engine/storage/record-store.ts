@@ -6,7 +6,8 @@
  * Which version wins says join-rule.ts. A join allocates nothing and reads, of a stored record, the slot, the header
  * with the key behind it, and what it overwrites.
  *
- * An LWW record keeps the hash that it added to its leaf, so a leaf follows each write in O(1). The hash of an OR entry
+ * An LWW record keeps the hash that it added to its leaf, so a leaf follows a write in O(1), a little later
+ * (leaf-backlog.ts). The hash of an OR entry
  * needs the values of all tags of the key: a write only marks the leaf dirty, and `refreshLeaves` computes it when
  * somebody syncs. Records whose key is not UTF-8 are in no leaf: a client could not name them.
  */
@@ -16,10 +17,12 @@ import { MerkleLeaves } from '../crdt/merkle-tree.ts';
 import { isUtf8, PARTITION_COUNT, partitionOf } from '../partition/hash.ts';
 import { JOIN_APPLIED, JOIN_STALE, type JoinResult, JoinRule } from './join-rule.ts';
 import { linkRecord, nextInLeaf, relinkRecord, unlinkRecord } from './leaf-list.ts';
+import { LeafBacklog } from './leaf-backlog.ts';
 import type { MapDataStore, StagedSource } from './map-data-store.ts';
 import { type DecodeValue, orLeafSum } from './or-leaf.ts';
-import { KIND_LWW, RecordImage, type RecordKind } from './record.ts';
+import { KIND_LWW, KIND_OR, RecordImage, type RecordKind } from './record.ts';
 import {
+  BACKLOG_AT,
   ENTRY_HASH,
   isTombstoneBlock,
   KEY_HASH,
@@ -49,6 +52,8 @@ export interface RecordStoreOptions {
   readonly slab: Slab;
   readonly dataStore: MapDataStore;
   readonly observer?: RecordObserver | undefined;
+  /** The worker's, shared by all its stores; one of its own when left out. */
+  readonly backlog?: LeafBacklog | undefined;
   /** Decodes value bytes, for the entry hashes of OR-Maps. Needed by `refreshLeaves` of an OR store only. */
   readonly decode?: DecodeValue | undefined;
 }
@@ -70,6 +75,7 @@ export class RecordStore implements StagedSource {
   duplicates = 0;
 
   readonly #slab: Slab;
+  readonly #backlog: LeafBacklog;
   readonly #dataStore: MapDataStore;
   readonly #observer: RecordObserver | undefined;
   readonly #decode: DecodeValue | undefined;
@@ -82,6 +88,7 @@ export class RecordStore implements StagedSource {
     this.map = options.map;
     this.kind = options.kind;
     this.#slab = options.slab;
+    this.#backlog = options.backlog ?? new LeafBacklog(options.slab);
     this.#dataStore = options.dataStore;
     this.#observer = options.observer;
     this.#decode = options.decode;
@@ -223,8 +230,21 @@ export class RecordStore implements StagedSource {
     for (let ref = this.leaves.head(leaf); ref !== 0; ref = nextInLeaf(this.#slab, ref)) visit(ref);
   }
 
-  /** Computes the sums of OR leaves that were written since the last time. Nothing to do for LWW. */
+  /** Computes an LWW record's entry hash and tells its leaf. Called by the backlog. */
+  hashEntry(ref: RecordRef): void {
+    const stored = this.#stored;
+    readBlock(this.#slab, ref, stored);
+    const nodeEnd = stored.nodeStart + stored.nodeBytes;
+    const hash = lwwEntryHash(stored.keyHash, stored.millis, stored.counter, stored.source, stored.nodeStart, nodeEnd);
+    const i32 = segmentOf(this.#slab, ref).i32;
+    const word = wordOf(ref);
+    this.leaves.replace(stored.keyHash >>> LEAF_SHIFT, (i32[word + ENTRY_HASH] as number) >>> 0, hash);
+    i32[word + ENTRY_HASH] = hash;
+  }
+
+  /** Makes the leaf sums true to all that was written. */
   refreshLeaves(): void {
+    if (this.kind === KIND_LWW) return this.#backlog.hash();
     const decode = this.#decode;
     this.leaves.forEachDirty((leaf) => {
       assert(decode !== undefined, 'an OR store needs `decode` to hash its leaves');
@@ -309,7 +329,7 @@ export class RecordStore implements StagedSource {
     }
     const leaf = image.keyHash >>> LEAF_SHIFT;
     linkRecord(this.#slab, this.leaves, leaf, ref);
-    if (this.kind === KIND_LWW) this.#hashEntry(i32, word, leaf, image);
+    if (this.kind === KIND_LWW) this.#backlog.add(this, ref);
     else if (!image.tombstone) this.leaves.markDirty(leaf); // tombstones are not hashed
   }
 
@@ -328,15 +348,9 @@ export class RecordStore implements StagedSource {
       if (i32[word + STAGED_AT] !== 0) this.#dataStore.moved(this, ref, to);
     }
     if (!listed) return;
-    if (this.kind === KIND_LWW) this.#hashEntry(i32, word, leaf, image);
-    else this.leaves.markDirty(leaf);
-  }
-
-  #hashEntry(i32: Int32Array, word: number, leaf: number, image: RecordImage): void {
-    const nodeEnd = image.nodeStart + image.nodeBytes;
-    const hash = lwwEntryHash(image.keyHash, image.millis, image.counter, image.source, image.nodeStart, nodeEnd);
-    this.leaves.replace(leaf, (i32[word + ENTRY_HASH] as number) >>> 0, hash);
-    i32[word + ENTRY_HASH] = hash;
+    if (this.kind === KIND_OR) this.leaves.markDirty(leaf);
+    else if (i32[word + BACKLOG_AT] === 0) this.#backlog.add(this, to);
+    else if (to !== ref) this.#backlog.moved(to);
   }
 
   #forget(ref: RecordRef): void {
@@ -356,7 +370,9 @@ export class RecordStore implements StagedSource {
     if ((flags & UNLISTED_BIT) !== 0) return;
     const leaf = (i32[word + KEY_HASH] as number) >>> LEAF_SHIFT;
     unlinkRecord(this.#slab, this.leaves, leaf, ref);
-    if (this.kind === KIND_LWW) this.leaves.replace(leaf, (i32[word + ENTRY_HASH] as number) >>> 0, 0);
-    else if ((flags & TOMBSTONE_BIT) === 0) this.leaves.markDirty(leaf);
+    if (this.kind === KIND_LWW) {
+      if (i32[word + BACKLOG_AT] !== 0) this.#backlog.drop(ref);
+      this.leaves.replace(leaf, (i32[word + ENTRY_HASH] as number) >>> 0, 0);
+    } else if ((flags & TOMBSTONE_BIT) === 0) this.leaves.markDirty(leaf);
   }
 }

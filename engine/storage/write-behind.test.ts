@@ -23,13 +23,32 @@ describe('the soft flush', () => {
     it.assertPersisted();
   });
 
-  test('does not wait when a whole batch is staged, and goes on while more is due', async () => {
-    const it = world({ flushDelayMs: 1000, flushRecordsMax: 10 });
-    for (let index = 0; index < 35; index++) it.lww.write({ key: `k${index}`, value: 'v' });
+  test('does not wait for age or pause when staging is half full', async () => {
+    const probe = world();
+    probe.lww.write({ key: 'k10', value: 'v' });
+    const bytes = probe.store.stagedBytes;
+    const it = world({ flushDelayMs: 1000, flushRecordsMax: 10, stagedBytesMax: bytes * 60 });
+    for (let index = 0; index < 35; index++) it.lww.write({ key: `k${10 + index}`, value: 'v' });
     await it.tick(0);
-    assert.equal(it.dataStore.commits, 3);
-    assert.equal(it.store.stagedRecords, 5);
+    assert.equal(it.dataStore.commits, 1);
+    assert.equal(it.store.stagedRecords, 25);
     await it.tick(1000);
+    it.assertPersisted();
+  });
+
+  test('pauses for as long as a flush took, so that it takes half of the time at most', async () => {
+    const it = world({ flushDelayMs: 0, flushShare: 0.5 });
+    const gate = it.holdCommits();
+    it.lww.write({ key: 'a', value: 'v' });
+    await it.tick(0);
+    it.lww.write({ key: 'b', value: 'v' });
+    await it.tick(100);
+    await gate.release();
+    await it.tick(90);
+    assert.equal(gate.held, 0);
+    await it.tick(20);
+    assert.equal(gate.held, 1);
+    await gate.release();
     it.assertPersisted();
   });
 
@@ -46,8 +65,8 @@ describe('the soft flush', () => {
     const it = world({ flushRecordsMax: 3, flushDelayMs: 50 });
     for (const key of ['a', 'b', 'c', 'd']) it.lww.write({ key, value: 'v' });
     it.lww.write({ key: 'a', value: 'w', millis: 2 });
-    await it.tick(0);
-    assert.deepEqual([...it.dataStore.rows.values()].map((row) => String.fromCharCode(...row.key)).sort(), ['a', 'b', 'c']);
+    await it.tick(50);
+    assert.deepEqual([...it.dataStore.rows.values()].map((row) => String.fromCharCode(...row.key)), ['a', 'b', 'c', 'd']);
   });
 
   test('never has two flushes in flight', async () => {
@@ -60,6 +79,7 @@ describe('the soft flush', () => {
     await it.tick(1);
     assert.equal(gate.held, 1);
     await gate.release();
+    await it.tick(10);
     await gate.release();
     it.assertPersisted();
   });
@@ -235,15 +255,17 @@ describe('removals', () => {
 });
 
 test('flushedSequence passes a change only when it is in the data store', async () => {
-  const it = world({ flushRecordsMax: 2 });
+  const it = world({ flushRecordsMax: 2, flushDelayMs: 0 });
+  const gate = it.holdCommits();
   for (const key of ['a', 'b', 'c']) it.lww.write({ key, value: 'v' });
   assert.equal(it.store.stagedSequence, 3);
   assert.equal(it.store.flushedSequence, 0);
   it.store.softFlush(it.time.nowMs());
   assert.equal(it.store.flushedSequence, 0);
   await turn();
+  await gate.release();
   assert.equal(it.store.flushedSequence, 2);
-  await it.store.hardFlush(1000);
+  await gate.release();
   assert.equal(it.store.flushedSequence, 3);
 });
 

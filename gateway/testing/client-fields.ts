@@ -74,7 +74,7 @@ export function stampIn(message: Message, name = 'timestamp'): Stamp {
 /** `ttlMs` must be left out where there is none: the client hashes a null. */
 export function lwwRecord(record: Message): LwwRecord {
   if (!('value' in record)) return wrong(record, 'value', 'there');
-  return { value: record['value'], timestamp: stampIn(record), ...ttlOf(record) };
+  return { value: record.value, timestamp: stampIn(record), ...ttlOf(record) };
 }
 
 export function orRecord(record: Message): OrRecord {

@@ -104,7 +104,7 @@ export class ClientSync {
     this.#open.delete(`${mapName}/init`);
     const map = this.#options.maps.get(mapName);
     if (map === undefined) return;
-    if (map instanceof ClientOrMap && payload['fullResync'] === true) {
+    if (map instanceof ClientOrMap && payload.fullResync === true) {
       this.counts.fullResyncs += 1;
       map.clear();
       this.#options.dropOrOps(mapName, timestamp);

@@ -32,7 +32,14 @@ export interface TestStorage {
 /** A settled configuration: defaults, one gateway and one worker, any free port; then `overrides`, whatever their range. */
 export function testConfig(overrides: Partial<Config>): Config {
   const machine = { dataDir: '/nonexistent', gatewayThreads: 1, workerThreads: () => 1 };
-  const { config } = resolveConfig({ flags: new Map([['--port', '0'], ['--store', 'none']]), env: {}, machine });
+  const { config } = resolveConfig({
+    flags: new Map([
+      ['--port', '0'],
+      ['--store', 'none'],
+    ]),
+    env: {},
+    machine,
+  });
   return { ...config, logLevel: 'fatal', ...overrides };
 }
 

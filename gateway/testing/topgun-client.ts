@@ -11,8 +11,19 @@
  */
 import { HybridLogicalClock } from '../../engine/crdt/hlc.ts';
 import { decodeFrame, encodeFrame, isMessage, type Message } from './client-codec.ts';
-import { mapsIn, numberIn, opAck, type OpAck, payloadOf, type ServerEvent, serverEvent, stampIn, textIn } from './client-fields.ts';
-import { ClientLwwMap, ClientOrMap, compareStampsOf, rootOf, stampText } from './client-maps.ts';
+import {
+  mapsIn,
+  numberIn,
+  opAck,
+  type OpAck,
+  payloadOf,
+  type ServerEvent,
+  serverEvent,
+  stampIn,
+  textIn,
+} from './client-fields.ts';
+import { ClientLwwMap, ClientOrMap, rootOf, stampText } from './client-maps.ts';
+import { applyEvent } from './client-events.ts';
 import { type ClientOp, ClientOpLog } from './client-op-log.ts';
 import { type ClientMap, ClientSync } from './client-sync.ts';
 import { type Closed, RawWebSocket } from './raw-websocket.ts';
@@ -51,6 +62,8 @@ export class TopGunClient {
   deviceToken: string | undefined;
   userId: string | undefined;
   onMessage: (message: Message) => void = () => {};
+  /** Told of every local write. */
+  onWrite: (op: Omit<ClientOp, 'id' | 'synced'>) => void = () => {};
   readonly #options: TopGunClientOptions;
   readonly #maps = new Map<string, ClientMap>();
   #token: string | undefined;
@@ -205,6 +218,7 @@ export class TopGunClient {
 
   #write(op: Omit<ClientOp, 'id' | 'synced'>): string {
     const id = this.log.append(op);
+    this.onWrite(op);
     this.#flush();
     return id;
   }
@@ -282,7 +296,7 @@ export class TopGunClient {
     this.received.set(type, (this.received.get(type) ?? 0) + 1);
     this.onMessage(message);
     if (this.#state === 'authenticating' && this.#handshake(type, message)) return;
-    if (isMessage(message['timestamp'])) this.clock.update(stampIn(message));
+    if (isMessage(message.timestamp)) this.clock.update(stampIn(message));
     switch (type) {
       case 'AUTH_REQUIRED':
         return this.#token === undefined ? undefined : this.#sendAuth();
@@ -301,7 +315,8 @@ export class TopGunClient {
       case 'SERVER_EVENT':
         return this.#event(serverEvent(payloadOf(message)));
       case 'SERVER_BATCH_EVENT':
-        return mapsIn(payloadOf(message), 'events').forEach((event) => this.#event(serverEvent(event)));
+        for (const event of mapsIn(payloadOf(message), 'events')) this.#event(serverEvent(event));
+        return;
       default:
         if (!this.sync.take(type, payloadOf(message))) throw new TypeError(`an unknown message: ${type}`);
     }
@@ -347,27 +362,8 @@ export class TopGunClient {
     this.log.acknowledge(ack);
   }
 
-  /** Events of maps that are not open, and removals without a record, mean nothing to the client. */
   #event(event: ServerEvent): void {
-    const map = this.#maps.get(event.mapName);
-    if (map === undefined) return;
-    if (map instanceof ClientOrMap) {
-      if (event.eventType === 'OR_ADD' && event.orRecord !== undefined) {
-        map.apply(event.key, event.orRecord);
-        this.clock.update(event.orRecord.timestamp);
-      } else if (event.eventType === 'OR_REMOVE' && event.orTag !== undefined) map.applyTombstone(event.orTag);
-      return;
-    }
-    if (event.record === undefined) return;
-    this.clock.update(event.record.timestamp);
-    if (!map.merge(event.key, event.record)) this.#adoptEcho(map, event.key, event.record);
-  }
-
-  /** The server's stamp of our own value, when it is not above ours. */
-  #adoptEcho(map: ClientLwwMap, key: string, record: NonNullable<ServerEvent['record']>): void {
-    const local = map.records.get(key);
-    if (local === undefined || compareStampsOf(record.timestamp, local.timestamp) > 0) return;
-    if (JSON.stringify(local.value) === JSON.stringify(record.value)) map.records.set(key, { ...local, timestamp: record.timestamp });
+    applyEvent(this.#maps.get(event.mapName), event, this.clock);
   }
 
   async #until(condition: () => boolean, what: string, deadlineMs: number = SETTLE_DEADLINE_MS): Promise<void> {
@@ -382,7 +378,14 @@ export class TopGunClient {
 
   #describe(): string {
     const { nodeId, log, sync, errors, closes } = this;
-    const details = { nodeId, state: this.#state, pending: log.size, open: sync.open, errors: errors.slice(-3), closes: closes.slice(-3) };
+    const details = {
+      nodeId,
+      state: this.#state,
+      pending: log.size,
+      open: sync.open,
+      errors: errors.slice(-3),
+      closes: closes.slice(-3),
+    };
     return JSON.stringify(details);
   }
 }

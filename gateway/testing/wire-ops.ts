@@ -15,11 +15,23 @@ export function nextStamp(nodeId = 'aa01'): WireStamp {
   return { millis: Date.now(), counter, nodeId };
 }
 
-export function put(id: string | undefined, mapName: string, key: string, value: unknown, timestamp: WireStamp = nextStamp()): Message {
+export function put(
+  id: string | undefined,
+  mapName: string,
+  key: string,
+  value: unknown,
+  timestamp: WireStamp = nextStamp(),
+): Message {
   return { mapName, opType: 'PUT', key, record: { value, timestamp }, timestamp, synced: false, id };
 }
 
-export function orAdd(id: string | undefined, mapName: string, key: string, value: unknown, timestamp: WireStamp = nextStamp()): Message {
+export function orAdd(
+  id: string | undefined,
+  mapName: string,
+  key: string,
+  value: unknown,
+  timestamp: WireStamp = nextStamp(),
+): Message {
   return { mapName, opType: 'OR_ADD', key, orRecord: { value, timestamp, tag: tagOf(timestamp) }, timestamp, synced: false, id };
 }
 

@@ -44,7 +44,7 @@ export class WireSession {
   async next(type: string, fits: (message: Message) => boolean = () => true): Promise<Message> {
     const endsMs = performance.now() + DEADLINE_MS;
     for (;;) {
-      const index = this.messages.findIndex((message) => message['type'] === type && fits(message));
+      const index = this.messages.findIndex((message) => message.type === type && fits(message));
       const [message] = index < 0 ? [] : this.messages.splice(index, 1);
       if (message !== undefined) return message;
       const leftMs = endsMs - performance.now();
@@ -59,13 +59,13 @@ export class WireSession {
   async barrier(): Promise<void> {
     const timestamp = nextBarrier++;
     this.send({ type: 'PING', timestamp });
-    await this.next('PONG', (message) => message['timestamp'] === timestamp);
+    await this.next('PONG', (message) => message.timestamp === timestamp);
   }
 
   /** Takes the messages of the type that have come so far. */
   take(type: string): Message[] {
-    const taken = this.messages.filter((message) => message['type'] === type);
-    const rest = this.messages.filter((message) => message['type'] !== type);
+    const taken = this.messages.filter((message) => message.type === type);
+    const rest = this.messages.filter((message) => message.type !== type);
     this.messages.splice(0, this.messages.length, ...rest);
     return taken;
   }

@@ -73,7 +73,7 @@ export class SyncService implements ManagedService {
       store.copyLeafSums(sums);
       forEachLeafUnder(prefix, (leaf) => {
         const sum = sums[leaf] as number;
-        if (sum !== 0) pairs.push(leaf, sum);
+        if (sum !== 0 || store.leaves.head(leaf) !== 0) pairs.push(leaf, sum); // tombstones of an OR-Map have no hash
       });
     }
     const bytes = Math.min(0xffff_ffff, store?.bytes ?? 0);

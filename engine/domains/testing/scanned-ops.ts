@@ -1,0 +1,129 @@
+/** For tests: services over real record stores, and frames of ops as they stand in a ring, read by the real scanner. */
+import { assert } from '../../assert.ts';
+import { decode, encode } from '../../protocol/codec.ts';
+import { EVENT_ROW, EVENT_ROW_WORDS, type RingMemory } from '../../protocol/envelope.ts';
+import { FLAG_WRITER_LISTENS, OP, OP_BYTES, OP_WORDS } from '../../protocol/op-index.ts';
+import { Scanner } from '../../protocol/scanner.ts';
+import type { MapDataStore } from '../../storage/map-data-store.ts';
+import { NullDataStore } from '../../storage/null-data-store.ts';
+import type { RecordImage } from '../../storage/record.ts';
+import { RecordStore } from '../../storage/record-store.ts';
+import { Slab } from '../../storage/slab.ts';
+import { ChangeEvents } from '../crdt/change-events.ts';
+import { CrdtService, Rejections } from '../crdt/crdt-service.ts';
+import { type GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
+import { SyncService } from '../sync/sync-service.ts';
+
+export const NODE_ID = 'server-1';
+
+export interface EngineOptions {
+  readonly gateways?: number;
+  readonly mapsMax?: number;
+  readonly dataStore?: MapDataStore;
+  readonly listeners?: number[];
+}
+
+/** The services of one worker. */
+export class EngineUnderTest {
+  readonly maps: MapCatalogue;
+  readonly changes: ChangeEvents;
+  readonly crdt: CrdtService;
+  readonly sync: SyncService;
+  readonly staleKeys: string[] = [];
+  /** Broadcast sessions per gateway. */
+  readonly listeners: number[];
+  watermarkMs = 0;
+
+  constructor(options: EngineOptions = {}) {
+    const slab = new Slab();
+    const dataStore = options.dataStore ?? new NullDataStore();
+    this.listeners = options.listeners ?? [1];
+    const newStore = (map: Uint8Array, kind: 0 | 1): RecordStore => new RecordStore({ map, kind, slab, dataStore, decode });
+    this.maps = new MapCatalogue(newStore, options.mapsMax ?? 100);
+    this.changes = new ChangeEvents(options.gateways ?? 1, { broadcastSessions: (gateway) => this.listeners[gateway] ?? 0 });
+    this.crdt = new CrdtService({
+      maps: this.maps,
+      changes: this.changes,
+      nodeId: utf8(NODE_ID),
+      pruneWatermarkMs: () => this.watermarkMs,
+      onStale: (_map: GridMap, image: RecordImage) => this.staleKeys.push(keyOf(image)),
+    });
+    this.sync = new SyncService(this.maps, this.crdt, () => this.watermarkMs);
+  }
+
+  /** Applies ops as they come from a client; answers with the rejected: ordinal → error number. */
+  apply(ops: readonly object[], nowMs = 1_000_000, gateway = 0, session = 7, mapIds = new Map<string, number>()): Map<number, number> {
+    const { memory, count, frameAt } = scannedOps(ops, mapIds);
+    const rejections = new Rejections();
+    this.crdt.applyOps(memory, 0, count, frameAt, gateway, session, nowMs, rejections);
+    const rejected = new Map<number, number>();
+    for (let pair = 0; pair < rejections.pairs.length; pair += 2)
+      rejected.set(rejections.pairs[pair] as number, rejections.pairs[pair + 1] as number);
+    return rejected;
+  }
+
+  /** Applies one op of session 7 at gateway 0, which gets events of all maps itself or does not. */
+  applyAs(op: object, writerListens: boolean): void {
+    const { memory, count, frameAt } = scannedOps([op], new Map());
+    if (writerListens) memory.words[OP.FLAGS] = (memory.words[OP.FLAGS] as number) | FLAG_WRITER_LISTENS;
+    this.crdt.applyOps(memory, 0, count, frameAt, 0, 7, 1_000_000, new Rejections());
+  }
+
+  /** The events gathered for a gateway since the last call. */
+  takeEvents(gateway = 0): { origin: number; mapId: number; event: unknown }[] {
+    const batch = this.changes.batches[gateway];
+    assert(batch !== undefined, `gateway ${gateway}`);
+    const events = Array.from({ length: batch.count }, (_, index) => {
+      const row = index * EVENT_ROW_WORDS;
+      const start = batch.rows[row + EVENT_ROW.START] as number;
+      const event = plain(decode(batch.bodies.bytes.slice(start, start + (batch.rows[row + EVENT_ROW.BYTES] as number))));
+      return { origin: batch.rows[row + EVENT_ROW.ORIGIN] as number, mapId: batch.rows[row + EVENT_ROW.MAP_ID] as number, event };
+    });
+    batch.clear();
+    return events;
+  }
+}
+
+/** A frame of ops behind its rows, the maps numbered in the order of `mapIds`. */
+export function scannedOps(
+  ops: readonly object[],
+  mapIds: Map<string, number>,
+): { memory: RingMemory; count: number; frameAt: number } {
+  const frame = encode({ type: 'OP_BATCH', payload: { ops } }).slice();
+  const scanner = new Scanner();
+  scanner.scan(frame, frame.length);
+  const { words, count } = scanner.index;
+  const frameAt = count * OP_BYTES;
+  const buffer = new ArrayBuffer((frameAt + frame.length + 7) & ~7);
+  const memory = { bytes: new Uint8Array(buffer), words: new Int32Array(buffer), floats: new Float64Array(buffer) };
+  memory.words.set(words.subarray(0, count * OP_WORDS));
+  memory.bytes.set(frame, frameAt);
+  for (let op = 0; op < count; op++) {
+    const start = words[op * OP_WORDS + OP.MAP_START] as number;
+    const name = text(frame.slice(start, start + (words[op * OP_WORDS + OP.MAP_BYTES] as number)));
+    const id = mapIds.get(name) ?? mapIds.size + 1;
+    mapIds.set(name, id);
+    memory.words[op * OP_WORDS + OP.MAP_ID] = id;
+  }
+  return { memory, count, frameAt };
+}
+
+/** Decoded data as plain objects, for deepEqual. */
+export function plain(value: unknown): unknown {
+  if (value instanceof Uint8Array) return value;
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item)]));
+}
+
+export function utf8(value: string): Uint8Array {
+  return new TextEncoder().encode(value);
+}
+
+function keyOf(image: RecordImage): string {
+  return text(image.source.slice(image.keyStart, image.keyStart + image.keyBytes));
+}
+
+function text(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
+}

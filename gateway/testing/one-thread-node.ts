@@ -1,0 +1,257 @@
+/**
+ * For tests: gateways and partition workers over real rings, in one thread and without sockets. Nothing moves by itself:
+ * `pump` carries records until all rings are empty, `drainWorker` and `drainGateway` take one step of one end.
+ */
+import { assert } from '../../engine/assert.ts';
+import { ChangeEvents } from '../../engine/domains/crdt/change-events.ts';
+import { CrdtService } from '../../engine/domains/crdt/crdt-service.ts';
+import { MapCatalogue } from '../../engine/domains/crdt/map-catalogue.ts';
+import { SyncService } from '../../engine/domains/sync/sync-service.ts';
+import { plain, utf8 } from '../../engine/domains/testing/scanned-ops.ts';
+import { PartitionTable } from '../../engine/partition/partition-table.ts';
+import { decode, encode } from '../../engine/protocol/codec.ts';
+import type { MapDataStore } from '../../engine/storage/map-data-store.ts';
+import { NullDataStore } from '../../engine/storage/null-data-store.ts';
+import { RecordStore } from '../../engine/storage/record-store.ts';
+import { Slab } from '../../engine/storage/slab.ts';
+import { CounterRow } from '../../workers/counters.ts';
+import { createGridMemory, type GridMemory } from '../../workers/grid-memory.ts';
+import { GridState } from '../../workers/grid-state.ts';
+import { PartitionRunner } from '../../workers/partition-runner.ts';
+import { RingConsumer, RingProducer } from '../../workers/ring.ts';
+import { RingWriter } from '../../workers/ring-writer.ts';
+import { WORKER_COUNTERS } from '../../workers/worker-counters.ts';
+import { Authenticator } from '../authentication.ts';
+import type { Connection } from '../connection.ts';
+import { DeviceIdentity } from '../device-identity.ts';
+import { Gateway, type GatewayConfig } from '../gateway.ts';
+import { GATEWAY_COUNTERS, GatewayCounters } from '../gateway-counters.ts';
+import type { Session } from '../session.ts';
+
+export type Message = Readonly<Record<string, unknown>> & { readonly type: string };
+
+const CONFIG: GatewayConfig = {
+  maxSessions: 1000,
+  maxMaps: 100,
+  authDeadlineMs: 10_000,
+  idleTimeoutMs: 60_000,
+  opTimeoutMs: 5000,
+  rateOpsPerSecond: 0,
+  rateBurstOps: 0,
+  driftMaxMs: 60_000,
+  sessionBufferBytesMax: 4 << 20,
+  sessionBackpressureBytesMax: 4 << 20,
+};
+
+export interface NodeOptions {
+  readonly gateways?: number;
+  readonly workers?: number;
+  readonly ringBytes?: number;
+  readonly config?: Partial<GatewayConfig>;
+  /** The data store of every worker. */
+  readonly dataStore?: MapDataStore;
+  readonly writeThrough?: () => Promise<void>;
+}
+
+/** What a client is to a gateway: keeps what it was sent, closes when told to. */
+export class TestClient implements Connection {
+  readonly frames: Uint8Array[] = [];
+  readonly closes: { code: number; reason: string }[] = [];
+  readonly session: Session;
+  unreadBytes = 0;
+  readonly #gateway: Gateway;
+  #isOpen = true;
+
+  constructor(gateway: Gateway, byInterest: boolean) {
+    this.#gateway = gateway;
+    const session = gateway.opened(this, byInterest);
+    assert(session !== undefined, 'the connection was refused');
+    this.session = session;
+  }
+
+  send(frame: Uint8Array): boolean {
+    if (this.#isOpen) this.frames.push(frame.slice());
+    return true;
+  }
+
+  cork(write: () => void): void {
+    if (this.#isOpen) write();
+  }
+
+  end(code: number, reason: string): void {
+    if (!this.#isOpen) return;
+    this.closes.push({ code, reason });
+    this.leave();
+  }
+
+  bufferedBytes(): number {
+    return this.unreadBytes;
+  }
+
+  /** The client goes, said or not. */
+  leave(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#gateway.closed(this.session);
+  }
+
+  say(message: object): void {
+    this.sayBytes(encode(message).slice());
+  }
+
+  /** The bytes are gone when the gateway has looked at them, as those of a socket are. */
+  sayBytes(frame: Uint8Array): void {
+    const copy = frame.slice();
+    this.#gateway.message(this.session, copy, true);
+    copy.fill(0xc1);
+  }
+
+  write(...ops: object[]): void {
+    this.say({ type: 'OP_BATCH', payload: { ops } });
+  }
+
+  /** What came since the last call. */
+  heard(): Message[] {
+    return this.frames.splice(0).map((frame) => {
+      const message = plain(decode(frame));
+      assert(typeof message === 'object' && message !== null && 'type' in message && typeof message.type === 'string', 'a message');
+      return { ...message, type: message.type };
+    });
+  }
+
+  heardOf(type: string): Message[] {
+    return this.heard().filter((message) => message.type === type);
+  }
+}
+
+export class OneThreadNode {
+  readonly memory: GridMemory;
+  readonly state: GridState;
+  readonly table: PartitionTable;
+  readonly gateways: Gateway[] = [];
+  readonly runners: PartitionRunner[] = [];
+  readonly catalogues: MapCatalogue[] = [];
+  /** Clocks that a gateway asked an offset for. */
+  readonly wildClocks: { readonly gateway: number; readonly node: Uint8Array; readonly millis: number }[] = [];
+  readonly #inboxes: RingConsumer[][] = [];
+  readonly #outboxes: RingConsumer[][] = [];
+
+  private constructor(options: NodeOptions) {
+    const { gateways = 1, workers = 1, ringBytes = 1 << 20 } = options;
+    const messageBytesMax = 16 << 20;
+    this.memory = createGridMemory({ gateways, workers, ringBytes, messageBytesMax, gatewayCounterNames: GATEWAY_COUNTERS });
+    this.state = new GridState(this.memory.state);
+    this.table = new PartitionTable(this.memory.table);
+  }
+
+  static async create(options: NodeOptions = {}): Promise<OneThreadNode> {
+    const node = new OneThreadNode(options);
+    const authenticator = await Authenticator.create({ jwtSecret: undefined, jwtIssuer: undefined, jwtAudience: undefined });
+    for (let gateway = 0; gateway < node.memory.gateways; gateway++) node.#addGateway(gateway, options, authenticator);
+    for (let worker = 0; worker < node.memory.workers; worker++) {
+      node.#inboxes.push(node.memory.inboxes.map((rings, gateway) => new RingConsumer(ringAt(rings, worker), gateway)));
+      node.runners.push(node.#newRunner(worker, options));
+      node.state.setWorkerState(worker, 'ready');
+    }
+    return node;
+  }
+
+  client(gateway = 0, byInterest = false): TestClient {
+    const at = this.gateways[gateway];
+    assert(at !== undefined, `gateway ${gateway}`);
+    return new TestClient(at, byInterest);
+  }
+
+  /** Carries records to and fro until every ring is empty. */
+  async pump(): Promise<void> {
+    for (let moved = 1; moved > 0; ) {
+      moved = 0;
+      for (const gateway of this.gateways) gateway.retry();
+      for (let worker = 0; worker < this.runners.length; worker++) moved += await this.drainWorker(worker);
+      for (let gateway = 0; gateway < this.gateways.length; gateway++) moved += this.drainGateway(gateway);
+    }
+  }
+
+  /** One batch of a worker; gateways read while it waits for room. Answers with the number of records. */
+  async drainWorker(worker: number, recordsMax = 100): Promise<number> {
+    const runner = this.runners[worker];
+    const rings = this.#inboxes[worker] ?? [];
+    assert(runner !== undefined, `worker ${worker}`);
+    const records = rings.reduce((sum, ring) => sum + ring.drain(recordsMax, runner), 0);
+    if (records === 0) return 0;
+    let waits = true;
+    const ended = Promise.resolve(runner.onBatchEnd()).then(() => {
+      waits = false;
+    });
+    await Promise.resolve();
+    while (waits) {
+      for (let gateway = 0; gateway < this.gateways.length; gateway++) this.drainGateway(gateway);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    await ended;
+    for (const ring of rings) ring.release();
+    return records;
+  }
+
+  drainGateway(gateway: number, recordsMax = 1024): number {
+    const outbox = this.gateways[gateway]?.outbox;
+    const rings = this.#outboxes[gateway] ?? [];
+    assert(outbox !== undefined, `gateway ${gateway}`);
+    const records = rings.reduce((sum, ring) => sum + ring.drain(recordsMax, outbox), 0);
+    if (records > 0) outbox.onBatchEnd();
+    for (const ring of rings) ring.release();
+    return records;
+  }
+
+  #addGateway(gateway: number, options: NodeOptions, authenticator: Authenticator): void {
+    const inboxes = (this.memory.inboxes[gateway] ?? []).map((ring) => new RingWriter(new RingProducer(ring, () => {})));
+    this.#outboxes.push((this.memory.outboxes[gateway] ?? []).map((ring, worker) => new RingConsumer(ring, worker)));
+    this.gateways.push(
+      new Gateway({
+        gateway,
+        config: { ...CONFIG, ...options.config },
+        state: this.state,
+        table: this.table,
+        inboxes,
+        counters: new GatewayCounters(this.memory.gatewayCounters, gateway),
+        authenticator,
+        devices: new DeviceIdentity(new Uint8Array(32)),
+        nodeId: 'server-1',
+        quarantined: [],
+        onWildClock: (node, millis) => void this.wildClocks.push({ gateway, node, millis }),
+        onInterest: () => {},
+        log: () => {},
+      }),
+    );
+  }
+
+  #newRunner(worker: number, options: NodeOptions): PartitionRunner {
+    const slab = new Slab();
+    const dataStore = options.dataStore ?? new NullDataStore();
+    const maps = new MapCatalogue((map, kind) => new RecordStore({ map, kind, slab, dataStore, decode }), 100);
+    this.catalogues.push(maps);
+    const changes = new ChangeEvents(this.memory.gateways, this.state);
+    const pruneWatermarkMs = (): number => this.state.pruneWatermarkMs;
+    const crdt = new CrdtService({ maps, changes, nodeId: utf8('server-1'), pruneWatermarkMs, onStale: () => {} });
+    return new PartitionRunner({
+      outboxes: this.memory.outboxes.map((rings) => new RingWriter(new RingProducer(ringAt(rings, worker), () => {}))),
+      maps,
+      changes,
+      crdt,
+      sync: new SyncService(maps, crdt, pruneWatermarkMs),
+      dataStore,
+      counters: new CounterRow(this.memory.workerCounters, WORKER_COUNTERS, worker),
+      nowMs: Date.now,
+      tickIntervalMs: 25,
+      writeThrough: options.writeThrough,
+      onTick: () => {},
+      onShutdown: async () => {},
+    });
+  }
+}
+
+function ringAt(rings: readonly SharedArrayBuffer[], index: number): SharedArrayBuffer {
+  const ring = rings[index];
+  assert(ring !== undefined, `ring ${index}`);
+  return ring;
+}
