@@ -57,7 +57,10 @@ interface Step {
   readonly sends: boolean;
 }
 
-function run(steps: readonly Step[], check: (lastId: number, naive: NaiveSession, ids: readonly number[], open: number) => void): void {
+function run(
+  steps: readonly Step[],
+  check: (lastId: number, naive: NaiveSession, ids: readonly number[], open: number) => void,
+): void {
   const calls = new CallTable();
   const session = newSession();
   const naive = new NaiveSession();
@@ -99,7 +102,12 @@ test('an ack never covers an op that is not handled, and never goes back, whatev
 });
 
 test('batches that follow one another are acknowledged exactly, in whatever order they end', () => {
-  const step = fc.record({ size: fc.integer({ min: 1, max: 4 }), gap: fc.integer({ min: 0, max: 2 }), ends: fc.nat(), sends: fc.boolean() });
+  const step = fc.record({
+    size: fc.integer({ min: 1, max: 4 }),
+    gap: fc.integer({ min: 0, max: 2 }),
+    ends: fc.nat(),
+    sends: fc.boolean(),
+  });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
       let next = 1;
@@ -187,7 +195,10 @@ test('a session that goes ends its calls and no others', () => {
   const mine = [claim(calls, gone, [1]), claim(calls, gone, [2])].map((slot) => calls.callId(slot));
   const other = calls.callId(claim(calls, stays, [1]));
   calls.abandon(gone);
-  assert.deepEqual(mine.map((callId) => calls.slotOf(callId)), [-1, -1]);
+  assert.deepEqual(
+    mine.map((callId) => calls.slotOf(callId)),
+    [-1, -1],
+  );
   assert.notEqual(calls.slotOf(other), -1);
   assert.deepEqual([calls.open, gone.oldestCall, gone.newestCall], [1, -1, -1]);
 });

@@ -14,7 +14,7 @@ import { decode, encode } from '../engine/protocol/codec.ts';
 import { GridError } from '../engine/protocol/errors.ts';
 import { type ClientMessage, parseMessage, refusalOf } from '../engine/protocol/messages.ts';
 import { CONCERN_NONE, OP, OP_WORDS } from '../engine/protocol/op-index.ts';
-import { encodeText } from '../engine/protocol/wire-text.ts';
+import { decodeText, encodeText } from '../engine/protocol/wire-text.ts';
 import { Scanner, SCAN_CLIENT_OP, SCAN_MALFORMED, SCAN_OP_BATCH, SCAN_PING } from '../engine/protocol/scanner.ts';
 import { admission } from '../engine/operation/interceptors/admission.ts';
 import { authentication } from '../engine/operation/interceptors/authentication.ts';
@@ -75,7 +75,6 @@ export class Dispatcher {
   #frame: Uint8Array = new Uint8Array(0);
   #message: ClientMessage | undefined;
   #ids: FrameIds | undefined;
-  #unpacking = false;
   /** BATCH frames around the one at hand. */
   #nesting = 0;
 
@@ -170,7 +169,7 @@ export class Dispatcher {
     return true;
   }
 
-  /** Items of a BATCH as if each had come by itself (a BATCH among them is malformed: it could nest for ever); from the first that finds no room on, they are held one by one. */
+  /** Items of a BATCH as if each had come by itself; from the first that finds no room on, they are held one by one. */
   #unpack(session: Session, data: Uint8Array): boolean {
     const items = this.#nesting < NESTED_BATCHES_MAX ? batchItems(data) : undefined;
     if (items === undefined) {
@@ -296,13 +295,12 @@ export class Dispatcher {
     const known = this.#options.calls.details[slot];
     if (known !== undefined) return known;
     const { words, count } = this.#scanner.index;
-    const text = new TextDecoder();
     const ids: string[] = [];
     const concerns: number[] = [];
     for (let op = 0; op < count; op++) {
       const row = op * OP_WORDS;
       const start = words[row + OP.ID_START] as number;
-      ids.push(text.decode(this.#frame.slice(start, start + (words[row + OP.ID_BYTES] as number))));
+      ids.push(decodeText(this.#frame, start, start + (words[row + OP.ID_BYTES] as number)));
       concerns.push(concernOf(words, row, this.#scanner.writeConcern));
     }
     const details: BatchDetails = { ids, concerns, rejected: new Map() };

@@ -117,7 +117,7 @@ class GatewayThread {
         opened: (connection, byInterest) => this.#gateway?.opened(connection, byInterest),
         message: (session, frame, isBinary) => {
           this.#gateway?.message(session, frame, isBinary);
-          for (const bell of this.#bells) bell.wrote();
+          for (let worker = 0; worker < this.#bells.length; worker++) this.#bells[worker]?.wrote();
           this.#loop?.nudge();
         },
         drained: () => {},
@@ -197,7 +197,7 @@ class GatewayThread {
     const outboxes = (memory.outboxes[index] ?? []).map(
       (ring, worker) => new RingConsumer(ring, worker, () => this.#bells[worker]?.ring()),
     );
-    const loop = new RunLoop(gateway.outbox, outboxes, { batchRecords: RING_RECORDS_PER_TURN });
+    const loop = new RunLoop(gateway.outbox, outboxes, { batchRecords: RING_RECORDS_PER_TURN, counters: this.#thread });
     for (const bell of this.#bells) {
       bell.listen(() => {
         gateway.retry();

@@ -82,7 +82,9 @@ test('writes of clients at several gateways, cut into any frames, end where the 
       assert.equal((root?.payload as { rootHash: number }).rootHash, model.tree().root);
       clients[0]?.say({ type: 'MERKLE_REQ_BUCKET', payload: { mapName: 'todos', path: '' } });
       await node.pump();
-      const leaf = clients[0]?.heardOf('SYNC_RESP_LEAF').flatMap(({ payload }) => (payload as { records: { key: string }[] }).records);
+      const leaf = clients[0]
+        ?.heardOf('SYNC_RESP_LEAF')
+        .flatMap(({ payload }) => (payload as { records: { key: string }[] }).records);
       assert.deepEqual(leaf?.map(({ key }) => key).sort(), [...model.records.keys()].sort());
     }),
     { numRuns: 40 },
@@ -153,7 +155,13 @@ test('acks say how far everything is handled, whichever worker answers first', a
   node.drainGateway(0);
   const [early] = client.heard();
   assert.equal(ackOf(early).lastId, '0');
-  assert.deepEqual(ackOf(early).results?.map(({ opId, success }) => [opId, success]), [['2', true], ['3', true]]);
+  assert.deepEqual(
+    ackOf(early).results?.map(({ opId, success }) => [opId, success]),
+    [
+      ['2', true],
+      ['3', true],
+    ],
+  );
   await node.pump();
   assert.deepEqual(acked(client), ['3']);
 });
@@ -165,7 +173,10 @@ test('frames that find no room are held and go on in their order', async () => {
   for (let id = 1; id <= 5; id++) client.write(put(id, `k${id}`));
   client.say({ type: 'PING', timestamp: 7 });
   await node.pump();
-  assert.deepEqual(client.heard().map(({ type }) => type), ['PONG']);
+  assert.deepEqual(
+    client.heard().map(({ type }) => type),
+    ['PONG'],
+  );
   node.state.setWorkerState(0, 'ready');
   await node.pump();
   assert.deepEqual(eventKeys(listener), ['k1', 'k2', 'k3', 'k4', 'k5']);
@@ -179,7 +190,10 @@ test('a ring that overflows many times loses nothing and keeps the order', async
   const ids = Array.from({ length: 60 }, (_, index) => index + 1);
   for (const id of ids) client.write(put(id, `k${id}`, large));
   await node.pump();
-  assert.deepEqual(eventKeys(listener), ids.map((id) => `k${id}`));
+  assert.deepEqual(
+    eventKeys(listener),
+    ids.map((id) => `k${id}`),
+  );
   assert.equal(acked(client).at(-1), '60');
 });
 
@@ -241,14 +255,30 @@ test('BATCH frames inside BATCH frames end at a depth', async () => {
 test('ops that no worker may see are refused one by one, with an ack that covers them', async () => {
   const node = await OneThreadNode.create();
   const client = node.client();
-  client.write(put(1, 'good'), put(2, 'k', 1, '_topgun_x'), put(3, 'k'.repeat(2100)), put(4, 'k', 1, 'a:b'), { id: '5', mapName: 'm' });
+  client.write(put(1, 'good'), put(2, 'k', 1, '_topgun_x'), put(3, 'k'.repeat(2100)), put(4, 'k', 1, 'a:b'), {
+    id: '5',
+    mapName: 'm',
+  });
   await node.pump();
   const heard = client.heard();
-  const rejected = heard.filter(({ type }) => type === 'OP_REJECTED').map(({ payload }) => payload as { opId: string; code: number });
-  assert.deepEqual(rejected.map(({ opId, code }) => [opId, code]), [['2', 403], ['3', 413], ['4', 400], ['5', 400]]);
+  const rejected = heard
+    .filter(({ type }) => type === 'OP_REJECTED')
+    .map(({ payload }) => payload as { opId: string; code: number });
+  assert.deepEqual(
+    rejected.map(({ opId, code }) => [opId, code]),
+    [
+      ['2', 403],
+      ['3', 413],
+      ['4', 400],
+      ['5', 400],
+    ],
+  );
   const ack = ackOf(heard.at(-1));
   assert.equal(ack.lastId, '5');
-  assert.deepEqual(ack.results?.filter(({ success }) => !success).map(({ opId }) => opId), ['2', '3', '4', '5']);
+  assert.deepEqual(
+    ack.results?.filter(({ success }) => !success).map(({ opId }) => opId),
+    ['2', '3', '4', '5'],
+  );
 });
 
 test('refused map names take no room: good ones are taken after any number of them', async () => {
@@ -266,11 +296,20 @@ test('refused map names take no room: good ones are taken after any number of th
 test('a level that cannot be reached is named in the results', async () => {
   const node = await OneThreadNode.create();
   const client = node.client();
-  client.say({ type: 'OP_BATCH', payload: { ops: [put(1, 'a'), { ...put(2, 'b'), writeConcern: 'MEMORY' }], writeConcern: 'PERSISTED' } });
+  client.say({
+    type: 'OP_BATCH',
+    payload: { ops: [put(1, 'a'), { ...put(2, 'b'), writeConcern: 'MEMORY' }], writeConcern: 'PERSISTED' },
+  });
   await node.pump();
   const ack = ackOf(client.heard()[0]);
   assert.equal(ack.lastId, '2');
-  assert.deepEqual(ack.results?.map(({ opId, success }) => [opId, success]), [['1', false], ['2', true]]);
+  assert.deepEqual(
+    ack.results?.map(({ opId, success }) => [opId, success]),
+    [
+      ['1', false],
+      ['2', true],
+    ],
+  );
 });
 
 test('a frame over the rate is refused and its connection closed; what is sent again costs nothing', async () => {
@@ -280,8 +319,14 @@ test('a frame over the rate is refused and its connection closed; what is sent a
   await node.pump();
   assert.equal(acked(client).length, 5);
   client.write(put(3, 'c'), put(4, 'd'));
-  assert.deepEqual(client.heard().map(({ type }) => type), ['ERROR']);
-  assert.deepEqual(client.closes.map(({ code }) => code), [1013]);
+  assert.deepEqual(
+    client.heard().map(({ type }) => type),
+    ['ERROR'],
+  );
+  assert.deepEqual(
+    client.closes.map(({ code }) => code),
+    [1013],
+  );
 });
 
 test('a frame that waits for room is paid for once', async () => {
@@ -293,7 +338,13 @@ test('a frame that waits for room is paid for once', async () => {
   for (let time = 0; time < 10; time++) node.gateways[0]?.retry();
   node.state.setWorkerState(0, 'ready');
   await node.pump();
-  assert.deepEqual(client.heard().map(({ type }) => type).sort(), ['OP_ACK', 'SYNC_RESP_ROOT']);
+  assert.deepEqual(
+    client
+      .heard()
+      .map(({ type }) => type)
+      .sort(),
+    ['OP_ACK', 'SYNC_RESP_ROOT'],
+  );
   assert.deepEqual(client.closes, []);
 });
 
@@ -302,7 +353,10 @@ test('a session that holds more than it may is closed, and nothing of what it se
   node.state.setWorkerState(0, 'loading');
   const client = node.client();
   for (let id = 1; id <= 10; id++) client.write(put(id, `k${id}`));
-  assert.deepEqual(client.closes.map(({ code }) => code), [1013]);
+  assert.deepEqual(
+    client.closes.map(({ code }) => code),
+    [1013],
+  );
   node.state.setWorkerState(0, 'ready');
   await node.pump();
   assert.equal(node.gateways[0]?.drain(), true);
@@ -320,8 +374,14 @@ test('a batch that a worker could not take is never acknowledged, nor covered by
   client.write(put(2, 'taken'));
   await node.drainWorker(0);
   node.drainGateway(0); // the refusal and the later ack come in one batch
-  assert.deepEqual(client.heard().map(({ type }) => type), ['ERROR']);
-  assert.deepEqual(client.closes.map(({ code }) => code), [1013]);
+  assert.deepEqual(
+    client.heard().map(({ type }) => type),
+    ['ERROR'],
+  );
+  assert.deepEqual(
+    client.closes.map(({ code }) => code),
+    [1013],
+  );
 });
 
 test('with write-through nothing is acknowledged before it is stored, rejected ops and parts of large frames neither', async () => {
@@ -340,7 +400,10 @@ test('with write-through nothing is acknowledged before it is stored, rejected o
   await node.pump();
   for (const client of [plainWriter, rejected, large]) {
     assert.deepEqual(acked(client), []);
-    assert.deepEqual(client.closes.map(({ code }) => code), [1013]);
+    assert.deepEqual(
+      client.closes.map(({ code }) => code),
+      [1013],
+    );
   }
 });
 
@@ -358,7 +421,8 @@ test('a clock too far ahead waits for its offset, which is then applied to every
   await node.pump();
   assert.deepEqual(acked(client), ['1', '2']);
   const stamps = listener.heard().flatMap(({ type, payload }) => {
-    const events = type === 'SERVER_EVENT' ? [payload] : type === 'SERVER_BATCH_EVENT' ? (payload as { events: unknown[] }).events : [];
+    const events =
+      type === 'SERVER_EVENT' ? [payload] : type === 'SERVER_BATCH_EVENT' ? (payload as { events: unknown[] }).events : [];
     return events.map((event) => (event as { record: { timestamp: { millis: number } } }).record.timestamp.millis);
   });
   assert.deepEqual(stamps, [wild + offsetMs, wild + 5 + offsetMs]);
@@ -372,7 +436,10 @@ test('a clock that cannot be given an offset has its writes refused instead of h
   await node.pump();
   assert.deepEqual(node.wildClocks, []);
   const heard = client.heard();
-  assert.deepEqual(heard.map(({ type }) => type), ['OP_REJECTED', 'OP_ACK']);
+  assert.deepEqual(
+    heard.map(({ type }) => type),
+    ['OP_REJECTED', 'OP_ACK'],
+  );
   assert.equal(ackOf(heard[1]).lastId, '2');
 });
 
@@ -398,7 +465,13 @@ test('an OR-Map walk gives a client everything, and a push brings its own tags t
     const timestamp = { millis: SHARED + index, counter: 0, nodeId: 'n' };
     const tag = `${timestamp.millis}:0:n`;
     model.add(`k${index % 7}`, { tag, value: index, ...timestamp });
-    return { id: String(index + 1), mapName: 'tags', key: `k${index % 7}`, opType: 'OR_ADD', orRecord: { value: index, timestamp, tag } };
+    return {
+      id: String(index + 1),
+      mapName: 'tags',
+      key: `k${index % 7}`,
+      opType: 'OR_ADD',
+      orRecord: { value: index, timestamp, tag },
+    };
   });
   client.write(...ops);
   await node.pump();
@@ -411,15 +484,26 @@ test('an OR-Map walk gives a client everything, and a push brings its own tags t
   assert.deepEqual(await walk(node, listener, ''), ops.map(({ orRecord }) => orRecord.tag).sort());
   const pushed = { value: 'p', timestamp: { millis: SHARED, counter: 9, nodeId: 'n' }, tag: `${SHARED}:9:n` };
   const dead = ops[0]?.orRecord.tag ?? '';
-  client.say({ type: 'ORMAP_PUSH_DIFF', payload: { mapName: 'tags', entries: [{ key: 'k0', records: [pushed], tombstones: [dead] }] } });
+  client.say({
+    type: 'ORMAP_PUSH_DIFF',
+    payload: { mapName: 'tags', entries: [{ key: 'k0', records: [pushed], tombstones: [dead] }] },
+  });
   await node.pump();
   assert.deepEqual(client.heard(), []);
-  const kinds = listener.heard().flatMap(({ payload }) => (payload as { events: { eventType: string }[] }).events.map(({ eventType }) => eventType));
+  const kinds = listener
+    .heard()
+    .flatMap(({ payload }) => (payload as { events: { eventType: string }[] }).events.map(({ eventType }) => eventType));
   assert.deepEqual(kinds.sort(), ['OR_ADD', 'OR_REMOVE']);
-  client.say({ type: 'ORMAP_PUSH_DIFF', payload: { mapName: 'tags', entries: [{ key: 'k0', records: [ops[0]?.orRecord], tombstones: [] }] } });
+  client.say({
+    type: 'ORMAP_PUSH_DIFF',
+    payload: { mapName: 'tags', entries: [{ key: 'k0', records: [ops[0]?.orRecord], tombstones: [] }] },
+  });
   await node.pump();
   const [corrected] = client.heardOf('ORMAP_DIFF_RESPONSE');
-  assert.deepEqual((corrected?.payload as { entries: { tombstones: string[] }[] }).entries.map(({ tombstones }) => tombstones), [[dead]]);
+  assert.deepEqual(
+    (corrected?.payload as { entries: { tombstones: string[] }[] }).entries.map(({ tombstones }) => tombstones),
+    [[dead]],
+  );
 });
 
 test('a client that was away longer than tombstones are kept is told to start afresh', async () => {
@@ -432,7 +516,11 @@ test('a client that was away longer than tombstones are kept is told to start af
   await node.pump();
   assert.deepEqual(
     client.heard().map(({ type, payload }) => [type, (payload as { fullResync?: boolean }).fullResync]),
-    [['SYNC_RESET_REQUIRED', undefined], ['SYNC_RESP_ROOT', undefined], ['ORMAP_SYNC_RESP_ROOT', true]],
+    [
+      ['SYNC_RESET_REQUIRED', undefined],
+      ['SYNC_RESP_ROOT', undefined],
+      ['ORMAP_SYNC_RESP_ROOT', true],
+    ],
   );
 });
 
@@ -442,7 +530,10 @@ test('a client that does not read is closed', async () => {
   slow.unreadBytes = (4 << 20) + 1;
   writer.write(put(1, 'k'));
   await node.pump();
-  assert.deepEqual(slow.closes.map(({ code, reason }) => [code, reason.includes('unread')]), [[1013, true]]);
+  assert.deepEqual(
+    slow.closes.map(({ code, reason }) => [code, reason.includes('unread')]),
+    [[1013, true]],
+  );
 });
 
 test('a gateway that drains takes nothing in, answers what it took, and closes', async () => {
@@ -457,7 +548,10 @@ test('a gateway that drains takes nothing in, answers what it took, and closes',
   assert.equal(gateway?.drain(), true);
   assert.throws(() => node.client(), /refused/);
   gateway?.closeAll();
-  assert.deepEqual(client.closes.map(({ code }) => code), [1001]);
+  assert.deepEqual(
+    client.closes.map(({ code }) => code),
+    [1001],
+  );
 });
 
 /** The nth key whose owner is the worker. */
@@ -478,9 +572,11 @@ async function walk(node: OneThreadNode, client: TestClient, path: string): Prom
   const tags: string[] = [];
   for (const { type, payload } of client.heard()) {
     if (type === 'ORMAP_SYNC_RESP_LEAF') {
-      for (const entry of (payload as { entries: { records: { tag: string }[] }[] }).entries) tags.push(...entry.records.map(({ tag }) => tag));
+      for (const entry of (payload as { entries: { records: { tag: string }[] }[] }).entries)
+        tags.push(...entry.records.map(({ tag }) => tag));
     } else if (type === 'ORMAP_SYNC_RESP_BUCKETS') {
-      for (const digit of Object.keys((payload as { buckets: object }).buckets)) tags.push(...(await walk(node, client, path + digit)));
+      for (const digit of Object.keys((payload as { buckets: object }).buckets))
+        tags.push(...(await walk(node, client, path + digit)));
     }
   }
   return tags.sort();

@@ -156,7 +156,7 @@ export class Grid {
     const { host, port } = this.#config;
     const answer = await this.#ask(0, { kind: 'listen', host, port }, ['listening', 'listenFailed']);
     if (answer.kind !== 'listening')
-      throw new GridError('CONFIG_INVALID', answer.kind === 'listenFailed' ? answer.reason : 'no answer to listen');
+      throw new GridError('UNAVAILABLE', answer.kind === 'listenFailed' ? answer.reason : 'no answer to listen');
     if (this.#gateways.length > 1) {
       const descriptors: number[] = [];
       for (let gateway = 0; gateway < this.#gateways.length; gateway++) {

@@ -62,7 +62,7 @@ export const WORKER_METRICS: Readonly<Record<WorkerCounter, MetricDefinition>> =
   clockTies: counter('clock_ties', 'Merges of equal clocks with different values, settled by the larger bytes.'),
   rejected: counter('rejected', 'Operations answered OP_REJECTED.'),
   refused: counter('refused', 'Batches refused because staging was full.'),
-  records: gauge('records', 'Records in memory, without tombstones.'),
+  records: gauge('records', 'Records in memory, tombstones included.'),
   tombstones: gauge('tombstones', 'Tombstones in memory.'),
   slabUsedBytes: gauge('slab_used_bytes', 'Bytes of records in memory.'),
   slabReservedBytes: gauge('slab_reserved_bytes', 'Bytes of memory set aside for records.'),

@@ -16,5 +16,9 @@ test('every id from 0 to 2^53 is written with its digits, whichever came before'
     }),
     { numRuns: 1000 },
   );
-  for (const id of around) assert.deepEqual(plain(decode(frames.frame(id))), { type: 'OP_ACK', payload: { lastId: String(id), achievedLevel: 'MEMORY' } });
+  for (const id of around)
+    assert.deepEqual(plain(decode(frames.frame(id))), {
+      type: 'OP_ACK',
+      payload: { lastId: String(id), achievedLevel: 'MEMORY' },
+    });
 });

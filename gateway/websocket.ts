@@ -72,6 +72,8 @@ const IDLE_BACKSTOP_S = 240;
 
 /** Adds the WebSocket routes to an app. */
 export function serveWebSocket(app: TemplatedApp, options: WebSocketOptions, events: WebSocketEvents): void {
+  // Beside the sockets' own user data, because reading that calls into C++ for each frame.
+  const sessions = new WeakMap<WebSocket<SocketData>, Session>();
   const behavior = {
     compression: 0,
     maxPayloadLength: options.frameBytesMax,
@@ -81,9 +83,12 @@ export function serveWebSocket(app: TemplatedApp, options: WebSocketOptions, eve
     sendPingsAutomatically: false,
     upgrade: (response: HttpResponse, request: HttpRequest, context: us_socket_context_t) =>
       upgrade(options, response, request, context),
-    open: (socket: WebSocket<SocketData>) => opened(socket, events),
+    open: (socket: WebSocket<SocketData>) => {
+      const session = opened(socket, events);
+      if (session !== undefined) sessions.set(socket, session);
+    },
     message: (socket: WebSocket<SocketData>, message: ArrayBuffer, isBinary: boolean) => {
-      const session = socket.getUserData().session;
+      const session = sessions.get(socket);
       if (session !== undefined) events.message(session, new Uint8Array(message), isBinary);
     },
     drain: (socket: WebSocket<SocketData>) => {
@@ -116,9 +121,10 @@ function upgrade(options: WebSocketOptions, response: HttpResponse, request: Htt
   );
 }
 
-function opened(socket: WebSocket<SocketData>, events: WebSocketEvents): void {
+function opened(socket: WebSocket<SocketData>, events: WebSocketEvents): Session | undefined {
   const data = socket.getUserData();
   data.connection = new WebSocketConnection(socket);
   data.session = events.opened(data.connection, data.byInterest);
   if (data.session === undefined) socket.end(1013, 'too many connections');
+  return data.session;
 }

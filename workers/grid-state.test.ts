@@ -16,26 +16,44 @@ test('two views of the same memory say the same, and no word touches another', (
   for (const gateway of workers) writer.setBroadcastSessions(gateway, 1000 + gateway);
   writer.pruneWatermarkMs = 1.7e12;
   writer.startedMs = 1.6e12;
-  assert.deepEqual(workers.map((worker) => reader.workerState(worker)), workers.map((worker) => WORKER_STATES[worker % 4]));
-  assert.deepEqual(workers.map((worker) => reader.isWorkerReady(worker)), workers.map((worker) => worker % 4 === 2));
-  assert.deepEqual(workers.map((gateway) => reader.broadcastSessions(gateway)), workers.map((gateway) => 1000 + gateway));
+  assert.deepEqual(
+    workers.map((worker) => reader.workerState(worker)),
+    workers.map((worker) => WORKER_STATES[worker % 4]),
+  );
+  assert.deepEqual(
+    workers.map((worker) => reader.isWorkerReady(worker)),
+    workers.map((worker) => worker % 4 === 2),
+  );
+  assert.deepEqual(
+    workers.map((gateway) => reader.broadcastSessions(gateway)),
+    workers.map((gateway) => 1000 + gateway),
+  );
   assert.deepEqual([reader.pruneWatermarkMs, reader.startedMs, reader.lifecycle], [1.7e12, 1.6e12, 'stopped']);
 });
 
 test('a node starts with nothing ready', () => {
   const state = new GridState();
-  assert.deepEqual([state.lifecycle, state.workerState(0), state.isWorkerReady(0), state.pruneWatermarkMs], ['starting', 'starting', false, 0]);
+  assert.deepEqual(
+    [state.lifecycle, state.workerState(0), state.isWorkerReady(0), state.pruneWatermarkMs],
+    ['starting', 'starting', false, 0],
+  );
 });
 
 test('every gateway has a ring of its own to and from every worker', () => {
-  const memory = createGridMemory({ gateways: 2, workers: 3, ringBytes: 1 << 12, messageBytesMax: 1 << 12, gatewayCounterNames: ['a'] });
+  const memory = createGridMemory({
+    gateways: 2,
+    workers: 3,
+    ringBytes: 1 << 12,
+    messageBytesMax: 1 << 12,
+    gatewayCounterNames: ['a'],
+  });
   const rings = [...memory.inboxes.flat(), ...memory.outboxes.flat()];
   assert.equal(rings.length, 12);
-  rings.forEach((ring, index) => assert.equal(new RingProducer(ring, () => {}).tryWrite(Uint8Array.of(index)), true));
+  for (const [index, ring] of rings.entries()) assert.equal(new RingProducer(ring, () => {}).tryWrite(Uint8Array.of(index)), true);
   const read = rings.map((ring) => {
-    let value = -1;
-    new RingConsumer(ring).drain(1, { onRecord: (from, at) => void (value = from.bytes[at] ?? -1) });
-    return value;
+    const values: number[] = [];
+    new RingConsumer(ring).drain(1, { onRecord: (from, at) => void values.push(from.bytes[at] ?? -1) });
+    return values;
   });
-  assert.deepEqual(read, [...rings.keys()]);
+  assert.deepEqual(read, rings.map((_, index) => [index]));
 });

@@ -44,6 +44,8 @@ import type { Runnable } from './runnable.ts';
 import type { WorkerCounter } from './worker-counters.ts';
 
 const OVERLOADED = errorNumber('OVERLOADED');
+const INTERNAL = errorNumber('INTERNAL');
+const NO_BODY = new Uint8Array(0);
 /** While an outbox is full, how often it is looked at. */
 const OUTBOX_RETRY_MS = 1;
 
@@ -77,6 +79,8 @@ export interface PartitionRunnerOptions {
   readonly sync: SyncService;
   readonly dataStore: MapDataStore;
   readonly counters: CounterRow<WorkerCounter>;
+  /** Gateway → position of the record in its inbox at which workers have died again and again. */
+  readonly suspects: ReadonlyMap<number, number>;
   readonly nowMs: () => number;
   readonly tickIntervalMs: number;
   /** Replies wait until the batch is in the data store. */
@@ -112,6 +116,8 @@ export class PartitionRunner implements Runnable {
   /** `ring.index` is the gateway's number. */
   onRecord(ring: RingConsumer, at: number): void {
     const type = ring.words[(at >> 2) + ENVELOPE.TYPE] as number;
+    if (this.#options.suspects.size > 0 && this.#options.suspects.get(ring.index) === ring.recordAt)
+      return this.#setAside(ring, at, type);
     switch (type) {
       case RECORD_OPS:
         this.#ops(ring, at);
@@ -178,6 +184,18 @@ export class PartitionRunner implements Runnable {
   #now(): number {
     if (this.#batchNowMs === 0) this.#batchNowMs = this.#options.nowMs();
     return this.#batchNowMs;
+  }
+
+  /** Answers a record that must not be run: its ops are rejected and kept as dead letters, a question fails. */
+  #setAside(ring: RingConsumer, at: number, type: number): void {
+    const word = at >> 2;
+    const callId = ring.words[word + ENVELOPE.CALL] as number;
+    const count = ring.words[word + ENVELOPE.COUNT] as number;
+    if (type === RECORD_REQUEST) return this.#write(ring.index, RECORD_REPLY, callId, INTERNAL + 1, NO_BODY, 0);
+    if (type !== RECORD_OPS) return;
+    const frameAt = at + ENVELOPE_BYTES + count * OP_BYTES;
+    this.#options.crdt.setAside(ring, word + ENVELOPE_WORDS, count, frameAt, ring.index, this.#rejections);
+    this.#settleUnusual(ring.index, callId, ((ring.words[word + ENVELOPE.FLAGS] as number) & FLAG_MORE) !== 0);
   }
 
   /** A part of a larger call, or one with rejected ops. */

@@ -14,7 +14,7 @@ import { SyncService } from '../engine/domains/sync/sync-service.ts';
 import { ServiceRegistry } from '../engine/operation/service-registry.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { decode } from '../engine/protocol/codec.ts';
-import { GridError } from '../engine/protocol/errors.ts';
+import { type ErrorCode, GridError } from '../engine/protocol/errors.ts';
 import type { DataStore } from '../engine/storage/data-store.ts';
 import type { FlushTime } from '../engine/storage/flusher.ts';
 import type { MapDataStore } from '../engine/storage/map-data-store.ts';
@@ -83,9 +83,11 @@ const SLICE_MS = 3;
 const STATS_MS = 500;
 const LEAVES_MS = 100;
 const LEAVES_RECORDS = 2000;
+/** A record at which this many workers in a row have died is set aside. */
+const DEATHS_MAX = 2;
 const PRUNE_MS = 1000;
 const PRUNE_RECORDS = 2000;
-const STALE_LETTERS_MAX = 1000;
+const REFUSED_LETTERS_MAX = 1000;
 const STORAGE_STATES = ['normal', 'degraded', 'failed'] as const;
 
 export const run = workerTask<PartitionWorkerData, WorkerCommand, WorkerMessage>(async (context) => {
@@ -107,10 +109,12 @@ class PartitionWorker {
   readonly #services = new ServiceRegistry();
   readonly #bells: readonly Doorbell[];
   readonly #slices = new TimeSlices(SLICE_MS, Date.now);
+  /** Gateway → position of the record in its inbox that must not be tried again. */
+  readonly #suspects = new Map<number, number>();
   #loop: RunLoop | undefined;
   #stopAsked = false;
   #pruned = 0;
-  #staleLetters = 0;
+  #buried = 0;
   #fencedTold = false;
 
   constructor(context: WorkerContext<PartitionWorkerData, WorkerCommand, WorkerMessage>) {
@@ -145,7 +149,11 @@ class PartitionWorker {
       if (map !== undefined) map.wantedBy[gateway] = true;
     }
     const inboxes = data.memory.inboxes.map((rings, gateway) => this.#openInbox(rings[workerId], gateway));
-    const loop = new RunLoop(this.#newRunner(), inboxes, { batchRecords: data.config.batchRecords, heartbeat });
+    const loop = new RunLoop(this.#newRunner(), inboxes, {
+      batchRecords: data.config.batchRecords,
+      heartbeat,
+      counters: this.#thread,
+    });
     for (const bell of this.#bells) bell.listen(loop.wake);
     this.#loop = loop;
     await this.#services.start();
@@ -180,14 +188,21 @@ class PartitionWorker {
   }
 
   #newStore(map: Uint8Array, kind: typeof KIND_LWW | typeof KIND_OR): RecordStore {
-    return new RecordStore({ map, kind, slab: this.#slab, backlog: this.#backlog, dataStore: this.#staging, decode: decodeValue });
+    return new RecordStore({
+      map,
+      kind,
+      slab: this.#slab,
+      backlog: this.#backlog,
+      dataStore: this.#staging,
+      decode: decodeValue,
+    });
   }
 
   #openInbox(memory: SharedArrayBuffer | undefined, gateway: number): RingConsumer {
     if (memory === undefined) throw new Error(`no inbox of gateway ${gateway}`);
     const bell = this.#bells[gateway];
     const ring = new RingConsumer(memory, gateway, bell?.ring);
-    if (this.#context.launch > 0) ring.takeOver();
+    if (this.#context.launch > 0 && ring.takeOver() >= DEATHS_MAX) this.#suspects.set(gateway, ring.suspectAt);
     return ring;
   }
 
@@ -201,7 +216,7 @@ class PartitionWorker {
       changes,
       nodeId,
       pruneWatermarkMs,
-      onStale: (map, image) => this.#buryStale(map, image),
+      onDeadLetter: (map, image, reason) => this.#bury(map, image, reason),
     });
     const sync = new SyncService(this.#maps, crdt, pruneWatermarkMs);
     this.#services.registerCore(crdt);
@@ -221,6 +236,7 @@ class PartitionWorker {
       sync,
       dataStore: staging,
       counters: this.#counters,
+      suspects: this.#suspects,
       nowMs: Date.now,
       tickIntervalMs: TICK_MS,
       writeThrough: staging instanceof WriteThrough ? () => staging.settle() : undefined,
@@ -310,17 +326,20 @@ class PartitionWorker {
     this.#thread.set('lastHealthCheckAtMs', Date.now());
   }
 
-  /** Keeps a write that came too late, with its reason; bounded, since anybody may send such writes. */
-  #buryStale(map: GridMap, image: RecordImage): void {
-    if (this.#store === undefined || this.#staleLetters >= STALE_LETTERS_MAX) return;
-    this.#staleLetters += 1;
+  /** Keeps a refused write with its reason; bounded, since anybody may send writes that are refused. */
+  #bury(map: GridMap, image: RecordImage, reason: ErrorCode): void {
+    if (this.#store === undefined || this.#buried >= REFUSED_LETTERS_MAX) return;
+    this.#buried += 1;
     const kind = image.tagBytes > 0 ? KIND_OR : KIND_LWW;
     const record = imageOf(storedRecord(kind, map.name, image));
-    const reason = 'STALE_OPERATION: older than the tombstone horizon';
     this.#store
-      .bury({ kind, map: map.name, reason, record }, this.#context.data.config.storageTimeoutMs)
+      .bury({ kind, map: map.name, reason, applied: false, record }, this.#context.data.config.storageTimeoutMs)
       .catch((error: unknown) => {
-        this.#context.send({ kind: 'log', level: 'warn', text: `a stale write was not kept as a dead letter: ${String(error)}` });
+        this.#context.send({
+          kind: 'log',
+          level: 'warn',
+          text: `a refused write was not kept as a dead letter: ${String(error)}`,
+        });
       });
   }
 

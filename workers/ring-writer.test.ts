@@ -28,7 +28,11 @@ function readAll(consumer: RingConsumer): [number, number][] {
 }
 
 test('records of any size come out whole and in the order they were written, however full the ring was', () => {
-  const size = fc.oneof(fc.integer({ min: 1, max: 2000 }), fc.integer({ min: 20_000, max: 40_000 }), fc.integer({ min: 100_000, max: 300_000 }));
+  const size = fc.oneof(
+    fc.integer({ min: 1, max: 2000 }),
+    fc.integer({ min: 20_000, max: 40_000 }),
+    fc.integer({ min: 100_000, max: 300_000 }),
+  );
   const step = fc.record({ size, reads: fc.boolean(), claims: fc.boolean() });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
@@ -76,7 +80,10 @@ test('nothing overtakes a large message of which no part is in the ring yet', ()
     read.push(...readAll(consumer));
     writer.flush();
   }
-  assert.deepEqual(read.map(([mark]) => mark), [1, 2, 3, 4]);
+  assert.deepEqual(
+    read.map(([mark]) => mark),
+    [1, 2, 3, 4],
+  );
 });
 
 test('while records wait the reader rings when it gives space back', () => {

@@ -46,7 +46,17 @@ test('services start in their order, core ones first, and stop in reverse', asyn
   await registry.start();
   registry.resetAll();
   await registry.shutdown(false);
-  assert.deepEqual(log, ['init a', 'init b', 'init c', 'reset a', 'reset b', 'reset c', 'shutdown c', 'shutdown b', 'shutdown a']);
+  assert.deepEqual(log, [
+    'init a',
+    'init b',
+    'init c',
+    'reset a',
+    'reset b',
+    'reset c',
+    'shutdown c',
+    'shutdown b',
+    'shutdown a',
+  ]);
 });
 
 test('core services come first and are never replaced, others are', () => {

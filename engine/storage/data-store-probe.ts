@@ -28,8 +28,8 @@ export async function prune(store: DataStore, ...records: readonly StoredRecord[
 }
 
 /** Commits a dead letter. */
-export async function bury(store: DataStore, record: StoredRecord, reason: string): Promise<void> {
-  await store.bury({ kind: record.kind, map: record.map, reason, record: imageOf(record) }, DEADLINE_MS);
+export async function bury(store: DataStore, record: StoredRecord, reason: string, applied = true): Promise<void> {
+  await store.bury({ kind: record.kind, map: record.map, reason, applied, record: imageOf(record) }, DEADLINE_MS);
 }
 
 /** Everything that `load` delivers, in the order of identities. */

@@ -225,6 +225,14 @@ function deadLetters(storeTest: StoreTest): void {
     assert.deepEqual(await loadAll(store), [record]);
   });
 
+  storeTest('a dead letter of a rejected write is kept, not loaded', async (store) => {
+    const rejected = recordOf({ key: 'rejected', value: 'v' });
+    const applied = recordOf({ key: 'applied', value: 'v' });
+    await bury(store, rejected, 'too old', false);
+    await bury(store, applied, 'refused');
+    assert.deepEqual(await loadAll(store), [applied]);
+  });
+
   storeTest('a record buried twice is still loaded', async (store) => {
     const record = recordOf({ key: 'k', value: 'v' });
     for (let repeat = 0; repeat < 2; repeat++) await bury(store, record, 'refused');

@@ -40,6 +40,8 @@ export interface DeadLetter {
   readonly kind: RecordKind;
   readonly map: Uint8Array;
   readonly reason: string;
+  /** True when the write is part of the grid's state, and only the store refuses it: it is loaded again. False when it was rejected. */
+  readonly applied: boolean;
   readonly record: RecordImage;
 }
 
@@ -47,7 +49,7 @@ export interface DataStore {
   /** An empty batch. At most one batch of a store is being committed at a time. */
   batch(): DataBatch;
   /**
-   * Streams every record (dead letters included) of the given partitions with bounded memory, in no special order.
+   * Streams every record (applied dead letters included) of the given partitions with bounded memory, in no special order.
    * Rejects with GridError STORAGE_UNAVAILABLE; then what was delivered must not be served as if complete.
    */
   load(partitions: readonly number[], onRecord: OnStoredRecord): Promise<void>;

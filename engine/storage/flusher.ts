@@ -199,7 +199,10 @@ export class Flusher {
   async #bury(record: StoredRecord, cause: GridError, endsMs: number): Promise<GridError | undefined> {
     const { kind, map } = record;
     try {
-      await this.#dataStore.bury({ kind, map, reason: cause.message, record: imageOf(record) }, this.#deadlineMs(endsMs));
+      await this.#dataStore.bury(
+        { kind, map, reason: cause.message, applied: true, record: imageOf(record) },
+        this.#deadlineMs(endsMs),
+      );
       this.deadLetters += 1;
       return undefined;
     } catch (error) {

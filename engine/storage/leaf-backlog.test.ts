@@ -84,5 +84,8 @@ test('a few are hashed at a time, the oldest first', () => {
   const sums = new Uint32Array(4096);
   stores[0]?.leaves.copySums(sums);
   const leaves = ['k0', 'k1', 'k2'].map((key) => fnv1aUtf8(encodeText(key), 0, 2) >>> 20);
-  assert.deepEqual(leaves.map((leaf) => sums[leaf] !== 0), [true, true, false]);
+  assert.deepEqual(
+    leaves.map((leaf) => sums[leaf] !== 0),
+    [true, true, false],
+  );
 });

@@ -45,9 +45,9 @@ describe('MemoryDataStore breaks on demand', () => {
     const store = new MemoryDataStore();
     store.faults.burials.push(new GridError('STORAGE_UNAVAILABLE', 'away'));
     const record = recordOf({ key: 'k', value: 'v' });
-    const letter = { kind: record.kind, map: record.map, reason: 'refused', record: imageOf(record) };
+    const letter = { kind: record.kind, map: record.map, reason: 'refused', applied: true, record: imageOf(record) };
     await assert.rejects(store.bury(letter, 10), { code: 'STORAGE_UNAVAILABLE' });
     await store.bury(letter, 10);
-    assert.deepEqual(store.letters, [{ record, reason: 'refused' }]);
+    assert.deepEqual(store.letters, [{ record, reason: 'refused', applied: true }]);
   });
 });

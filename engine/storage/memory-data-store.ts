@@ -17,6 +17,7 @@ import { fillImage, identityOf, type StoredRecord, storedRecord } from './stored
 export interface BuriedRecord {
   readonly record: StoredRecord;
   readonly reason: string;
+  readonly applied: boolean;
 }
 
 /** What goes wrong, from the next call on. All fields may be changed at any time. */
@@ -61,7 +62,7 @@ export class MemoryDataStore implements DataStore {
   async load(partitions: readonly number[], onRecord: OnStoredRecord): Promise<void> {
     const wanted = new Set(partitions);
     const image = new RecordImage();
-    const all = [...this.rows.values(), ...this.letters.map((letter) => letter.record)];
+    const all = [...this.rows.values(), ...this.letters.filter(({ applied }) => applied).map(({ record }) => record)];
     for (const record of all) {
       if (!wanted.has(partitionOf(record.keyHash))) continue;
       fillImage(record, image);
@@ -72,7 +73,7 @@ export class MemoryDataStore implements DataStore {
   async bury(letter: DeadLetter, deadlineMs: number): Promise<void> {
     const record = storedRecord(letter.kind, Uint8Array.from(letter.map), letter.record);
     await this.#settle(deadlineMs, this.faults.burials);
-    this.letters.push({ record, reason: letter.reason });
+    this.letters.push({ record, reason: letter.reason, applied: letter.applied });
   }
 
   async close(): Promise<void> {}

@@ -66,7 +66,10 @@ describe('the soft flush', () => {
     for (const key of ['a', 'b', 'c', 'd']) it.lww.write({ key, value: 'v' });
     it.lww.write({ key: 'a', value: 'w', millis: 2 });
     await it.tick(50);
-    assert.deepEqual([...it.dataStore.rows.values()].map((row) => String.fromCharCode(...row.key)), ['a', 'b', 'c', 'd']);
+    assert.deepEqual(
+      [...it.dataStore.rows.values()].map((row) => String.fromCharCode(...row.key)),
+      ['a', 'b', 'c', 'd'],
+    );
   });
 
   test('never has two flushes in flight', async () => {

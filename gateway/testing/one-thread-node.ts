@@ -71,7 +71,7 @@ export class TestClient implements Connection {
 
   send(frame: Uint8Array): boolean {
     if (this.#isOpen) this.frames.push(frame.slice());
-    return true;
+    return this.unreadBytes === 0;
   }
 
   cork(write: () => void): void {
@@ -114,7 +114,10 @@ export class TestClient implements Connection {
   heard(): Message[] {
     return this.frames.splice(0).map((frame) => {
       const message = plain(decode(frame));
-      assert(typeof message === 'object' && message !== null && 'type' in message && typeof message.type === 'string', 'a message');
+      assert(
+        typeof message === 'object' && message !== null && 'type' in message && typeof message.type === 'string',
+        'a message',
+      );
       return { ...message, type: message.type };
     });
   }
@@ -232,7 +235,7 @@ export class OneThreadNode {
     this.catalogues.push(maps);
     const changes = new ChangeEvents(this.memory.gateways, this.state);
     const pruneWatermarkMs = (): number => this.state.pruneWatermarkMs;
-    const crdt = new CrdtService({ maps, changes, nodeId: utf8('server-1'), pruneWatermarkMs, onStale: () => {} });
+    const crdt = new CrdtService({ maps, changes, nodeId: utf8('server-1'), pruneWatermarkMs, onDeadLetter: () => {} });
     return new PartitionRunner({
       outboxes: this.memory.outboxes.map((rings) => new RingWriter(new RingProducer(ringAt(rings, worker), () => {}))),
       maps,
@@ -240,6 +243,7 @@ export class OneThreadNode {
       crdt,
       sync: new SyncService(maps, crdt, pruneWatermarkMs),
       dataStore,
+      suspects: new Map(),
       counters: new CounterRow(this.memory.workerCounters, WORKER_COUNTERS, worker),
       nowMs: Date.now,
       tickIntervalMs: 25,

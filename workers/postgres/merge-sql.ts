@@ -73,9 +73,9 @@ where excluded.positive > stored.positive or excluded.negative > stored.negative
 
 /** Buries a write once: $1 digest, then the columns. */
 export const BURY = `
-insert into lattice.dead_letters (digest, kind, partition, map, key, tag, millis, counter, node, ttl_ms, tombstone, value, provenance, reason)
+insert into lattice.dead_letters (digest, kind, partition, map, key, tag, millis, counter, node, ttl_ms, tombstone, value, provenance, reason, applied)
 values ($1::bytea, $2::int2, $3::int2, $4::bytea, $5::bytea, $6::bytea, $7::float8, $8::float8, $9::bytea, $10::float8, $11::boolean,
-  $12::bytea, $13::int2, $14)
+  $12::bytea, $13::int2, $14, $15::boolean)
 on conflict (digest) do nothing`;
 
 /** Columns of the COPY that loads, the same for each table. */
@@ -83,14 +83,14 @@ export const LOAD_COLUMN_COUNT = 11;
 
 /** One COPY a table; `partitions` undefined means all. */
 export function loadStatements(partitions: readonly number[] | undefined): readonly string[] {
-  const where = partitions === undefined ? '' : `where partition = any ('{${partitions.map(Number).join(',')}}'::smallint[])`;
-  const copy = (columns: string, table: string): string =>
-    `copy (select ${columns} from lattice.${table} ${where}) to stdout (format binary)`;
+  const ours = partitions === undefined ? 'true' : `partition = any ('{${partitions.map(Number).join(',')}}'::smallint[])`;
+  const copy = (columns: string, table: string, which = ours): string =>
+    `copy (select ${columns} from lattice.${table} where ${which}) to stdout (format binary)`;
   const rest = 'node, value, millis, counter, ttl_ms';
   return [
     copy(`0::int2, map, key, ''::bytea, ${rest}, value is null, provenance`, 'lww'),
     copy(`1::int2, map, key, tag, ${rest}, tombstone, provenance`, 'or_map'),
-    copy(`kind, map, key, tag, ${rest}, tombstone, provenance`, 'dead_letters'),
+    copy(`kind, map, key, tag, ${rest}, tombstone, provenance`, 'dead_letters', `applied and ${ours}`),
   ];
 }
 

@@ -78,7 +78,13 @@ test('an owner that lost its lock to another is fenced: told once, and its flush
   await endBackends(target);
   const second = await Ownership.acquire({ target, onFenced: unexpected });
   await assert.rejects(put(store), { code: 'STORAGE_FENCED' });
-  const letter = { kind: KIND_LWW, map: Uint8Array.of(1), reason: 'r', record: imageOf(recordOf({ key: 'k' })) } as const;
+  const letter = {
+    kind: KIND_LWW,
+    map: Uint8Array.of(1),
+    reason: 'r',
+    applied: true,
+    record: imageOf(recordOf({ key: 'k' })),
+  } as const;
   await assert.rejects(store.bury(letter, DEADLINE_MS), { code: 'STORAGE_FENCED' });
   await retried(async () => {
     await first.check();

@@ -171,7 +171,7 @@ async function writeRows(session: PgSession, batch: PostgresBatch): Promise<void
 }
 
 /** Parameters of BURY. The digest makes a repeat of the same burial one row. */
-function letterColumns({ kind, map, reason, record }: DeadLetter): readonly PgParameter[] {
+function letterColumns({ kind, map, reason, applied, record }: DeadLetter): readonly PgParameter[] {
   const span = (start: number, bytes: number): Uint8Array => record.source.subarray(start, start + bytes);
   const key = span(record.keyStart, record.keyBytes);
   const tag = span(record.tagStart, record.tagBytes);
@@ -200,5 +200,6 @@ function letterColumns({ kind, map, reason, record }: DeadLetter): readonly PgPa
     tombstone ? null : value,
     provenance,
     text,
+    applied,
   ];
 }

@@ -89,6 +89,7 @@ create table lattice.dead_letters (
   value bytea,
   provenance smallint not null,
   reason text not null,
+  applied boolean not null,
   buried_at timestamptz not null default now()
 );
 

@@ -43,7 +43,8 @@ function bytes(engine: EngineUnderTest, kind: 0 | 1, key: string): unknown {
     store?.read(ref, image);
     const found = new TextDecoder().decode(image.source.slice(image.keyStart, image.keyStart + image.keyBytes));
     if (found !== key) continue;
-    const value = image.valueBytes === 0 ? null : plain(decode(image.source, image.valueStart, image.valueStart + image.valueBytes));
+    const value =
+      image.valueBytes === 0 ? null : plain(decode(image.source, image.valueStart, image.valueStart + image.valueBytes));
     return { value, millis: image.millis, counter: image.counter, tombstone: image.tombstone };
   }
   return undefined;

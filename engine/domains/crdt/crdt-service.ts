@@ -5,7 +5,7 @@
  * counts as handled, not refused: the join makes it a no-op, and a client that sends again after a lost ack must see
  * success. The hot path: for each row of a frame, an image over the ring's own bytes is joined into the map's store.
  */
-import { errorNumber } from '../../protocol/errors.ts';
+import { type ErrorCode, errorNumber } from '../../protocol/errors.ts';
 import {
   FLAG_EMPTY,
   FLAG_UNSTAMPED,
@@ -45,12 +45,13 @@ export interface CrdtServiceOptions {
   readonly nodeId: Uint8Array;
   /** Writes to absent keys with an older clock are refused: their tombstones may be gone. In ms; 0 = none pruned. */
   readonly pruneWatermarkMs: () => number;
-  /** Takes a write that was refused for its age, to be kept as a dead letter. */
-  readonly onStale: (map: GridMap, image: RecordImage) => void;
+  /** Takes a write that is refused for good, with the reason, to be kept as a dead letter. The image is valid during the call. */
+  readonly onDeadLetter: (map: GridMap, image: RecordImage, reason: ErrorCode) => void;
 }
 
 const TOO_MANY_MAPS = errorNumber('TOO_MANY_MAPS');
 const STALE_OPERATION = errorNumber('STALE_OPERATION');
+const INTERNAL = errorNumber('INTERNAL');
 
 export class CrdtService implements ManagedService {
   readonly name = 'crdt';
@@ -58,7 +59,7 @@ export class CrdtService implements ManagedService {
   readonly #changes: ChangeEvents;
   readonly #nodeId: Uint8Array;
   readonly #pruneWatermarkMs: () => number;
-  readonly #onStale: (map: GridMap, image: RecordImage) => void;
+  readonly #onDeadLetter: CrdtServiceOptions['onDeadLetter'];
   readonly #image = new RecordImage();
   /** What warming has read: kept so that the reads are not optimised away. */
   #touched = 0;
@@ -68,7 +69,7 @@ export class CrdtService implements ManagedService {
     this.#changes = options.changes;
     this.#nodeId = options.nodeId;
     this.#pruneWatermarkMs = options.pruneWatermarkMs;
-    this.#onStale = options.onStale;
+    this.#onDeadLetter = options.onDeadLetter;
   }
 
   init(): void {}
@@ -101,6 +102,19 @@ export class CrdtService implements ManagedService {
     }
   }
 
+  /** Refuses the rows unread: a worker has died at them, twice. They are kept as dead letters and rejected. */
+  setAside(memory: RingMemory, rowsWord: number, count: number, frameAt: number, gateway: number, rejections: Rejections): void {
+    for (let index = 0; index < count; index++) {
+      const row = rowsWord + index * OP_WORDS;
+      const flags = memory.words[row + OP.FLAGS] as number;
+      const mapId = memory.words[row + OP.MAP_ID] as number;
+      const map = this.#maps.byId(gateway, mapId) ?? this.#open(memory, row, frameAt, gateway, mapId);
+      fillImage(this.#image, memory, row, frameAt, flags);
+      if (map !== undefined) this.#onDeadLetter(map, this.#image, 'INTERNAL');
+      rejections.add(memory.words[row + OP.ORDINAL] as number, INTERNAL);
+    }
+  }
+
   /** Touches the memory of all the rows' records first, so that the waits for it overlap. */
   #warm(memory: RingMemory, rowsWord: number, count: number, gateway: number): void {
     const words = memory.words;
@@ -129,7 +143,7 @@ export class CrdtService implements ManagedService {
     if (kind === OP_OR_REMOVE) stampFromTag(image, nowMs);
     else if ((flags & FLAG_UNSTAMPED) !== 0) this.#stamp(store, image, nowMs);
     else if (image.millis < this.#pruneWatermarkMs() && store.find(image) === 0) {
-      this.#onStale(map, image);
+      this.#onDeadLetter(map, image, 'STALE_OPERATION');
       return STALE_OPERATION;
     }
     if (kind === OP_OR_ADD && isOrphan(map, image)) return -1;

@@ -50,7 +50,10 @@ test('there are no more maps than allowed, and known ones stay', () => {
   assert.equal(maps.open(0, 3, utf8('c'), 0, 1), undefined);
   assert.equal(maps.byId(0, 3), undefined);
   assert.equal(maps.openByName(utf8('a')), known);
-  assert.deepEqual([...maps.maps()].map((map) => map.name), [utf8('a'), utf8('b')]);
+  assert.deepEqual(
+    [...maps.maps()].map((map) => map.name),
+    [utf8('a'), utf8('b')],
+  );
 });
 
 test('a map has a store per kind, made when it is first used', () => {

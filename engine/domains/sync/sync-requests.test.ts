@@ -29,7 +29,13 @@ test('a push keeps whole records and leaves out what has a wrong type', () => {
   assert.deepEqual(
     push.entries.map(({ key, records }) => [key, records.map(({ tag, ttlMs }) => [tag, ttlMs])]),
     [
-      ['k', [['1:0:n', undefined], ['1:0:n', 5]]],
+      [
+        'k',
+        [
+          ['1:0:n', undefined],
+          ['1:0:n', 5],
+        ],
+      ],
       ['', []],
       ['', []],
     ],
@@ -39,7 +45,10 @@ test('a push keeps whole records and leaves out what has a wrong type', () => {
 
 test('names of a value that objects inherit elsewhere stay data', () => {
   const value = JSON.parse('{"__proto__": {"polluted": 1}, "constructor": 2}');
-  const body = encode({ map: utf8('m'), entries: [{ key: 'k', records: [{ tag: 't', value, millis: 1, counter: 0, nodeId: 'n' }] }] });
+  const body = encode({
+    map: utf8('m'),
+    entries: [{ key: 'k', records: [{ tag: 't', value, millis: 1, counter: 0, nodeId: 'n' }] }],
+  });
   const read = parsePush(body, 0, 1).entries[0]?.records[0]?.value;
   assert.deepEqual(JSON.parse(JSON.stringify(read)), value);
   assert.equal(Reflect.get({}, 'polluted'), undefined);

@@ -66,7 +66,11 @@ function assertTree(engines: readonly EngineUnderTest[], kind: RecordKind, model
   }
 }
 
-const arbitraryStamp = fc.record({ millis: fc.integer({ min: 1, max: 9 }), counter: fc.integer({ min: 0, max: 2 }), nodeId: fc.constantFrom('a', 'b') });
+const arbitraryStamp = fc.record({
+  millis: fc.integer({ min: 1, max: 9 }),
+  counter: fc.integer({ min: 0, max: 2 }),
+  nodeId: fc.constantFrom('a', 'b'),
+});
 const arbitraryKey = fc.string({ unit: 'grapheme', maxLength: 6 });
 
 test('leaf sums of several workers add up to the tree of the LWW model', () => {
@@ -79,7 +83,12 @@ test('leaf sums of several workers add up to the tree of the LWW model', () => {
         model.put(key, { ...timestamp, value: value === null ? new Uint8Array(0) : encode(value).slice() });
         engines[fnv1a(key) % 2]?.apply([{ mapName: 'tags', key, opType: 'PUT', record: { value, timestamp } }]);
       }
-      assertTree(engines, KIND_LWW, model.tree(), ops.map(({ key }) => key));
+      assertTree(
+        engines,
+        KIND_LWW,
+        model.tree(),
+        ops.map(({ key }) => key),
+      );
       assert.equal(sumsOf(engines, KIND_LWW, '').records, model.records.size);
       for (const [key, record] of model.records) {
         const found = engines.flatMap((engine) => items(engine.sync.leaf(MAP, KIND_LWW, pathOf(key))));
@@ -117,11 +126,17 @@ test('leaf sums of several workers add up to the tree of the OR model, tombstone
       for (const key of new Set(keyOfTag.values())) {
         const diff = engines.flatMap((engine) => entries(engine.sync.orDiff(MAP, [key, key])));
         assert.equal(diff.length, 1);
-        assert.deepEqual(diff[0]?.records.map(({ tag }) => tag).sort(), model.records(key).map(({ tag }) => tag));
+        assert.deepEqual(
+          diff[0]?.records.map(({ tag }) => tag).sort(),
+          model.records(key).map(({ tag }) => tag),
+        );
         const dead = [...keyOfTag].filter(([tag, owner]) => owner === key && model.tombstones.has(tag)).map(([tag]) => tag);
         assert.deepEqual([...(diff[0]?.tombstones ?? [])].sort(), dead.sort());
         const leaf = engines.flatMap((engine) => entries(engine.sync.leaf(MAP, KIND_OR, pathOf(key))));
-        assert.deepEqual(leaf.filter((entry) => entry.key === key), diff);
+        assert.deepEqual(
+          leaf.filter((entry) => entry.key === key),
+          diff,
+        );
       }
     }),
     { numRuns: 40 },
@@ -131,7 +146,10 @@ test('leaf sums of several workers add up to the tree of the OR model, tombstone
 test('an unknown map has no leaves, no records and no entries', () => {
   const { sync } = new EngineUnderTest();
   assert.deepEqual([...sync.leaves(MAP, KIND_LWW, '')], new Array(8).fill(0));
-  assert.deepEqual([items(sync.leaf(MAP, KIND_LWW, '')), items(sync.leaf(MAP, KIND_OR, 'abc')), items(sync.orDiff(MAP, ['k']))], [[], [], []]);
+  assert.deepEqual(
+    [items(sync.leaf(MAP, KIND_LWW, '')), items(sync.leaf(MAP, KIND_OR, 'abc')), items(sync.orDiff(MAP, ['k']))],
+    [[], [], []],
+  );
 });
 
 test('a whole map is answered in parts of about a megabyte, and nothing is lost between them', () => {
@@ -143,7 +161,12 @@ test('a whole map is answered in parts of about a megabyte, and nothing is lost 
   const parts = engine.sync.leaf(MAP, KIND_LWW, '');
   assert.ok(parts.length >= 5);
   for (const part of parts) assert.ok(part.length < 1.2 * 1024 * 1024, `${part.length}`);
-  assert.deepEqual(items(parts).map((item) => (item as { key: string }).key).sort(), [...keys].sort());
+  assert.deepEqual(
+    items(parts)
+      .map((item) => (item as { key: string }).key)
+      .sort(),
+    [...keys].sort(),
+  );
 });
 
 test('a key with very many tags comes in several entries', () => {
@@ -160,7 +183,10 @@ test('a key with very many tags comes in several entries', () => {
     const all = entries(parts);
     assert.ok(all.length > 1);
     assert.deepEqual(all.flatMap(({ records }) => records.map(({ tag }) => tag)).sort(), tags.slice(1).sort());
-    assert.deepEqual(all.flatMap(({ tombstones }) => tombstones), ['1:0:n']);
+    assert.deepEqual(
+      all.flatMap(({ tombstones }) => tombstones),
+      ['1:0:n'],
+    );
   }
 });
 
@@ -174,7 +200,12 @@ function pushed(millis: number, value: unknown = millis): PushedRecord {
 
 function eventsOf(engine: EngineUnderTest): string[] {
   return engine.takeEvents().map(({ event }) => {
-    const { eventType, key, orRecord, orTag } = event as { eventType: string; key: string; orRecord?: { tag: string }; orTag?: string };
+    const { eventType, key, orRecord, orTag } = event as {
+      eventType: string;
+      key: string;
+      orRecord?: { tag: string };
+      orTag?: string;
+    };
     return `${eventType} ${key} ${orRecord?.tag ?? orTag}`;
   });
 }
@@ -196,8 +227,14 @@ test('a client that pushes a removed tag is corrected with the entry of its key'
   engine.apply([{ mapName: 'tags', key: 'k', opType: 'OR_REMOVE', orTag: '1:0:n' }]);
   eventsOf(engine);
   const answer = entries(engine.sync.orPush(push([{ key: 'k', records: [pushed(1)] }]), NOW_MS));
-  assert.deepEqual(answer.map(({ key, tombstones }) => ({ key, tombstones })), [{ key: 'k', tombstones: ['1:0:n'] }]);
-  assert.deepEqual(answer[0]?.records.map(({ tag }) => tag), ['2:0:n']);
+  assert.deepEqual(
+    answer.map(({ key, tombstones }) => ({ key, tombstones })),
+    [{ key: 'k', tombstones: ['1:0:n'] }],
+  );
+  assert.deepEqual(
+    answer[0]?.records.map(({ tag }) => tag),
+    ['2:0:n'],
+  );
   assert.deepEqual(eventsOf(engine), []);
 });
 
@@ -205,7 +242,10 @@ test('a tag that another push named as removed never comes to life, under whatev
   const engine = new EngineUnderTest();
   engine.sync.orPush(push([{ key: 'other', records: [] }], ['5:0:n']), NOW_MS);
   const answer = entries(engine.sync.orPush(push([{ key: 'k', records: [pushed(5), pushed(6)] }]), NOW_MS));
-  assert.deepEqual(answer.map(({ tombstones }) => tombstones), [['5:0:n']]);
+  assert.deepEqual(
+    answer.map(({ tombstones }) => tombstones),
+    [['5:0:n']],
+  );
   const timestamp = { millis: 5, counter: 0, nodeId: 'n' };
   engine.apply([{ mapName: 'tags', key: 'k', opType: 'OR_ADD', orRecord: { value: 1, timestamp, tag: '5:0:n' } }]);
   assert.deepEqual(eventsOf(engine), ['OR_ADD k 6:0:n']);
@@ -216,9 +256,10 @@ test('an unknown tag older than the watermark is answered as removed, a known on
   engine.sync.orPush(push([{ key: 'k', records: [pushed(1)] }]), NOW_MS);
   engine.watermarkMs = 100;
   const answer = entries(engine.sync.orPush(push([{ key: 'k', records: [pushed(1), pushed(2), pushed(100)] }]), NOW_MS));
-  assert.deepEqual(answer.map(({ records, tombstones }) => [records.map(({ tag }) => tag).sort(), tombstones]), [
-    [['100:0:n', '1:0:n'], ['2:0:n']],
-  ]);
+  assert.deepEqual(
+    answer.map(({ records, tombstones }) => [records.map(({ tag }) => tag).sort(), tombstones]),
+    [[['100:0:n', '1:0:n'], ['2:0:n']]],
+  );
 });
 
 test('pushed records that no op could write are left out, the rest of the push counts', () => {
@@ -226,7 +267,13 @@ test('pushed records that no op could write are left out, the rest of the push c
   const longKey = 'k'.repeat(2100);
   const longNode = { ...pushed(3), nodeId: 'n'.repeat(257) };
   const longTag = { ...pushed(4), tag: 't'.repeat(70_000) };
-  const parts = engine.sync.orPush(push([{ key: longKey, records: [pushed(1)] }, { key: 'k', records: [longNode, longTag, pushed(2)] }]), NOW_MS);
+  const parts = engine.sync.orPush(
+    push([
+      { key: longKey, records: [pushed(1)] },
+      { key: 'k', records: [longNode, longTag, pushed(2)] },
+    ]),
+    NOW_MS,
+  );
   assert.deepEqual(items(parts), []);
   assert.deepEqual(eventsOf(engine), ['OR_ADD k 2:0:n']);
 });

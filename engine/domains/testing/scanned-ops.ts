@@ -46,13 +46,19 @@ export class EngineUnderTest {
       changes: this.changes,
       nodeId: utf8(NODE_ID),
       pruneWatermarkMs: () => this.watermarkMs,
-      onStale: (_map: GridMap, image: RecordImage) => this.staleKeys.push(keyOf(image)),
+      onDeadLetter: (_map: GridMap, image: RecordImage) => this.staleKeys.push(keyOf(image)),
     });
     this.sync = new SyncService(this.maps, this.crdt, () => this.watermarkMs);
   }
 
   /** Applies ops as they come from a client; answers with the rejected: ordinal → error number. */
-  apply(ops: readonly object[], nowMs = 1_000_000, gateway = 0, session = 7, mapIds = new Map<string, number>()): Map<number, number> {
+  apply(
+    ops: readonly object[],
+    nowMs = 1_000_000,
+    gateway = 0,
+    session = 7,
+    mapIds = new Map<string, number>(),
+  ): Map<number, number> {
     const { memory, count, frameAt } = scannedOps(ops, mapIds);
     const rejections = new Rejections();
     this.crdt.applyOps(memory, 0, count, frameAt, gateway, session, nowMs, rejections);

@@ -1,0 +1,258 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { EngineUnderTest, scannedOps, utf8 } from '../engine/domains/testing/scanned-ops.ts';
+import { encode } from '../engine/protocol/codec.ts';
+import {
+  ENVELOPE,
+  ENVELOPE_BYTES,
+  FLAG_MORE,
+  FLAG_REFUSED,
+  RECORD_ACKS,
+  RECORD_EVENTS,
+  RECORD_INTEREST,
+  RECORD_OPS,
+  RECORD_REPLY,
+  RECORD_REQUEST,
+  RECORD_RESULT,
+  REQUEST_LEAF,
+  writeEnvelope,
+} from '../engine/protocol/envelope.ts';
+import { errorNumber } from '../engine/protocol/errors.ts';
+import { KIND_LWW } from '../engine/storage/record.ts';
+import { NullDataStore } from '../engine/storage/null-data-store.ts';
+import { CounterRow, createCounters } from './counters.ts';
+import { PartitionRunner } from './partition-runner.ts';
+import { RingConsumer, RingProducer } from './ring.ts';
+import { createRing } from './ring-layout.ts';
+import { RingWriter } from './ring-writer.ts';
+import { WORKER_COUNTERS } from './worker-counters.ts';
+
+interface Answer {
+  readonly type: number;
+  readonly call: number;
+  readonly count: number;
+  readonly flags: number;
+  readonly words: number[];
+}
+
+class RunnerUnderTest {
+  readonly engine = new EngineUnderTest({ listeners: [0] });
+  admits = true;
+  /** Position of a record in the inbox at which workers have died. */
+  readonly suspects = new Map<number, number>();
+  readonly #mapIds = new Map<string, number>();
+  readonly #inbox = createRing({ capacityBytes: 1 << 16, messageBytesMax: 1 << 20 });
+  readonly #outbox: SharedArrayBuffer;
+  readonly #writer = new RingWriter(new RingProducer(this.#inbox, () => {}));
+  readonly #consumer = new RingConsumer(this.#inbox, 0);
+  readonly #answers: RingConsumer;
+  readonly #runner: PartitionRunner;
+
+  constructor(outboxBytes = 1 << 16) {
+    this.#outbox = createRing({ capacityBytes: outboxBytes, messageBytesMax: 1 << 20 });
+    this.#answers = new RingConsumer(this.#outbox, 0);
+    const { maps, changes, crdt, sync } = this.engine;
+    this.#runner = new PartitionRunner({
+      outboxes: [new RingWriter(new RingProducer(this.#outbox, () => {}))],
+      maps,
+      changes,
+      crdt,
+      sync,
+      dataStore: Object.assign(new NullDataStore(), { admits: () => this.admits }),
+      counters: new CounterRow(createCounters(WORKER_COUNTERS, 1), WORKER_COUNTERS, 0),
+      suspects: this.suspects,
+      nowMs: () => 1_000_000,
+      tickIntervalMs: 25,
+      writeThrough: undefined,
+      onTick: () => {},
+      onShutdown: async () => {},
+    });
+  }
+
+  ops(callId: number, ops: readonly object[], flags = 0): void {
+    const { memory, count } = scannedOps(ops, this.#mapIds);
+    this.#write(RECORD_OPS, callId, 7, count, memory.bytes, flags);
+  }
+
+  request(callId: number, kind: number, body: object): void {
+    this.#write(RECORD_REQUEST, callId, 7, kind, encode(body).slice(), 0);
+  }
+
+  interest(map: string, wanted: boolean): void {
+    const id = this.#mapIds.get(map) ?? this.#mapIds.size + 1;
+    this.#mapIds.set(map, id);
+    this.#write(RECORD_INTEREST, 0, id, 0, utf8(map), wanted ? 1 : 0);
+  }
+
+  /** Handles what is in the inbox, as one batch that ends at once. */
+  run(): void {
+    assert.equal(this.batch(), undefined);
+  }
+
+  /** Handles what is in the inbox, as one batch; a promise when the outbox has no room for the answers. */
+  batch(): Promise<void> | void {
+    this.#consumer.drain(1000, this.#runner);
+    const ended = this.#runner.onBatchEnd();
+    if (ended === undefined) this.#consumer.release();
+    return ended?.then(() => this.#consumer.release());
+  }
+
+  read(): Answer[] {
+    const answers: Answer[] = [];
+    const onRecord = (ring: RingConsumer, at: number, bytes: number): void => {
+      const words = [...ring.words.subarray(at >> 2, (at + bytes) >> 2)];
+      const [type = 0, call = 0, , count = 0] = words;
+      answers.push({ type, call, count, flags: words[ENVELOPE.FLAGS] ?? 0, words: words.slice(8) });
+    };
+    while (this.#answers.drain(1000, { onRecord }) > 0) this.#answers.release();
+    return answers;
+  }
+
+  #write(type: number, call: number, session: number, count: number, body: Uint8Array, flags: number): void {
+    const record = new Uint8Array((ENVELOPE_BYTES + body.length + 7) & ~7);
+    const memory = { bytes: record, words: new Int32Array(record.buffer), floats: new Float64Array(record.buffer) };
+    writeEnvelope(memory, 0, type, call, session, count, body.length, flags, Number.NaN);
+    record.set(body, ENVELOPE_BYTES);
+    this.#writer.write(record);
+    assert.equal(this.#writer.blocked, false);
+  }
+}
+
+function put(key: string, value: unknown = 1, millis = 5): object {
+  return { id: '1', mapName: 'm', key, opType: 'PUT', record: { value, timestamp: { millis, counter: 0, nodeId: 'n' } } };
+}
+
+function summary(answers: readonly Answer[]): unknown[] {
+  return answers.map(({ type, call, count, words }) => {
+    if (type === RECORD_ACKS) return ['acks', ...words.slice(0, count)];
+    if (type === RECORD_RESULT) return ['result', call, ...words.slice(0, count * 2)];
+    return [type === RECORD_REPLY ? 'reply' : type === RECORD_EVENTS ? 'events' : type, call];
+  });
+}
+
+test('calls of one batch are acknowledged together, behind their events', () => {
+  const runner = new RunnerUnderTest();
+  runner.engine.listeners[0] = 1;
+  runner.ops(11, [put('a')]);
+  runner.ops(12, [put('b'), put('c')]);
+  runner.run();
+  assert.deepEqual(summary(runner.read()), [
+    ['events', 0],
+    ['acks', 11, 12],
+  ]);
+});
+
+test('a call in parts is answered at its last part, with the rejected ops of all of them', () => {
+  const runner = new RunnerUnderTest();
+  runner.engine.watermarkMs = 100;
+  const stale = errorNumber('STALE_OPERATION');
+  runner.ops(21, [put('a', 1, 200), put('old', 1, 5)], FLAG_MORE);
+  runner.ops(22, [put('other', 1, 200)]);
+  runner.run();
+  assert.deepEqual(summary(runner.read()), [['acks', 22]]);
+  runner.ops(21, [put('b', 1, 200)]);
+  runner.run();
+  assert.deepEqual(summary(runner.read()), [['result', 21, 1, stale]]);
+  runner.ops(21, [put('b', 1, 200)], FLAG_MORE);
+  runner.ops(21, [put('b', 1, 200)]);
+  runner.run();
+  assert.deepEqual(summary(runner.read()), [['acks', 21]]); // what was said of the earlier call is forgotten
+});
+
+test('a part that is refused ends its call, and leaves nothing behind', () => {
+  const runner = new RunnerUnderTest();
+  runner.engine.watermarkMs = 100;
+  runner.ops(31, [put('old', 1, 5)], FLAG_MORE);
+  runner.run();
+  runner.admits = false;
+  runner.ops(31, [put('a', 1, 200)]);
+  runner.run();
+  const [refusal] = runner.read();
+  assert.deepEqual(
+    [refusal?.type, refusal?.call, refusal?.flags, refusal?.words[1]],
+    [RECORD_RESULT, 31, FLAG_REFUSED, errorNumber('OVERLOADED')],
+  );
+  runner.admits = true;
+  runner.ops(31, [put('a', 1, 200)]); // a later call with the same number
+  runner.run();
+  assert.deepEqual(summary(runner.read()), [['acks', 31]]);
+});
+
+test('a refused part changes nothing', () => {
+  const runner = new RunnerUnderTest();
+  runner.admits = false;
+  runner.ops(1, [put('a')]);
+  runner.run();
+  assert.equal(runner.engine.maps.find(utf8('m'))?.existing(KIND_LWW), undefined);
+});
+
+test('interest of a gateway lasts until it says otherwise', () => {
+  const runner = new RunnerUnderTest();
+  runner.interest('m', true);
+  runner.ops(1, [put('a')]);
+  runner.run();
+  assert.deepEqual(summary(runner.read()), [
+    ['events', 0],
+    ['acks', 1],
+  ]);
+  runner.interest('m', false);
+  runner.ops(2, [put('b')]);
+  runner.run();
+  assert.deepEqual(summary(runner.read()), [['acks', 2]]);
+});
+
+test('an answer in several parts says of all but the last that more follow', () => {
+  const runner = new RunnerUnderTest(1 << 22);
+  for (let index = 0; index < 60; index++) {
+    runner.ops(1, [put(`key ${index}`, 'x'.repeat(20_000))]);
+    runner.run();
+  }
+  runner.read();
+  runner.request(5, REQUEST_LEAF, { map: utf8('m'), kind: KIND_LWW, prefix: '' });
+  runner.run();
+  const replies = runner.read();
+  assert.deepEqual(
+    replies.map(({ type, call, flags }) => [type, call, flags]),
+    [
+      [RECORD_REPLY, 5, FLAG_MORE],
+      [RECORD_REPLY, 5, 0],
+    ],
+  );
+});
+
+test('while an outbox is full the batch does not end, and then everything is there in order', async () => {
+  const runner = new RunnerUnderTest(1 << 12);
+  runner.engine.listeners[0] = 1;
+  for (let call = 1; call <= 20; call++) runner.ops(call, [put(`key ${call}`, 'x'.repeat(1000))]);
+  let ended = false;
+  const waiting = Promise.resolve(runner.batch()).then(() => {
+    ended = true;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(ended, false);
+  const answers: Answer[] = [];
+  while (!ended) {
+    answers.push(...runner.read());
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await waiting;
+  answers.push(...runner.read());
+  assert.deepEqual(summary(answers), [
+    ['events', 0],
+    ['acks', ...Array.from({ length: 20 }, (_, index) => index + 1)],
+  ]);
+});
+
+test('a record at which workers die again and again is set aside: its ops are rejected, those around it are applied', () => {
+  const runner = new RunnerUnderTest();
+  runner.suspects.set(0, 0); // the first record of the inbox
+  runner.ops(51, [put('deadly'), put('deadly too')]);
+  runner.ops(52, [put('harmless')]);
+  runner.run();
+  const internal = errorNumber('INTERNAL');
+  assert.deepEqual(summary(runner.read()), [
+    ['result', 51, 0, internal, 1, internal],
+    ['acks', 52],
+  ]);
+  assert.equal(runner.engine.maps.find(utf8('m'))?.existing(KIND_LWW)?.records, 1);
+});
