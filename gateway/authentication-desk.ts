@@ -12,7 +12,7 @@ import { GridError } from '../engine/protocol/errors.ts';
 import { type ClientMessage, parseMessage } from '../engine/protocol/messages.ts';
 import type { Authenticator } from './authentication.ts';
 import type { CloseCause } from './connection.ts';
-import type { DeviceIdentity } from './device-identity.ts';
+import type { DeviceBinding, DeviceIdentity } from './device-identity.ts';
 import type { Session } from './session.ts';
 
 const PROTOCOL_VERSION = 1;
@@ -60,16 +60,14 @@ export class AuthenticationDesk {
 
   /** AUTH on a session that is ready: a repeat, or a client with a token at a server that asks for none. */
   onLateAuth(session: Session, message: AuthMessage): void {
-    if (this.#options.authenticator.required || session.deviceId !== undefined) return;
+    if (this.#options.authenticator.required || session.acknowledged) return;
     this.#acknowledge(session, message.deviceToken);
   }
 
   /** Binds the device once per connection; later ones are ignored. */
   onDeviceHello(session: Session, message: ClientMessage | undefined): void {
     if (message?.type !== 'DEVICE_HELLO' || session.deviceId !== undefined) return;
-    const { deviceId, deviceToken } = this.#options.devices.bind(message.deviceToken, session.principal?.id ?? ANONYMOUS);
-    session.deviceId = deviceId;
-    this.#send(session, { type: 'DEVICE_ACK', deviceId, deviceToken });
+    this.#send(session, { type: 'DEVICE_ACK', ...this.#bind(session, message.deviceToken) });
   }
 
   async #verify(session: Session, token: string, deviceToken: string | undefined): Promise<void> {
@@ -90,8 +88,8 @@ export class AuthenticationDesk {
   }
 
   #acknowledge(session: Session, presented: string | undefined): void {
-    const { deviceId, deviceToken } = this.#options.devices.bind(presented, session.principal?.id ?? ANONYMOUS);
-    session.deviceId = deviceId;
+    const { deviceId, deviceToken } = this.#bind(session, presented);
+    session.acknowledged = true;
     this.#send(session, {
       type: 'AUTH_ACK',
       protocolVersion: PROTOCOL_VERSION,
@@ -99,6 +97,14 @@ export class AuthenticationDesk {
       deviceId,
       deviceToken,
     });
+  }
+
+  /** Names the device, once per connection. */
+  #bind(session: Session, presented: string | undefined): DeviceBinding {
+    if (session.deviceId !== undefined) return { deviceId: session.deviceId };
+    const binding = this.#options.devices.bind(presented, session.principal?.id ?? ANONYMOUS);
+    session.deviceId = binding.deviceId;
+    return binding;
   }
 
   #send(session: Session, message: object): void {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { type BatchDetails, CALLS_MAX, CallTable } from './call-table.ts';
+import { type BatchDetails, CALLS_MAX, CallTable, SESSION_CALLS_MAX } from './call-table.ts';
 import type { Connection } from './connection.ts';
 import { Session } from './session.ts';
 
@@ -181,12 +181,23 @@ test('a slot that is used again has another call id, and the old one finds nothi
 
 test('a table that is full says so, and takes calls again after one ended', () => {
   const calls = new CallTable();
-  const session = newSession();
-  const slots = Array.from({ length: CALLS_MAX }, () => calls.claim(session, 0));
+  const sessions = Array.from({ length: CALLS_MAX / SESSION_CALLS_MAX }, newSession);
+  const slots = sessions.flatMap((session) => Array.from({ length: SESSION_CALLS_MAX }, () => calls.claim(session, 0)));
   assert.equal(new Set(slots).size, CALLS_MAX);
-  assert.equal(calls.claim(session, 0), -1);
+  const late = newSession();
+  assert.equal(calls.claim(late, 0), -1);
   calls.release(slots[77] ?? 0);
-  assert.equal(calls.claim(session, 0), 77);
+  assert.equal(calls.claim(late, 0), 77);
+});
+
+test('a session has its share of the calls and no more', () => {
+  const calls = new CallTable();
+  const [greedy, modest] = [newSession(), newSession()];
+  const slots = Array.from({ length: SESSION_CALLS_MAX }, () => calls.claim(greedy, 0));
+  assert.equal(calls.claim(greedy, 0), -1);
+  assert.notEqual(calls.claim(modest, 0), -1);
+  calls.release(slots[0] ?? 0);
+  assert.notEqual(calls.claim(greedy, 0), -1);
 });
 
 test('a session that goes ends its calls and no others', () => {

@@ -18,6 +18,8 @@ const GENERATION_MAX = 1 << 12;
 
 /** Most calls under way at once in a gateway. */
 export const CALLS_MAX = 1 << 16;
+/** Most of them for one session; its further frames wait. */
+export const SESSION_CALLS_MAX = 1 << 12;
 
 /** What must be remembered of a batch whose answer is not the plain one. */
 export interface BatchDetails {
@@ -62,12 +64,14 @@ export class CallTable {
     return this.#open;
   }
 
-  /** A slot for a call of `session`, or -1 when the table is full. */
+  /** A slot for a call of `session`, or -1 when the table is full or the session has as many calls as it may. */
   claim(session: Session, deadlineMs: number): number {
+    if (session.openCalls >= SESSION_CALLS_MAX) return -1;
     const slot = this.#freeCount > 0 ? (this.#free[--this.#freeCount] as number) : this.#used < CALLS_MAX ? this.#used++ : -1;
     if (slot < 0) return -1;
     this.#generations[slot] = ((this.#generations[slot] as number) % (GENERATION_MAX - 1)) + 1;
     this.#open += 1;
+    session.openCalls += 1;
     this.waiting[slot] = 0;
     this.deadlineMs[slot] = deadlineMs;
     this.lowId[slot] = 0;
@@ -112,6 +116,7 @@ export class CallTable {
     this.gathers[slot] = undefined;
     this.#free[this.#freeCount++] = slot;
     this.#open -= 1;
+    session.openCalls -= 1;
   }
 
   /**

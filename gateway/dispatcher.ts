@@ -59,11 +59,16 @@ export interface DispatcherOptions {
   readonly opTimeoutMs: number;
   readonly driftMaxMs: number;
   readonly heldBytesMax: number;
+  /** Bound of unread bytes, above which a client is closed. */
+  readonly unreadBytesMax: number;
   /** Clients whose last sync is older must start afresh. Wall-clock ms, 0 = none. */
   readonly pruneWatermarkMs: () => number;
   /** A clock is further ahead than allowed and has no fixed offset yet: get one, then try the held frames again. */
   readonly onWildClock: (node: Uint8Array, millis: number) => void;
 }
+
+/** Questions wait while a client has more than this share (one in so many) of the bound unread. */
+const QUESTION_SHARE = 4;
 
 export class Dispatcher {
   readonly #options: DispatcherOptions;
@@ -88,10 +93,15 @@ export class Dispatcher {
           (operation) => this.#admits(operation),
           (operation) => this.#shed(operation),
         ),
-        partitionRouting(() => options.links.firstBlocked() < 0),
+        partitionRouting((session) => options.links.firstBlocked() < 0 && this.#reads(session)),
       ],
       (operation) => this.#handle(operation),
     );
+  }
+
+  /** False while the client has much to read: answers to its questions would only get it closed. */
+  #reads(session: Session): boolean {
+    return session.connection.bufferedBytes() * QUESTION_SHARE <= this.#options.unreadBytesMax;
   }
 
   /** Sessions with frames that wait for room. */

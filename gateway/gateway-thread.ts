@@ -120,7 +120,7 @@ class GatewayThread {
           for (let worker = 0; worker < this.#bells.length; worker++) this.#bells[worker]?.wrote();
           this.#loop?.nudge();
         },
-        drained: () => {},
+        drained: () => this.#gateway?.drained(),
         closed: (session) => this.#gateway?.closed(session),
       },
     );

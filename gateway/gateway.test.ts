@@ -23,6 +23,11 @@ function ackOf(message: Message | undefined): { lastId: string; results?: { opId
   return message?.payload as { lastId: string; results?: { opId: string; success: boolean; error?: string }[] };
 }
 
+function rootHashOf(message: Message | undefined): number {
+  assert.ok(message !== undefined);
+  return (message.payload as { rootHash: number }).rootHash;
+}
+
 function acked(client: TestClient): string[] {
   return client.heardOf('OP_ACK').map((message) => ackOf(message).lastId);
 }
@@ -79,7 +84,7 @@ test('writes of clients at several gateways, cut into any frames, end where the 
       clients[0]?.say({ type: 'SYNC_INIT', mapName: 'todos', lastSyncTimestamp: 0 });
       await node.pump();
       const [root] = clients[0]?.heardOf('SYNC_RESP_ROOT') ?? [];
-      assert.equal((root?.payload as { rootHash: number }).rootHash, model.tree().root);
+      assert.equal(rootHashOf(root), model.tree().root);
       clients[0]?.say({ type: 'MERKLE_REQ_BUCKET', payload: { mapName: 'todos', path: '' } });
       await node.pump();
       const leaf = clients[0]
@@ -240,6 +245,23 @@ test('a BATCH that waits as a whole keeps its place', async () => {
   assert.deepEqual(eventKeys(witness), ['one', 'two', 'three', 'four', 'five']);
 });
 
+test('a BATCH that was held, and finds no room half way, stays before what came behind it', async () => {
+  const node = await OneThreadNode.create({ workers: 3 });
+  for (const worker of [1, 2]) node.state.setWorkerState(worker, 'loading');
+  const [client, listener] = [node.client(), node.client()];
+  client.write(put(1, keyAt(node, 1)));
+  client.say(
+    batch({ type: 'CLIENT_OP', payload: put(2, keyAt(node, 0)) }, { type: 'CLIENT_OP', payload: put(3, keyAt(node, 2)) }),
+  );
+  client.write(put(4, keyAt(node, 2, 1)));
+  node.state.setWorkerState(1, 'ready');
+  await node.pump();
+  assert.deepEqual(eventKeys(listener).sort(), [keyAt(node, 1), keyAt(node, 0)].sort());
+  node.state.setWorkerState(2, 'ready');
+  await node.pump();
+  assert.deepEqual(eventKeys(listener), [keyAt(node, 2), keyAt(node, 2, 1)]);
+});
+
 test('BATCH frames inside BATCH frames end at a depth', async () => {
   const node = await OneThreadNode.create();
   const client = node.client();
@@ -329,14 +351,20 @@ test('a frame over the rate is refused and its connection closed; what is sent a
   );
 });
 
-test('a frame that waits for room is paid for once', async () => {
-  const node = await OneThreadNode.create({ config: { rateOpsPerSecond: 0.001, rateBurstOps: 3 } });
+test('a frame that waits is paid for once, however often it is tried', async () => {
+  const node = await OneThreadNode.create({ workers: 2, config: { rateOpsPerSecond: 0.001, rateBurstOps: 3 } });
   const client = node.client();
-  node.state.setWorkerState(0, 'loading');
-  client.write(put(undefined, 'no id'));
-  client.say({ type: 'SYNC_INIT', mapName: 'todos', lastSyncTimestamp: 0 });
+  client.write(put(undefined, 'no id', 1, 'todos', Date.now() + 3_600_000));
   for (let time = 0; time < 10; time++) node.gateways[0]?.retry();
-  node.state.setWorkerState(0, 'ready');
+  node.gateways[0]?.quarantined(utf8('node-a'), -3_600_000);
+  for (const worker of [0, 1]) node.state.setWorkerState(worker, 'loading');
+  client.say({ type: 'SYNC_INIT', mapName: 'todos', lastSyncTimestamp: 0 });
+  for (let time = 0; time < 10; time++) {
+    node.state.setWorkerState(time % 2, 'ready');
+    node.state.setWorkerState((time + 1) % 2, 'loading');
+    node.gateways[0]?.retry();
+  }
+  for (const worker of [0, 1]) node.state.setWorkerState(worker, 'ready');
   await node.pump();
   assert.deepEqual(
     client
@@ -480,7 +508,7 @@ test('an OR-Map walk gives a client everything, and a push brings its own tags t
   listener.say({ type: 'ORMAP_SYNC_INIT', mapName: 'tags', rootHash: 0, bucketHashes: {}, lastSyncTimestamp: 0 });
   await node.pump();
   const [root] = listener.heardOf('ORMAP_SYNC_RESP_ROOT');
-  assert.equal((root?.payload as { rootHash: number }).rootHash, model.tree().root);
+  assert.equal(rootHashOf(root), model.tree().root);
   assert.deepEqual(await walk(node, listener, ''), ops.map(({ orRecord }) => orRecord.tag).sort());
   const pushed = { value: 'p', timestamp: { millis: SHARED, counter: 9, nodeId: 'n' }, tag: `${SHARED}:9:n` };
   const dead = ops[0]?.orRecord.tag ?? '';
@@ -500,8 +528,10 @@ test('an OR-Map walk gives a client everything, and a push brings its own tags t
   });
   await node.pump();
   const [corrected] = client.heardOf('ORMAP_DIFF_RESPONSE');
+  assert.ok(corrected !== undefined);
+  const { entries } = corrected.payload as { entries: { tombstones: string[] }[] };
   assert.deepEqual(
-    (corrected?.payload as { entries: { tombstones: string[] }[] }).entries.map(({ tombstones }) => tombstones),
+    entries.map(({ tombstones }) => tombstones),
     [[dead]],
   );
 });

@@ -125,6 +125,7 @@ export class Gateway implements WebSocketEvents {
       opTimeoutMs: config.opTimeoutMs,
       driftMaxMs: config.driftMaxMs,
       heldBytesMax: config.sessionBufferBytesMax,
+      unreadBytesMax: config.sessionBackpressureBytesMax,
       pruneWatermarkMs: () => state.pruneWatermarkMs,
       onWildClock: (node, millis) => this.#askForOffset(node, millis),
     });
@@ -161,7 +162,10 @@ export class Gateway implements WebSocketEvents {
     this.#outgoing.flush();
   }
 
-  drained(): void {}
+  /** The kernel took what a slow client had not read: questions of its that waited go on. */
+  drained(): void {
+    this.retry();
+  }
 
   closed(session: Session): void {
     this.#fanOut.leave(session, session.oldestCall < 0 ? 0 : Date.now() + this.#options.config.opTimeoutMs);

@@ -25,6 +25,8 @@ export class Session {
   state: SessionState = 'unauthenticated';
   principal: Principal | undefined;
   deviceId: string | undefined;
+  /** AUTH was answered: the client may send it twice. */
+  acknowledged = false;
   lastSeenMs: number;
   /** Maps listened to, by the gateway's number; only for `byInterest`. */
   readonly interests = new Set<number>();
@@ -37,6 +39,8 @@ export class Session {
   handledId = 0;
   /** Highest ids of batches that were handled while an older one was open. */
   readonly handledBeyond: number[] = [];
+  /** Calls under way. */
+  openCalls = 0;
   /** Oldest and newest open call (slots of the call table, -1 = none). */
   oldestCall = -1;
   newestCall = -1;

@@ -49,11 +49,15 @@ test('every gateway has a ring of its own to and from every worker', () => {
   });
   const rings = [...memory.inboxes.flat(), ...memory.outboxes.flat()];
   assert.equal(rings.length, 12);
-  for (const [index, ring] of rings.entries()) assert.equal(new RingProducer(ring, () => {}).tryWrite(Uint8Array.of(index)), true);
+  for (const [index, ring] of rings.entries())
+    assert.equal(new RingProducer(ring, () => {}).tryWrite(Uint8Array.of(index)), true);
   const read = rings.map((ring) => {
     const values: number[] = [];
     new RingConsumer(ring).drain(1, { onRecord: (from, at) => void values.push(from.bytes[at] ?? -1) });
     return values;
   });
-  assert.deepEqual(read, rings.map((_, index) => [index]));
+  assert.deepEqual(
+    read,
+    rings.map((_, index) => [index]),
+  );
 });

@@ -5,11 +5,14 @@
 import { OPERATIONS, type CallStatus, type Operation } from '../operation.ts';
 import type { Interceptor } from '../pipeline.ts';
 
-/** @param allTake true when every worker takes records; asked for operations that go to all of them. */
-export function partitionRouting<Caller>(allTake: () => boolean): Interceptor<Operation<Caller>, CallStatus> {
+/**
+ * @param allTake true when every worker takes records and the caller takes answers; asked for operations that go to all
+ *   workers, whose answers may be large.
+ */
+export function partitionRouting<Caller>(allTake: (caller: Caller) => boolean): Interceptor<Operation<Caller>, CallStatus> {
   return (next) => (operation) => {
     // Operations with keys are looked at key by key where their rows are routed.
-    if (OPERATIONS[operation.type].routing === 'map' && !allTake()) return 'HELD';
+    if (OPERATIONS[operation.type].routing === 'map' && !allTake(operation.caller)) return 'HELD';
     return next(operation);
   };
 }
