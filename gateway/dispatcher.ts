@@ -70,6 +70,9 @@ export interface DispatcherOptions {
 /** Questions wait while a client has more than this share (one in so many) of the bound unread. */
 const QUESTION_SHARE = 4;
 
+/** What a held frame counts beside its bytes: an array of its own costs memory even when it is empty. */
+const HELD_FRAME_BYTES = 256;
+
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #scanner = new Scanner();
@@ -126,7 +129,7 @@ export class Dispatcher {
       while (session.isOpen && session.held.length > 0 && this.#mayGoOn(session)) {
         const frame = session.held[0] as Uint8Array;
         if (!this.#process(session, frame)) break;
-        if (session.held.shift() !== undefined) session.heldBytes -= frame.length; // a refusal empties the list itself
+        if (session.held.shift() !== undefined) session.heldBytes -= frame.length + HELD_FRAME_BYTES; // a refusal empties the list itself
       }
       if (session.held.length === 0 || !session.isOpen) this.#held.delete(session);
     }
@@ -150,6 +153,7 @@ export class Dispatcher {
       return this.#run(session, frame, scanned === SCAN_OP_BATCH ? 'OP_BATCH' : 'CLIENT_OP', undefined);
     }
     if (scanned === SCAN_PING) {
+      this.#options.clock.refresh(); // the client is told the time
       this.#options.enqueue(
         session,
         pongFrame(frame, this.#scanner.pingStart, this.#scanner.pingBytes, this.#options.clock.nowMs),
@@ -375,14 +379,15 @@ export class Dispatcher {
 
   #hold(session: Session, frame: Uint8Array): void {
     if (!isServed(session)) return;
-    if (session.heldBytes + frame.length > this.#options.heldBytesMax) {
+    const heldBytes = session.heldBytes + frame.length + HELD_FRAME_BYTES;
+    if (heldBytes > this.#options.heldBytesMax) {
       this.#options.counters.overloaded += 1;
       this.error(session, 429, 'OVERLOADED: server overloaded, try again later');
       this.#close(session, 'OVERLOADED');
       return;
     }
     session.held.push(frame.slice());
-    session.heldBytes += frame.length;
+    session.heldBytes = heldBytes;
     this.#held.add(session);
     this.#options.counters.framesHeld += 1;
   }

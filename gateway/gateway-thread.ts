@@ -117,7 +117,7 @@ class GatewayThread {
         opened: (connection, byInterest) => this.#gateway?.opened(connection, byInterest),
         message: (session, frame, isBinary) => {
           this.#gateway?.message(session, frame, isBinary);
-          for (let worker = 0; worker < this.#bells.length; worker++) this.#bells[worker]?.wrote();
+          for (let worker = 0; worker < this.#bells.length; worker++) this.#bells[worker]?.wrote(frame.length);
           this.#loop?.nudge();
         },
         drained: () => this.#gateway?.drained(),

@@ -156,7 +156,7 @@ export class Gateway implements WebSocketEvents {
 
   message(session: Session, frame: Uint8Array, isBinary: boolean): void {
     if (!isBinary || this.#draining || session.closing !== undefined) return; // text frames are ignored
-    this.#clock.refresh();
+    this.#clock.frame();
     this.#options.counters.framesReceived += 1;
     this.#dispatcher.onFrame(session, frame);
     this.#outgoing.flush();
@@ -177,9 +177,9 @@ export class Gateway implements WebSocketEvents {
 
   /** Tries again what found no room. Bound: bells and ticks call it. */
   readonly retry = (): void => {
+    this.#clock.refresh();
     this.#links.flush();
     if (this.#dispatcher.heldSessions === 0) return;
-    this.#clock.refresh();
     this.#dispatcher.retryHeld();
     this.#outgoing.flush();
   };

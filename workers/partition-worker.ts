@@ -151,6 +151,7 @@ class PartitionWorker {
     const inboxes = data.memory.inboxes.map((rings, gateway) => this.#openInbox(rings[workerId], gateway));
     const loop = new RunLoop(this.#newRunner(), inboxes, {
       batchRecords: data.config.batchRecords,
+      emptyPolls: 0,
       heartbeat,
       counters: this.#thread,
     });

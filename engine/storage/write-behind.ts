@@ -43,7 +43,7 @@ export const WRITE_BEHIND_DEFAULTS: WriteBehindOptions = Object.freeze({
   sliceRecords: 500,
   commitDeadlineMs: 30_000,
   flushDelayMs: 50,
-  flushShare: 0.5,
+  flushShare: 0.25,
   stagedBytesMax: 256 * 1024 * 1024,
   removalsMax: 10_000,
 });

@@ -18,7 +18,7 @@ import type { RecordStore } from '../../storage/record-store.ts';
 import { encodeRecord } from '../crdt/change-events.ts';
 import type { CrdtService } from '../crdt/crdt-service.ts';
 import type { GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
-import { byteText, encodeEntry, type KeyRecords, portionsOf, recordsByKey, tagOf } from './or-entries.ts';
+import { byteText, encodeEntry, portionsOf, recordsByKey, tagOf } from './or-entries.ts';
 
 const LEAVES = 4096;
 /** Bounds of map, key and tag together, and of the node id, as for ops. */
@@ -96,8 +96,7 @@ export class SyncService implements ManagedService {
   orDiff(map: Uint8Array, keys: readonly string[]): Uint8Array[] {
     const store = this.#maps.find(map)?.existing(KIND_OR);
     return this.#items((out) => {
-      if (store === undefined) return;
-      for (const key of new Set(keys)) this.#orItem(out, store, key, []);
+      if (store !== undefined) this.#orKeys(out, store, new Map(keys.map((key) => [key, []])));
     });
   }
 
@@ -109,14 +108,17 @@ export class SyncService implements ManagedService {
     const map = this.#maps.openByName(push.map);
     return this.#items((out) => {
       if (map === undefined) return;
-      const store = map.store(KIND_OR);
       const removed = new Set(push.tombstones);
       for (const tag of removed) map.orphans.add(tag, encodeText(tag));
-      for (const entry of push.entries) {
-        const refused = this.#pushRecords(push, map, entry.key, entry.records, nowMs);
-        this.#pushTombstones(push, map, entry.key, removed, nowMs);
-        if (refused.length > 0) this.#orItem(out, store, entry.key, refused);
+      const keys = new Set<string>();
+      const refused = new Map<string, string[]>();
+      for (const { key, records } of push.entries) {
+        keys.add(key);
+        const tags = this.#pushRecords(push, map, key, records, nowMs);
+        if (tags.length > 0) refused.set(key, [...(refused.get(key) ?? []), ...tags]);
       }
+      if (removed.size > 0) this.#pushTombstones(push, map, keys, removed, nowMs);
+      this.#orKeys(out, map.store(KIND_OR), refused);
     });
   }
 
@@ -135,14 +137,19 @@ export class SyncService implements ManagedService {
     return refused;
   }
 
-  #pushTombstones(push: Push, map: GridMap, key: string, removed: ReadonlySet<string>, nowMs: number): void {
+  /** Removes what the client saw removed. A leaf is walked once, however many of its keys were pushed. */
+  #pushTombstones(push: Push, map: GridMap, keys: Iterable<string>, removed: ReadonlySet<string>, nowMs: number): void {
     const store = map.store(KIND_OR);
-    const records = recordsOf(store, encodeText(key));
-    if (records === undefined) return;
-    for (const tag of records.live.map((ref) => tagOf(store, ref, this.#image))) {
-      if (!removed.has(tag)) continue;
-      this.#fill(key, tag, undefined);
-      this.#crdt.applyImage(map, this.#image, push.gateway, push.session, push.writerListens, nowMs);
+    for (const [leaf, leafKeys] of keysByLeaf(keys)) {
+      const byKey = recordsByKey(store, leaf);
+      for (const { key, bytes } of leafKeys) {
+        const live = byKey.get(byteText(bytes, 0, bytes.length))?.live ?? [];
+        for (const tag of live.map((ref) => tagOf(store, ref, this.#image))) {
+          if (!removed.has(tag)) continue;
+          this.#fill(key, tag, undefined);
+          this.#crdt.applyImage(map, this.#image, push.gateway, push.session, push.writerListens, nowMs);
+        }
+      }
     }
   }
 
@@ -191,15 +198,19 @@ export class SyncService implements ManagedService {
     }
   }
 
-  /** The entry of one key, if there is anything to say of it. `removed` are tags to be told as removed as well. */
-  #orItem(out: ItemParts, store: RecordStore, key: string, removed: readonly string[]): void {
-    const keyBytes = encodeText(key);
-    const records = recordsOf(store, keyBytes);
-    if (records === undefined && removed.length === 0) return;
-    let more = removed;
-    for (const portion of portionsOf(store, records ?? { live: [], tombstones: [] }, PART_BYTES_MAX)) {
-      encodeEntry(out.item(), store, portion, keyBytes, more);
-      more = [];
+  /** The entries of keys of which there is anything to say, each with tags to be told as removed as well. */
+  #orKeys(out: ItemParts, store: RecordStore, removedOf: ReadonlyMap<string, readonly string[]>): void {
+    for (const [leaf, leafKeys] of keysByLeaf(removedOf.keys())) {
+      const byKey = recordsByKey(store, leaf);
+      for (const { key, bytes } of leafKeys) {
+        const records = byKey.get(byteText(bytes, 0, bytes.length));
+        let removed = removedOf.get(key) ?? [];
+        if (records === undefined && removed.length === 0) continue;
+        for (const portion of portionsOf(store, records ?? { live: [], tombstones: [] }, PART_BYTES_MAX)) {
+          encodeEntry(out.item(), store, portion, bytes, removed);
+          removed = [];
+        }
+      }
     }
   }
 
@@ -219,9 +230,23 @@ function isRemoved(store: RecordStore, image: RecordImage): boolean {
   return stored.tombstone;
 }
 
-/** The records of one key, if there are any. */
-function recordsOf(store: RecordStore, key: Uint8Array): KeyRecords | undefined {
-  return recordsByKey(store, fnv1aUtf8(key, 0, key.length) >>> 20).get(byteText(key, 0, key.length));
+interface LeafKey {
+  readonly key: string;
+  /** UTF-8 of the key. */
+  readonly bytes: Uint8Array;
+}
+
+/** The keys by Merkle leaf: a client may name very many keys of one leaf, and a leaf may be very long. */
+function keysByLeaf(keys: Iterable<string>): Map<number, LeafKey[]> {
+  const byLeaf = new Map<number, LeafKey[]>();
+  for (const key of keys) {
+    const bytes = encodeText(key);
+    const leaf = fnv1aUtf8(bytes, 0, bytes.length) >>> 20;
+    const leafKeys = byLeaf.get(leaf);
+    if (leafKeys === undefined) byLeaf.set(leaf, [{ key, bytes }]);
+    else leafKeys.push({ key, bytes });
+  }
+  return byLeaf;
 }
 
 /** What the gateway asks of an op: sizes that fit a primary key in Postgres and a block of the slab. */
