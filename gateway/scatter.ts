@@ -25,6 +25,8 @@ import type { WorkerLinks } from './worker-links.ts';
 const WHOLE_MAP_RECORDS_MAX = 64;
 const WHOLE_MAP_BYTES_MAX = 64 * 1024;
 const LEAVES = 4096;
+/** Calls of a session, above which its further questions wait: an answer may be megabytes, and a worker answers in its order. */
+const QUESTION_CALLS_MAX = 64;
 
 export interface Timestamp {
   readonly millis: number;
@@ -56,7 +58,7 @@ export class Scatter {
     this.#options = options;
   }
 
-  /** Answers with the root of the map; `fullResync` tells an OR-Map's client to start afresh. False when no call is free. */
+  /** Answers with the root of the map; `fullResync` tells an OR-Map's client to start afresh. False when the question must wait. */
   root(session: Session, mapName: string, kind: RecordKind, fullResync: boolean): boolean {
     return this.#leaves(session, mapName, kind, '', ({ sums }) => {
       const type = kind === KIND_LWW ? 'SYNC_RESP_ROOT' : 'ORMAP_SYNC_RESP_ROOT';
@@ -133,6 +135,7 @@ export class Scatter {
 
   #ask(session: Session, kind: number, bodyOf: (worker: number) => Uint8Array, gather: Gather): boolean {
     const { calls, links } = this.#options;
+    if (session.openCalls >= QUESTION_CALLS_MAX) return false;
     const deadlineMs = this.#options.deadlineMs();
     const slot = calls.claim(session, deadlineMs);
     if (slot < 0) return false;

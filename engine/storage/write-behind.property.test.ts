@@ -100,7 +100,8 @@ class Life {
   }
 
   #prune(key: number): void {
-    const { lww, or } = this.world;
+    const { lww, or, store } = this.world;
+    if (!store.admits(REMOVAL_BYTES)) return; // for want of room a removal is left to the next boot
     const name = `k${key}`;
     if (key % 2 === 0 && lww.get(name)?.tombstone === true) lww.prune(name);
     if (key % 2 === 1 && or.get(name, 't')?.tombstone === true) or.prune(name, 't');
@@ -124,6 +125,9 @@ class Life {
     faults.answersLost = 0;
   }
 }
+
+/** More than the removal of any record here counts for. */
+const REMOVAL_BYTES = 200;
 
 function isPoison(record: StoredRecord): boolean {
   return new TextDecoder().decode(record.value) === POISON;

@@ -114,18 +114,18 @@ export class SyncService implements ManagedService {
       const refused = new Map<string, string[]>();
       for (const { key, records } of push.entries) {
         keys.add(key);
-        const tags = this.#pushRecords(push, map, key, records, nowMs);
-        if (tags.length > 0) refused.set(key, [...(refused.get(key) ?? []), ...tags]);
+        const tags = refused.get(key) ?? [];
+        this.#pushRecords(push, map, key, records, nowMs, tags);
+        if (tags.length > 0) refused.set(key, tags);
       }
       if (removed.size > 0) this.#pushTombstones(push, map, keys, removed, nowMs);
       this.#orKeys(out, map.store(KIND_OR), refused);
     });
   }
 
-  /** Joins pushed records. Answers with the tags that are removed here, or too old to be known as removed. */
-  #pushRecords(push: Push, map: GridMap, key: string, records: readonly PushedRecord[], nowMs: number): string[] {
+  /** Joins pushed records. Appends to `refused` the tags that are removed here, or too old to be known as removed. */
+  #pushRecords(push: Push, map: GridMap, key: string, records: readonly PushedRecord[], nowMs: number, refused: string[]): void {
     const store = map.store(KIND_OR);
-    const refused: string[] = [];
     for (const record of records) {
       this.#fill(key, record.tag, record);
       if (!isStorable(map, this.#image)) continue;
@@ -134,7 +134,6 @@ export class SyncService implements ManagedService {
       else if (this.#crdt.applyImage(map, this.#image, push.gateway, push.session, push.writerListens, nowMs)) continue;
       else if (isRemoved(store, this.#image)) refused.push(record.tag);
     }
-    return refused;
   }
 
   /** Removes what the client saw removed. A leaf is walked once, however many of its keys were pushed. */
