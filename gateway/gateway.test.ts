@@ -10,6 +10,7 @@ import { GridError } from '../engine/protocol/errors.ts';
 import { NullDataStore } from '../engine/storage/null-data-store.ts';
 import { KIND_LWW } from '../engine/storage/record.ts';
 import { type Message, OneThreadNode, type TestClient } from './testing/one-thread-node.ts';
+import { WriteRouter } from './write-router.ts';
 
 const SHARED = 1_700_000_000_000;
 
@@ -186,6 +187,30 @@ test('frames that find no room are held and go on in their order', async () => {
   await node.pump();
   assert.deepEqual(eventKeys(listener), ['k1', 'k2', 'k3', 'k4', 'k5']);
   assert.deepEqual(acked(client), ['1', '2', '3', '4', '5']);
+});
+
+test('held frames cost their session more than their bytes: empty ones do not pile up for ever', async () => {
+  const node = await OneThreadNode.create({ workers: 1, config: { sessionBufferBytesMax: 65_536 } });
+  node.state.setWorkerState(0, 'loading');
+  const client = node.client();
+  client.write(put(1, 'k1'));
+  for (let frame = 0; frame < 1000; frame++) client.sayBytes(new Uint8Array(0));
+  assert.ok(client.session.held.length < 300);
+  await node.pump();
+  assert.deepEqual(
+    client.closes.map(({ code }) => code),
+    [1013],
+  );
+});
+
+test('the questions of a client beyond a few wait for the answers to those before, and all are answered', async () => {
+  const node = await OneThreadNode.create({ workers: 2 });
+  const client = node.client();
+  for (let question = 0; question < 300; question++) client.say({ type: 'SYNC_INIT', mapName: 'm', lastSyncTimestamp: 0 });
+  assert.equal(client.session.openCalls, 64);
+  await node.pump();
+  assert.equal(client.heardOf('SYNC_RESP_ROOT').length, 300);
+  assert.deepEqual([client.session.openCalls, client.session.held.length, client.session.heldBytes], [0, 0, 0]);
 });
 
 test('a ring that overflows many times loses nothing and keeps the order', async () => {
@@ -454,6 +479,23 @@ test('a clock too far ahead waits for its offset, which is then applied to every
     return events.map((event) => (event as { record: { timestamp: { millis: number } } }).record.timestamp.millis);
   });
   assert.deepEqual(stamps, [wild + offsetMs, wild + 5 + offsetMs]);
+});
+
+test('a frame of many wild clocks is looked at again once, when all of them have their offsets', async (t) => {
+  const node = await OneThreadNode.create();
+  const client = node.client();
+  const nodes = Array.from({ length: 50 }, (_, index) => `ahead-${index}`);
+  const wild = Date.now() + 3_600_000;
+  const ops = nodes.map((nodeId, index) => {
+    const record = { value: 1, timestamp: { millis: wild, counter: 0, nodeId } };
+    return { id: String(index + 1), mapName: 'todos', opType: 'PUT', key: nodeId, record };
+  });
+  client.write(...ops);
+  const looks = t.mock.method(WriteRouter.prototype, 'wildClocks').mock;
+  for (const nodeId of nodes) node.gateways[0]?.quarantined(utf8(nodeId), -3_600_000);
+  assert.ok(looks.callCount() <= 1, `${looks.callCount()}`);
+  await node.pump();
+  assert.deepEqual(acked(client), ['50']);
 });
 
 test('a clock that cannot be given an offset has its writes refused instead of held for ever', async () => {

@@ -184,11 +184,11 @@ export class Gateway implements WebSocketEvents {
     this.#outgoing.flush();
   };
 
-  /** The offset of a clock is fixed: frames that waited for it go on. */
+  /** The offset of a clock is fixed. Frames that waited go on with the last of those asked for: a frame may name thousands. */
   quarantined(node: Uint8Array, offsetMs: number): void {
     this.#askedClocks.delete(textOf(node));
     this.#quarantine.add(node, offsetMs);
-    this.retry();
+    if (this.#askedClocks.size === 0) this.retry();
   }
 
   /** A worker was replaced: it is told anew what sessions here listen to. */

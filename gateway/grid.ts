@@ -30,6 +30,8 @@ const PRUNE_INTERVAL_MS_MIN = 1000;
 const PRUNE_INTERVAL_MS_MAX = 3_600_000;
 const PRUNES_PER_HORIZON = 100;
 const GATEWAY_STOP_MS = 5000;
+/** Quarantined clocks that get a line in the log; anybody can make thousands. */
+const QUARANTINE_LOG_LINES_MAX = 100;
 
 export interface GridEvents {
   /** The node cannot go on: another owner, a gateway that died. Called once; stop it. */
@@ -57,6 +59,7 @@ export class Grid {
   readonly #deadGateways = new Set<number>();
   readonly #interests = new Map<string, PartitionWorkerData['interests'][number]>();
   readonly #offsets = new Map<string, Promise<number>>();
+  #lastOffset: Promise<number> = Promise.resolve(0);
   #storage: NodeStorage | undefined;
   #pool: WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage> | undefined;
   #pruner: NodeJS.Timeout | undefined;
@@ -282,11 +285,15 @@ export class Grid {
     let offset = this.#offsets.get(key);
     if (offset === undefined) {
       const chosen = quarantineOffsetMs(millis, Date.now());
-      this.#log.warn(
-        { node: Buffer.from(node).toString('utf8'), offsetMs: chosen },
-        'clock quarantined: its stamps are corrected',
-      );
-      offset = this.#storage?.quarantine(node, chosen) ?? Promise.resolve(chosen);
+      if (this.#offsets.size < QUARANTINE_LOG_LINES_MAX) {
+        this.#log.warn(
+          { node: Buffer.from(node).toString('utf8'), offsetMs: chosen },
+          'clock quarantined: its stamps are corrected',
+        );
+      }
+      // One after another: a burst of new nodes must not crowd the database's connection, or some would not be stored.
+      offset = this.#lastOffset.then(() => this.#storage?.quarantine(node, chosen) ?? chosen);
+      this.#lastOffset = offset;
       this.#offsets.set(key, offset);
     }
     const offsetMs = await offset;

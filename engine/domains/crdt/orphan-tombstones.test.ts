@@ -29,3 +29,10 @@ test('memory is bounded: the oldest are forgotten first', () => {
   assert.ok(orphans.count <= 100_000);
   assert.deepEqual([has(orphans, '0'), has(orphans, '100009'), has(orphans, '50000')], [false, true, true]);
 });
+
+test('half a million tags are remembered as fast as they come, and the latest are known', () => {
+  const orphans = new OrphanTombstones(); // looking for the oldest from the front each time takes minutes here
+  for (let index = 0; index < 500_000; index++) orphans.add(`${index}`, encodeText(`${index}`));
+  assert.equal(orphans.count, 100_000);
+  assert.deepEqual([has(orphans, '399999'), has(orphans, '400000'), has(orphans, '499999')], [false, true, true]);
+});

@@ -12,36 +12,40 @@ import { decodeText } from '../../protocol/wire-text.ts';
 const TAGS_MAX = 100_000;
 
 export class OrphanTombstones {
-  /** Hash → tags with that hash (almost always one). Insertion order is age. */
+  /** Hash → tags with that hash (almost always one), oldest first. */
   readonly #tags = new Map<number, string[]>();
-  #count = 0;
+  /** Hashes by age, in a circle once it is full. The map's own order is no help: it steps over what was deleted, again each time. */
+  readonly #hashes: number[] = [];
+  #oldest = 0;
 
   get count(): number {
-    return this.#count;
+    return this.#hashes.length;
   }
 
   /** Remembers `tag` (its UTF-8 in `bytes`). */
   add(tag: string, bytes: Uint8Array): void {
     const hash = fnv1aUtf8(bytes, 0, bytes.length);
+    if (this.#tags.get(hash)?.includes(tag) === true) return;
+    if (this.#hashes.length < TAGS_MAX) this.#hashes.push(hash);
+    else this.#replaceOldest(hash);
     const known = this.#tags.get(hash);
-    if (known?.includes(tag) === true) return;
     if (known === undefined) this.#tags.set(hash, [tag]);
     else known.push(tag);
-    this.#count += 1;
-    if (this.#count > TAGS_MAX) this.#forgetOldest();
   }
 
   /** True when the tag in `bytes[start, start + length)` was removed by somebody. */
   has(bytes: Uint8Array, start: number, length: number): boolean {
-    if (this.#count === 0) return false;
+    if (this.#hashes.length === 0) return false;
     const known = this.#tags.get(fnv1aUtf8(bytes, start, start + length));
     return known?.includes(decodeText(bytes, start, start + length)) === true;
   }
 
-  #forgetOldest(): void {
-    const oldest = this.#tags.keys().next();
-    if (oldest.done === true) return;
-    this.#count -= this.#tags.get(oldest.value)?.length ?? 0;
-    this.#tags.delete(oldest.value);
+  #replaceOldest(hash: number): void {
+    const oldest = this.#hashes[this.#oldest] as number;
+    this.#hashes[this.#oldest] = hash;
+    this.#oldest = (this.#oldest + 1) % TAGS_MAX;
+    const tags = this.#tags.get(oldest);
+    if (tags !== undefined && tags.length > 1) tags.shift();
+    else this.#tags.delete(oldest);
   }
 }

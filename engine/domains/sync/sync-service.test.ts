@@ -6,6 +6,7 @@ import { LwwMap, type ModelTree, OrMap } from '../../crdt/model.ts';
 import { fnv1a } from '../../partition/hash.ts';
 import { decode, encode } from '../../protocol/codec.ts';
 import { KIND_LWW, KIND_OR, type RecordKind } from '../../storage/record.ts';
+import { RecordStore } from '../../storage/record-store.ts';
 import { EngineUnderTest, plain, utf8 } from '../testing/scanned-ops.ts';
 import type { Push, PushedRecord } from './sync-service.ts';
 
@@ -261,6 +262,29 @@ test('an unknown tag older than the watermark is answered as removed, a known on
     [[['100:0:n', '1:0:n'], ['2:0:n']]],
   );
 });
+
+test('however many entries and keys of a leaf a client names, the leaf is walked once or twice', (t) => {
+  const engine = new EngineUnderTest();
+  const keys = ['k', ...keysBeside('k', 20)];
+  engine.sync.orPush(push(keys.map((key, index) => ({ key, records: [pushed(index + 1)] }))), NOW_MS);
+  eventsOf(engine);
+  const walks = t.mock.method(RecordStore.prototype, 'forEachInLeaf').mock;
+  assert.equal(entries(engine.sync.orDiff(MAP, keys)).length, keys.length);
+  assert.equal(walks.callCount(), 1);
+  const again = Array.from({ length: 500 }, (_, index) => ({ key: keys[index % keys.length] ?? '', records: [pushed(1)] }));
+  const answer = entries(engine.sync.orPush(push(again, ['1:0:n']), NOW_MS));
+  assert.deepEqual(answer.map(({ key }) => key).sort(), keys.slice(1).sort()); // k: added there, and removed as the client knows
+  assert.ok(answer.every(({ tombstones }) => tombstones.join() === '1:0:n'));
+  assert.ok(walks.callCount() <= 3, `${walks.callCount()}`);
+  assert.deepEqual(eventsOf(engine), ['OR_REMOVE k 1:0:n']);
+});
+
+/** Keys of the leaf of `key`. */
+function keysBeside(key: string, count: number): string[] {
+  const found: string[] = [];
+  for (let index = 0; found.length < count; index++) if (pathOf(`b${index}`) === pathOf(key)) found.push(`b${index}`);
+  return found;
+}
 
 test('pushed records that no op could write are left out, the rest of the push counts', () => {
   const engine = new EngineUnderTest();

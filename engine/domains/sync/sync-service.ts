@@ -24,6 +24,7 @@ const LEAVES = 4096;
 /** Bounds of map, key and tag together, and of the node id, as for ops. */
 const IDENTITY_BYTES_MAX = 2048;
 const NODE_BYTES_MAX = 256;
+const NO_TAGS: ReadonlySet<string> = new Set();
 
 /** One record of an `ORMAP_PUSH_DIFF` entry. */
 export interface PushedRecord {
@@ -96,7 +97,7 @@ export class SyncService implements ManagedService {
   orDiff(map: Uint8Array, keys: readonly string[]): Uint8Array[] {
     const store = this.#maps.find(map)?.existing(KIND_OR);
     return this.#items((out) => {
-      if (store !== undefined) this.#orKeys(out, store, new Map(keys.map((key) => [key, []])));
+      if (store !== undefined) this.#orKeys(out, store, new Map(keys.map((key) => [key, NO_TAGS])));
     });
   }
 
@@ -111,28 +112,35 @@ export class SyncService implements ManagedService {
       const removed = new Set(push.tombstones);
       for (const tag of removed) map.orphans.add(tag, encodeText(tag));
       const keys = new Set<string>();
-      const refused = new Map<string, string[]>();
+      const refused = new Map<string, Set<string>>();
       for (const { key, records } of push.entries) {
         keys.add(key);
-        const tags = refused.get(key) ?? [];
+        const tags = refused.get(key) ?? new Set<string>();
         this.#pushRecords(push, map, key, records, nowMs, tags);
-        if (tags.length > 0) refused.set(key, tags);
+        if (tags.size > 0) refused.set(key, tags);
       }
       if (removed.size > 0) this.#pushTombstones(push, map, keys, removed, nowMs);
       this.#orKeys(out, map.store(KIND_OR), refused);
     });
   }
 
-  /** Joins pushed records. Appends to `refused` the tags that are removed here, or too old to be known as removed. */
-  #pushRecords(push: Push, map: GridMap, key: string, records: readonly PushedRecord[], nowMs: number, refused: string[]): void {
+  /** Joins pushed records. Adds to `refused` the tags that are removed here, or too old to be known as removed. */
+  #pushRecords(
+    push: Push,
+    map: GridMap,
+    key: string,
+    records: readonly PushedRecord[],
+    nowMs: number,
+    refused: Set<string>,
+  ): void {
     const store = map.store(KIND_OR);
     for (const record of records) {
       this.#fill(key, record.tag, record);
       if (!isStorable(map, this.#image)) continue;
       const isTooOld = record.millis < this.#pruneWatermarkMs() && store.find(this.#image) === 0;
-      if (isTooOld) refused.push(record.tag);
+      if (isTooOld) refused.add(record.tag);
       else if (this.#crdt.applyImage(map, this.#image, push.gateway, push.session, push.writerListens, nowMs)) continue;
-      else if (isRemoved(store, this.#image)) refused.push(record.tag);
+      else if (isRemoved(store, this.#image)) refused.add(record.tag);
     }
   }
 
@@ -198,12 +206,12 @@ export class SyncService implements ManagedService {
   }
 
   /** The entries of keys of which there is anything to say, each with tags to be told as removed as well. */
-  #orKeys(out: ItemParts, store: RecordStore, removedOf: ReadonlyMap<string, readonly string[]>): void {
+  #orKeys(out: ItemParts, store: RecordStore, removedOf: ReadonlyMap<string, ReadonlySet<string>>): void {
     for (const [leaf, leafKeys] of keysByLeaf(removedOf.keys())) {
       const byKey = recordsByKey(store, leaf);
       for (const { key, bytes } of leafKeys) {
         const records = byKey.get(byteText(bytes, 0, bytes.length));
-        let removed = removedOf.get(key) ?? [];
+        let removed = [...(removedOf.get(key) ?? NO_TAGS)];
         if (records === undefined && removed.length === 0) continue;
         for (const portion of portionsOf(store, records ?? { live: [], tombstones: [] }, PART_BYTES_MAX)) {
           encodeEntry(out.item(), store, portion, bytes, removed);
