@@ -4,7 +4,7 @@
  *   frame ─ not authenticated? only AUTH (authentication-desk.ts)
  *         ─ scan ─┬─ OP_BATCH, CLIENT_OP   authentication → deadline → admission → routing → rings     (hot path)
  *                 ├─ PING                  answered at once
- *                 └─ other                 decoded, parsed, sync → scatter.ts; what is not built is refused by name
+ *                 └─ other                 decoded, parsed, sync → sync-desk.ts; what is not built is refused by name
  *
  * A frame that finds no room is held, and with it every later frame of its session: order is kept. Malformed frames
  * are dropped and counted.
@@ -14,7 +14,7 @@ import { decode, encode } from '../engine/protocol/codec.ts';
 import { GridError } from '../engine/protocol/errors.ts';
 import { type ClientMessage, parseMessage, refusalOf } from '../engine/protocol/messages.ts';
 import { CONCERN_NONE, OP, OP_WORDS } from '../engine/protocol/op-index.ts';
-import { decodeText, encodeText } from '../engine/protocol/wire-text.ts';
+import { decodeText } from '../engine/protocol/wire-text.ts';
 import { Scanner, SCAN_CLIENT_OP, SCAN_MALFORMED, SCAN_OP_BATCH, SCAN_PING } from '../engine/protocol/scanner.ts';
 import { admission } from '../engine/operation/interceptors/admission.ts';
 import { authentication } from '../engine/operation/interceptors/authentication.ts';
@@ -22,7 +22,6 @@ import { deadline } from '../engine/operation/interceptors/deadline.ts';
 import { partitionRouting } from '../engine/operation/interceptors/partition-routing.ts';
 import { type CallStatus, isOperationType, Operation } from '../engine/operation/operation.ts';
 import { type Handler, pipeline } from '../engine/operation/pipeline.ts';
-import { KIND_LWW, KIND_OR, type RecordKind } from '../engine/storage/record.ts';
 import type { AuthenticationDesk } from './authentication-desk.ts';
 import type { BatchAnswers } from './batch-answers.ts';
 import type { BatchDetails, CallTable } from './call-table.ts';
@@ -34,6 +33,7 @@ import { pongFrame } from './pong.ts';
 import type { RateLimit } from './rate-limit.ts';
 import type { Scatter } from './scatter.ts';
 import type { Session } from './session.ts';
+import { SyncDesk } from './sync-desk.ts';
 import type { TurnClock } from './turn-clock.ts';
 import type { WorkerLinks } from './worker-links.ts';
 import { concernOf, type FrameIds, type WriteRouter } from './write-router.ts';
@@ -78,6 +78,7 @@ export class Dispatcher {
   readonly #scanner = new Scanner();
   readonly #pipeline: Handler<Operation<Session>, CallStatus>;
   readonly #held = new Set<Session>();
+  readonly #sync: SyncDesk;
   #operation: Operation<Session> | undefined;
   /** What the operation at hand was read from. */
   #frame: Uint8Array = new Uint8Array(0);
@@ -88,6 +89,7 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
+    this.#sync = new SyncDesk({ ...options, sendError: (session, code, message) => this.error(session, code, message) });
     this.#pipeline = pipeline<Operation<Session>, CallStatus>(
       [
         authentication((session) => session.state === 'ready'),
@@ -252,7 +254,7 @@ export class Dispatcher {
       case 'CLIENT_APPLY_ACK':
         return 'VOID'; // tombstones are pruned by age: no epochs are counted
       default:
-        return this.#sync(operation.caller);
+        return this.#sync.ask(operation.caller, this.#message);
     }
   }
 
@@ -322,52 +324,6 @@ export class Dispatcher {
     return details;
   }
 
-  #sync(session: Session): CallStatus {
-    const message = this.#message;
-    if (message === undefined || !('mapName' in message)) return 'VOID';
-    const { mapName } = message;
-    if (typeof mapName !== 'string') return 'VOID';
-    const mapId = this.#mapId(session, mapName);
-    if (mapId <= 0) return 'RESPONSE';
-    const { scatter, fanOut } = this.#options;
-    switch (message.type) {
-      case 'SYNC_INIT':
-        fanOut.listen(session, mapId);
-        return this.#syncInit(session, mapName, KIND_LWW, message.lastSyncTimestamp ?? 0);
-      case 'ORMAP_SYNC_INIT':
-        fanOut.listen(session, mapId);
-        return this.#syncInit(session, mapName, KIND_OR, message.lastSyncTimestamp ?? 0);
-      case 'MERKLE_REQ_BUCKET':
-        return waits(scatter.bucket(session, mapName, KIND_LWW, message.path));
-      case 'ORMAP_MERKLE_REQ_BUCKET':
-        return waits(scatter.bucket(session, mapName, KIND_OR, message.path));
-      case 'ORMAP_DIFF_REQUEST':
-        return waits(scatter.diff(session, mapName, message.keys));
-      case 'ORMAP_PUSH_DIFF':
-        return waits(scatter.push(session, mapName, message.entries, fanOut.isBroadcast(session)));
-      default:
-        return 'VOID';
-    }
-  }
-
-  /** A client that was away longer than tombstones are kept starts afresh; it says 0 then, and is answered as usual. */
-  #syncInit(session: Session, mapName: string, kind: RecordKind, lastSyncMs: number): CallStatus {
-    const isStale = lastSyncMs > 0 && lastSyncMs < this.#options.pruneWatermarkMs();
-    if (!isStale || kind === KIND_OR) return waits(this.#options.scatter.root(session, mapName, kind, isStale));
-    const payload = { mapName, reason: 'the last sync is older than the tombstones that are kept' };
-    this.#options.enqueue(session, encode({ type: 'SYNC_RESET_REQUIRED', payload }).slice());
-    return 'RESPONSE';
-  }
-
-  /** The map's number, from 1; less after the client was told why it may not use the name. */
-  #mapId(session: Session, mapName: string): number {
-    const name = encodeText(mapName);
-    const mapId = this.#options.maps.idOf(name, 0, name.length);
-    const error = this.#options.maps.errorOf(mapId);
-    if (error !== undefined) this.error(session, new GridError(error, '').status, `${error}: map name refused`);
-    return mapId;
-  }
-
   #refuse(session: Session, message: ClientMessage): void {
     if (!this.#options.rateLimit.admit(session, 1, this.#options.clock.nowMs)) {
       this.#options.counters.rateLimited += 1;
@@ -410,10 +366,6 @@ export class Dispatcher {
 /** False once the session is closed, or will be with the next flush: nothing more is taken from it. */
 function isServed(session: Session): boolean {
   return session.isOpen && session.closing === undefined;
-}
-
-function waits(asked: boolean): CallStatus {
-  return asked ? 'WAIT' : 'HELD';
 }
 
 /** The frame as a message, or undefined when it is none that is known. */
