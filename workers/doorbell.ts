@@ -28,7 +28,6 @@ export class Doorbell {
   #onWake: () => void = nobody;
   #owed = false;
   #written = 0;
-  #writtenBefore = 0;
 
   constructor(port?: MessagePort) {
     if (port !== undefined) this.connect(port);
@@ -42,13 +41,12 @@ export class Doorbell {
   /**
    * As `ring`, but behind the records that this thread is about to write as well, so that one wake-up finds them all: it
    * costs more than merging a dozen writes. The bell rings when `OWED_BYTES_MAX` bytes were written (`wrote`), or at
-   * the end of the first turn of the event loop without one. Bound, so that it can be handed to a ring.
+   * the end of this turn of the event loop. Bound, so that it can be handed to a ring.
    */
   readonly ringSoon = (): void => {
     if (this.#owed) return;
     this.#owed = true;
     this.#written = 0;
-    this.#writtenBefore = 0;
     setImmediate(this.#turnEnded);
   };
 
@@ -59,10 +57,7 @@ export class Doorbell {
   }
 
   readonly #turnEnded = (): void => {
-    if (!this.#owed) return;
-    if (this.#written === this.#writtenBefore) return this.#ringOwed();
-    this.#writtenBefore = this.#written;
-    setImmediate(this.#turnEnded);
+    if (this.#owed) this.#ringOwed();
   };
 
   #ringOwed(): void {
