@@ -73,6 +73,8 @@ export class TopGunClient {
   #timer: NodeJS.Timeout | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
   #wanted = false;
+  /** Counts the attempts to connect: only the newest one counts. */
+  #attempt = 0;
   #held = 0;
   /** What the server must not do. */
   #fault: Error | undefined;
@@ -230,15 +232,18 @@ export class TopGunClient {
 
   async #connect(): Promise<void> {
     this.#state = 'connecting';
+    this.#attempt += 1;
+    const attempt = this.#attempt;
     try {
       const socket = await RawWebSocket.open({ port: this.#port, path: this.#options.path });
-      if (!this.#wanted) return socket.terminate();
+      // Taken offline meanwhile, and perhaps online again: then a later attempt has the say.
+      if (!this.#wanted || attempt !== this.#attempt) return socket.terminate();
       this.#socket = socket;
       socket.onMessage = (frame) => this.#take(socket, frame);
       void socket.closed.then((closed) => this.#lost(socket, closed));
       this.#authenticate();
     } catch {
-      if (this.#wanted) this.#reconnectLater();
+      if (this.#wanted && attempt === this.#attempt) this.#reconnectLater();
     }
   }
 
@@ -276,6 +281,7 @@ export class TopGunClient {
     this.#state = 'ready';
     this.#flush();
     if (!isFirst) return;
+    clearInterval(this.#heartbeat);
     this.#heartbeat = setInterval(() => this.send({ type: 'PING', timestamp: Date.now() }), this.#options.pingIntervalMs ?? 5000);
     this.sync.beginAll();
   }
