@@ -27,14 +27,7 @@ if (files.length === 0) {
 
 const runner = spawn(
   process.execPath,
-  [
-    '--enable-source-maps',
-    '--test',
-    '--test-force-exit',
-    `--test-concurrency=${FILES_AT_A_TIME}`,
-    `--test-timeout=${FILE_TIMEOUT_MS}`,
-    ...files,
-  ],
+  ['--enable-source-maps', '--test', `--test-concurrency=${FILES_AT_A_TIME}`, `--test-timeout=${FILE_TIMEOUT_MS}`, ...files],
   { cwd: ROOT, stdio: 'inherit', env: testEnvironment() },
 );
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => runner.kill(signal));
