@@ -313,6 +313,148 @@ const DEFINITIONS = {
     lower: 'off: less CPU a flush and less disk.',
   }),
 
+  wal: onOff({
+    section: 'durability',
+    default: true,
+    about:
+      'Write-ahead log, in dataDir: what is acknowledged survives a kill of the process. Only with store = write-behind; ' +
+      'write-through acknowledges what Postgres has committed.',
+    raise: 'on: acknowledged writes are in a file first.',
+    lower: 'off: a pure cache in front of Postgres; writes that are not flushed yet are lost with the process.',
+  }),
+  walFsync: text({
+    section: 'durability',
+    default: '10',
+    allowed: 'always, off, or a whole number of ms from 1 to 60000',
+    accepts: (policy) => policy === 'always' || policy === 'off' || /^[1-9]\d{0,3}$|^[1-5]\d{4}$|^60000$/.test(policy),
+    about:
+      'When the log is forced to the disk: before each acknowledgement (always), this many ms after a write, or when the ' +
+      'system likes (off). Writes that ask for PERSISTED are synced at once whatever it says.',
+    raise: 'fewer syncs; a power loss takes more of what was acknowledged as APPLIED.',
+    lower: 'a power loss takes less; always costs a disk sync before each batch of answers.',
+  }),
+  walSegmentBytes: powerOfTwo({
+    section: 'durability',
+    default: 64 * MIB,
+    min: 64 * KIB,
+    max: 1024 * MIB,
+    about: 'Size of a file of the log. A file is deleted once Postgres has everything in it.',
+    raise: 'fewer files; more is read again at a start after a crash.',
+    lower: 'more files, which are deleted sooner.',
+  }),
+  walMaxBytes: integer({
+    section: 'durability',
+    default: 4 * 1024 * MIB,
+    min: 4 * MIB,
+    max: 1024 * 1024 * MIB,
+    unit: 'bytes',
+    about:
+      'All files of the log together, shared evenly by the workers. Beyond it writes are refused until Postgres has taken some.',
+    raise: 'rides out a longer absence of Postgres; a start after it takes longer.',
+    lower: 'refuses sooner.',
+  }),
+  maxMemory: integer({
+    section: 'durability',
+    default: 0,
+    min: 0,
+    max: 1024 * 1024 * MIB,
+    unit: 'bytes',
+    defaultText: '70 % of the memory of the machine or its container',
+    about:
+      'Memory of the whole process. Near it, values of cold records that Postgres has are dropped and read back when ' +
+      'somebody asks; when none is left to drop, writes are refused. 0 takes the default.',
+    raise: 'more values in memory.',
+    lower: 'more reads wait for Postgres.',
+  }),
+  evictionPolicy: choice({
+    section: 'durability',
+    words: ['lru', 'lfu', 'none'],
+    default: 'lru',
+    about: 'Whose values are dropped first: least recently (lru) or least often (lfu) used. none: writes are refused instead.',
+  }),
+
+  faultInjection: onOff({
+    section: 'faults',
+    default: false,
+    about: 'Turns the options of this section on, for drills and tests. Refused when NODE_ENV is production.',
+  }),
+  faultSeed: integer({
+    section: 'faults',
+    default: 1,
+    min: 0,
+    max: 4_294_967_295,
+    about: 'Seed of the random choices of injected faults.',
+  }),
+  faultRingDelayMs: integer({
+    section: 'faults',
+    default: 0,
+    min: 0,
+    max: 60_000,
+    unit: 'ms',
+    about: 'Longest delay of a batch between a ring and its worker; each is drawn anew.',
+  }),
+  faultRingDropPermille: integer({
+    section: 'faults',
+    default: 0,
+    min: 0,
+    max: 1000,
+    unit: 'permille',
+    about: 'Share of writes and questions that are lost in a ring, and of acknowledgements that are lost on their way back.',
+  }),
+  faultSyncDelayMs: integer({
+    section: 'faults',
+    default: 0,
+    min: 0,
+    max: 60_000,
+    unit: 'ms',
+    about: 'Time that each sync of the log takes longer.',
+  }),
+  faultSyncErrorPermille: integer({
+    section: 'faults',
+    default: 0,
+    min: 0,
+    max: 1000,
+    unit: 'permille',
+    about: 'Share of syncs of the log that fail with an I/O error.',
+  }),
+  faultWriteErrorPermille: integer({
+    section: 'faults',
+    default: 0,
+    min: 0,
+    max: 1000,
+    unit: 'permille',
+    about: 'Share of writes to the log that fail for want of room, whole or in part.',
+  }),
+  faultPostgresDelayMs: integer({
+    section: 'faults',
+    default: 0,
+    min: 0,
+    max: 60_000,
+    unit: 'ms',
+    about: 'Longest delay of a commit; each is drawn anew.',
+  }),
+  faultPostgresErrorPermille: integer({
+    section: 'faults',
+    default: 0,
+    min: 0,
+    max: 1000,
+    unit: 'permille',
+    about: 'Share of commits that fail as if Postgres were away.',
+  }),
+  faultWorkerKillMs: integer({
+    section: 'faults',
+    default: 0,
+    min: 0,
+    max: 3_600_000,
+    unit: 'ms',
+    about: 'Mean time after which a worker thread is ended; 0 never.',
+  }),
+  faultLogEvents: onOff({
+    section: 'faults',
+    default: true,
+    about: 'Writes a log line for each injected fault.',
+  }),
+
   shutdownStorageMs: integer({
     section: 'lifecycle',
     default: 30_000,

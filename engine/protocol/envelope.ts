@@ -6,12 +6,16 @@
  *                    words 6–7 deadline, f64 ms of the wall clock (NaN = none) · then rows and body
  *
  *   gateway → worker
- *     OPS            count rows of op-index.ts, then the frame (or the spans of the ops that this worker owns)
+ *     OPS            count rows of op-index.ts, then the frame (or the spans of the ops that this worker owns).
+ *                    FLAG_PERSIST: somebody waits until the ops are persisted
  *     REQUEST        kind says which; body is a MessagePack map. For everything that is not a plain write
  *     INTEREST       session = map id, flags 1 = some session listens to the map, 0 = none; body is the map's name
  *   worker → gateway
- *     ACKS           count call ids follow, one word each: all ops of these calls here were handled
+ *     ACKS           count call ids follow, one word each: all ops of these calls here were handled. In the deadline's
+ *                    place: the log sequence that holds them all. FLAG_PERSISTED: they are persisted already
  *     RESULT         like one ack, with exceptions: count pairs (ordinal, error number) of rejected ops follow
+ *     PERSISTED      all that was acknowledged with a log sequence up to the one in the deadline's place is persisted;
+ *                    count = error number + 1 when what lies above it never will be, else 0
  *     REPLY          kind = error number + 1, or 0; body as the request's kind defines
  *     EVENTS         count rows of (origin session, map id, start, bytes), then the event maps, back to back
  *
@@ -27,6 +31,7 @@ export const RECORD_ACKS = 16;
 export const RECORD_RESULT = 17;
 export const RECORD_REPLY = 18;
 export const RECORD_EVENTS = 19;
+export const RECORD_PERSISTED = 20;
 
 export const ENVELOPE_WORDS = 8;
 export const ENVELOPE_BYTES = ENVELOPE_WORDS * 4;
@@ -40,12 +45,19 @@ export const ENVELOPE = {
   BODY_BYTES: 4,
   FLAGS: 5,
   DEADLINE_F64: 3,
+  /** Of ACKS, RESULT and PERSISTED, which have no deadline. */
+  SEQUENCE_F64: 3,
 } as const;
 
 /** More parts of the same call follow to the same worker: no ack yet. */
 export const FLAG_MORE = 1;
 /** RESULT: nothing of the call was applied here; the code of the only pair says why, and the client must send again. */
 export const FLAG_REFUSED = 2;
+
+/** OPS: the call waits for PERSISTED, so the log is to be synced as soon as it holds the batch. */
+export const FLAG_PERSIST = 4;
+/** ACKS, RESULT: what they answer is persisted already. */
+export const FLAG_PERSISTED = 8;
 
 export const EVENT_ROW_WORDS = 4;
 export const EVENT_ROW = { ORIGIN: 0, MAP_ID: 1, START: 2, BYTES: 3 } as const;

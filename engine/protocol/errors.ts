@@ -37,6 +37,13 @@ const ERRORS = {
   DATA_DIRECTORY_IN_USE: { status: 500, retryable: false },
   CONFIG_INVALID: { status: 500, retryable: false },
   INTERNAL: { status: 500, retryable: false },
+  READ_ONLY: { status: 503, retryable: true },
+  DISK_FULL: { status: 507, retryable: true },
+  LOG_FULL: { status: 507, retryable: true },
+  LOG_DAMAGED: { status: 503, retryable: false },
+  OUT_OF_MEMORY: { status: 507, retryable: true },
+  LEVEL_TIMEOUT: { status: 504, retryable: false },
+  DATA_VERSION: { status: 500, retryable: false },
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERRORS;
