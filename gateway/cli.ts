@@ -4,9 +4,11 @@
  *
  *   lattice start [flags]                              runs the server until SIGTERM or SIGINT
  *   lattice config [--json | --markdown | --toml]      effective values and their origins, or the list of options
+ *   lattice wal inspect [--json]                       what is in the write-ahead log and what is wrong with it
+ *   lattice wal repair [--accept-loss]                 the way out of damage in it
  *   lattice version · lattice --help
  *
- * Exit status: 0 done, 1 the server failed, 2 the command or the configuration is wrong.
+ * Exit status: 0 done, 1 the server failed or the log is damaged, 2 the command or the configuration is wrong.
  */
 import { homedir } from 'node:os';
 import { CONFIG_FILE_ENV, CONFIG_FILE_FLAG, type ResolvedConfig, resolveConfig } from '../engine/config-resolution.ts';
@@ -23,6 +25,10 @@ const USAGE = `Usage:
         --json                 as JSON
         --markdown             the table of all options
         --toml                 an example file with all options
+  lattice wal inspect [flags]  show the files of the write-ahead log and what is wrong with them
+        --json                 as JSON
+  lattice wal repair [flags]   show what damage in the log has lost; no server may run
+        --accept-loss          accept that loss, so that its partitions can be written to again
   lattice version
   lattice --help
 
@@ -52,6 +58,9 @@ async function main(words: readonly string[]): Promise<void> {
       return print(`${packageVersion()}\n`);
     case 'config':
       return print(configAs(line));
+    case 'wal inspect':
+    case 'wal repair':
+      return wal(line);
     case 'start':
       return start(settle(line));
   }
@@ -66,6 +75,17 @@ function configAs(line: CommandLine): string {
   if (line.switches.has('--toml')) return exampleToml();
   const resolved = settle(line);
   return line.switches.has('--json') ? configJson(resolved) : configText(resolved);
+}
+
+async function wal(line: CommandLine): Promise<void> {
+  const { dataDir } = settle(line).config;
+  const { walInspect, walRepair } = await import('./wal-command.ts');
+  const isInspect = line.command === 'wal inspect';
+  const result = isInspect
+    ? walInspect(dataDir, line.switches.has('--json'))
+    : await walRepair(dataDir, line.switches.has('--accept-loss'));
+  print(result.text);
+  process.exitCode = result.status;
 }
 
 async function start({ config, warnings }: ResolvedConfig): Promise<void> {

@@ -37,6 +37,18 @@ test('the switches of config are no flags of start', () => {
   assert.throws(() => parseCommandLine(['start', '--json']), /--json needs a value/);
 });
 
+test('behind wal stands what to do, and its switches are its own', () => {
+  assert.equal(parseCommandLine(['wal', 'inspect', '--json']).command, 'wal inspect');
+  const repair = parseCommandLine(['wal', 'repair', '--accept-loss', '--data-dir', '/x']);
+  assert.equal(repair.command, 'wal repair');
+  assert.deepEqual([...repair.switches], ['--accept-loss']);
+  assert.deepEqual(Object.fromEntries(repair.flags), { '--data-dir': '/x' });
+  for (const words of [['wal'], ['wal', '--json'], ['wal', 'mend']]) {
+    assert.throws(() => parseCommandLine(words), /behind "wal" stands what to do: inspect or repair/);
+  }
+  assert.throws(() => parseCommandLine(['wal', 'repair', '--json']), /--json needs a value/);
+});
+
 interface Ran {
   readonly status: number | null;
   readonly stdout: string;

@@ -2,11 +2,17 @@
 import { nearestName } from '../engine/nearest-name.ts';
 import { GridError } from '../engine/protocol/errors.ts';
 
-const COMMANDS = ['start', 'config', 'version', 'help'] as const;
-type Command = (typeof COMMANDS)[number];
+const COMMANDS = ['start', 'config', 'wal', 'version', 'help'] as const;
+/** The words that follow `wal`. */
+const WAL_COMMANDS = ['inspect', 'repair'] as const;
+type Command = Exclude<(typeof COMMANDS)[number], 'wal'> | `wal ${(typeof WAL_COMMANDS)[number]}`;
 
-/** Switches of `config`. `--origin` asks for what is shown anyway. */
-const CONFIG_SWITCHES: readonly string[] = ['--json', '--markdown', '--toml', '--origin'];
+/** Flags without a value, by command. `config --origin` asks for what is shown anyway. */
+const SWITCHES: { readonly [Name in Command]?: readonly string[] } = {
+  config: ['--json', '--markdown', '--toml', '--origin'],
+  'wal inspect': ['--json'],
+  'wal repair': ['--accept-loss'],
+};
 
 export interface CommandLine {
   readonly command: Command;
@@ -19,14 +25,15 @@ export interface CommandLine {
 export function parseCommandLine(words: readonly string[]): CommandLine {
   if (words.length === 0 || words.includes('--help') || words.includes('-h')) return bare('help');
   if (words[0] === '--version') return bare('version');
-  const command = commandOf(words[0] ?? '');
+  const command = commandOf(words[0] ?? '', words[1] ?? '');
+  const commandSwitches = SWITCHES[command] ?? [];
   const flags = new Map<string, string>();
   const switches = new Set<string>();
-  for (let index = 1; index < words.length; index += 1) {
+  for (let index = command.split(' ').length; index < words.length; index += 1) {
     const word = words[index] ?? '';
     if (!word.startsWith('--')) throw invalid(`"${word}" belongs to no flag; a value follows its flag: --port 8080`);
     const equals = word.indexOf('=');
-    if (command === 'config' && CONFIG_SWITCHES.includes(word)) switches.add(word);
+    if (commandSwitches.includes(word)) switches.add(word);
     else if (equals > 0) flags.set(word.slice(0, equals), word.slice(equals + 1));
     else {
       index += 1;
@@ -38,10 +45,13 @@ export function parseCommandLine(words: readonly string[]): CommandLine {
   return { command, flags, switches };
 }
 
-function commandOf(word: string): Command {
+function commandOf(word: string, next: string): Command {
   const command = COMMANDS.find((candidate) => candidate === word);
   if (command === undefined) throw invalid(`"${word}" is no command; the nearest is ${nearestName(word, COMMANDS)}`);
-  return command;
+  if (command !== 'wal') return command;
+  const action = WAL_COMMANDS.find((candidate) => candidate === next);
+  if (action === undefined) throw invalid(`behind "wal" stands what to do: ${WAL_COMMANDS.join(' or ')}`);
+  return `wal ${action}`;
 }
 
 function bare(command: Command): CommandLine {

@@ -26,6 +26,8 @@ export interface LogFiles {
   list(): readonly string[];
   /** A new, empty file. Throws when it exists. */
   create(name: string): LogFile;
+  /** A file that is there, so that what a predecessor wrote can be synced. Throws ENOENT. */
+  reopen(name: string): LogFile;
   /** The whole content. */
   read(name: string): Uint8Array;
   /** Bytes of a file. */

@@ -1,0 +1,120 @@
+/**
+ * The log of one worker thread over its life: what earlier threads and earlier runs left in the folder, then its own.
+ *
+ *   replayPast   records above what Postgres has ─▶ joined and staged        LoggedPast
+ *   openLog      fresh segments behind the last sequence                     WriteAheadLog
+ *
+ * Segments that earlier threads of this worker wrote in this run go when what was replayed from them is in Postgres;
+ * those of earlier runs go when that is true of every worker, which only the main thread knows.
+ */
+import { randomBytes } from 'node:crypto';
+import type { GridError } from '../../engine/protocol/errors.ts';
+import type { OnStoredRecord } from '../../engine/storage/data-store.ts';
+import type { LogFiles } from '../../engine/storage/log-files.ts';
+import type { LogLoss } from '../../engine/storage/wal-loss.ts';
+import { readAcceptedLosses } from './accepted-losses.ts';
+import { segmentsByWorker } from './log-folder.ts';
+import { NodeLogFiles } from './node-log-files.ts';
+import { removeOldSegments, replayLog } from './recovery.ts';
+import { WriteAheadLog } from './write-ahead-log.ts';
+
+/** How a worker writes its log. */
+export interface LogSettings {
+  /** Sync before each acknowledgement, never by itself, or so many ms after a write. */
+  readonly policy: 'always' | 'off' | number;
+  readonly segmentBytes: number;
+  /** This worker's share of all segments together. */
+  readonly maxBytes: number;
+}
+
+interface LogPlace {
+  readonly files: LogFiles;
+  readonly epoch: number;
+  readonly worker: number;
+  /** Identity of the database behind the log. */
+  readonly database: string;
+  readonly partitions: readonly number[];
+}
+
+export interface PastOptions extends LogPlace {
+  readonly folder: string;
+  /** True when an earlier thread of this worker may have written in this epoch. */
+  readonly isReplacement: boolean;
+  readonly onRecord: OnStoredRecord;
+}
+
+/** What the log says of the time before this thread. */
+export interface LoggedPast {
+  /** Sequence of this worker's next frame. */
+  readonly nextSequence: number;
+  /** Where the thread before this one stood in each inbox at its last frame. */
+  readonly inboxPositions: readonly number[] | undefined;
+  /** Visits the records of that frame. */
+  forEachLastRecord(visit: OnStoredRecord): void;
+  /** Own partitions that lost synced writes. */
+  readonly damaged: ReadonlySet<number>;
+  /** Segments of earlier runs that are of no more use once every worker has flushed what it replayed. */
+  readonly oldNames: readonly string[];
+  /** What was found wrong, for the log of the process. */
+  readonly warnings: readonly string[];
+  /** Removes what earlier threads of this worker wrote in this run. Call it when all that was replayed is flushed. */
+  removeOwn(): Promise<void>;
+}
+
+/** Rejects with GridError when the log belongs to another database or another format, or cannot be read. */
+export async function replayPast(options: PastOptions): Promise<LoggedPast> {
+  const { files, folder, epoch, worker, database, partitions, isReplacement, onRecord } = options;
+  const own = new Set(partitions);
+  const replay = await replayLog({
+    files,
+    epoch,
+    worker: isReplacement ? worker : undefined,
+    database,
+    wantsPartition: (partition) => own.has(partition),
+    onRecord,
+    yieldTurn: () => new Promise((resolve) => setImmediate(resolve)),
+    accepted: readAcceptedLosses(folder),
+  });
+  const ownNames = isReplacement ? namesOf(files, epoch, worker) : [];
+  await removeOldSegments(files, replay.emptyNames);
+  return {
+    nextSequence: replay.nextSequence,
+    inboxPositions: replay.inboxPositions,
+    forEachLastRecord: (visit) => replay.visitLastFrame(visit),
+    damaged: new Set(replay.damagedPartitions),
+    oldNames: replay.oldNames,
+    warnings: replay.reports.flatMap(({ losses }) => losses.map(warningOf)),
+    removeOwn: () => removeOldSegments(files, ownNames),
+  };
+}
+
+export interface OpenOptions extends LogPlace, LogSettings {
+  readonly firstSequence: number;
+  readonly onSynced: (sequence: number) => void;
+  readonly onFailed: (error: GridError) => void;
+}
+
+export function openLog(options: OpenOptions): WriteAheadLog {
+  return WriteAheadLog.open({
+    ...options,
+    nowMs: Date.now,
+    startTimer: (delayMs, fire) => {
+      const timer = setTimeout(fire, delayMs);
+      return () => clearTimeout(timer);
+    },
+    random32: () => randomBytes(4).readUInt32LE(), // salts must not be guessed: values could pass for frames
+  });
+}
+
+export function openFiles(folder: string): LogFiles {
+  return new NodeLogFiles(folder);
+}
+
+function namesOf(files: LogFiles, epoch: number, worker: number): readonly string[] {
+  return segmentsByWorker(files.list()).find((log) => log.epoch === epoch && log.worker === worker)?.names ?? [];
+}
+
+function warningOf({ kind, file, offset, fromSequence, toSequence, reason }: LogLoss): string {
+  const frames = toSequence < fromSequence ? 'no frame is lost' : `frames ${fromSequence} to ${toSequence}`;
+  return `log: ${kind} at ${file}, byte ${offset}: ${reason} (${frames})`;
+}
