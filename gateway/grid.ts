@@ -9,6 +9,7 @@
 import type { Logger } from 'pino';
 import { quarantineOffsetMs } from '../engine/crdt/clock-quarantine.ts';
 import type { Config } from '../engine/config.ts';
+import type { DeathWay } from '../engine/faults.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { GridError } from '../engine/protocol/errors.ts';
 import { CounterRow, THREAD_COUNTERS } from '../workers/counters.ts';
@@ -18,10 +19,14 @@ import { GridState } from '../workers/grid-state.ts';
 import type { PartitionWorkerData, WorkerCommand, WorkerMessage } from '../workers/partition-worker.ts';
 import { NodeStorage } from '../workers/node-storage.ts';
 import { moduleBeside, Thread } from '../workers/threads.ts';
+import { workerHeapLimits } from '../workers/worker-heap.ts';
 import { type WorkerLaunch, WorkerPool } from '../workers/worker-pool.ts';
 import { GATEWAY_COUNTERS } from './gateway-counters.ts';
-import { type Degradation, healthChange, judge, readFacts } from './health.ts';
+import { type Degradation, FLUSH_LAG_MS_MAX } from './degradations.ts';
+import { healthChange, judge } from './health.ts';
+import { readFacts } from './node-facts.ts';
 import { NodeView } from './node-view.ts';
+import { TurnClock } from './turn-clock.ts';
 import type { GatewayCommand, GatewayMessage, GatewayThreadData } from './gateway-thread.ts';
 
 /** Replies and requests larger than a record travel in parts; this bounds one, in virtual memory until it is used. */
@@ -30,6 +35,8 @@ const PRUNE_INTERVAL_MS_MIN = 1000;
 const PRUNE_INTERVAL_MS_MAX = 3_600_000;
 const PRUNES_PER_HORIZON = 100;
 const GATEWAY_STOP_MS = 5000;
+/** A gateway's thread answers a command within a turn; one that does not is stuck. */
+const ASK_DEADLINE_MS = 30_000;
 /** Quarantined clocks that get a line in the log; anybody can make thousands. */
 const QUARANTINE_LOG_LINES_MAX = 100;
 
@@ -45,6 +52,14 @@ interface Reply {
   readonly reject: (error: Error) => void;
 }
 
+/** What only tests change. */
+export interface GridTuning {
+  /** A worker whose heart stands still for so long is replaced, in ms. */
+  readonly heartbeatStillMs?: number;
+  /** JavaScript heap of a worker; reaching it ends the thread. */
+  readonly workerHeapMb?: number;
+}
+
 type GatewayHandle = Thread<GatewayCommand, GatewayMessage>;
 
 export class Grid {
@@ -52,12 +67,18 @@ export class Grid {
   readonly #config: Config;
   readonly #log: Logger;
   readonly #events: GridEvents;
+  readonly #tuning: GridTuning;
   readonly #state: GridState;
   readonly #table: PartitionTable;
   readonly #gateways: GatewayHandle[] = [];
   readonly #replies = new Map<string, Reply>();
   readonly #deadGateways = new Set<number>();
   readonly #interests = new Map<string, PartitionWorkerData['interests'][number]>();
+  /** Workers whose log could not be synced in this run. */
+  readonly #failedLogs = new Set<number>();
+  /** Workers whose replayed records are in Postgres. */
+  readonly #checkpoints = new Set<number>();
+  readonly #clock = new TurnClock();
   readonly #offsets = new Map<string, Promise<number>>();
   #lastOffset: Promise<number> = Promise.resolve(0);
   #storage: NodeStorage | undefined;
@@ -69,10 +90,11 @@ export class Grid {
   /** A worker that did not end in order: what it had staged may be missing in the data store. */
   #stopFailure: Error | undefined;
 
-  private constructor(config: Config, log: Logger, events: GridEvents) {
+  private constructor(config: Config, log: Logger, events: GridEvents, tuning: GridTuning) {
     this.#config = config;
     this.#log = log;
     this.#events = events;
+    this.#tuning = tuning;
     this.memory = createGridMemory({
       gateways: config.gatewayThreads,
       workers: config.workerThreads,
@@ -81,12 +103,13 @@ export class Grid {
       gatewayCounterNames: GATEWAY_COUNTERS,
     });
     this.#state = new GridState(this.memory.state);
+    this.#state.flushLagMsMax = FLUSH_LAG_MS_MAX + config.flushDelayMs;
     this.#table = new PartitionTable(this.memory.table);
   }
 
   /** Starts a node and resolves when it serves. Rejects with GridError when it cannot; nothing is left running then. */
-  static async start(config: Config, log: Logger, events: GridEvents): Promise<Grid> {
-    const grid = new Grid(config, log, events);
+  static async start(config: Config, log: Logger, events: GridEvents, tuning: GridTuning = {}): Promise<Grid> {
+    const grid = new Grid(config, log, events, tuning);
     try {
       await grid.#start();
       return grid;
@@ -101,9 +124,9 @@ export class Grid {
     return this.#port;
   }
 
-  /** Ends a worker's thread as a bug would; it is replaced. For tests and drills. */
-  crashWorker(worker: number): boolean {
-    return this.#pool?.send(worker, { kind: 'crash' }) ?? false;
+  /** Ends a worker's thread as a bug would; it is replaced. False when it is down already. For tests and drills. */
+  crashWorker(worker: number, how: DeathWay = 'throw'): boolean {
+    return this.#pool?.send(worker, { kind: 'crash', how }) ?? false;
   }
 
   /** Stops in order, within the configured caps. Rejects when something accepted may not have reached the data store. */
@@ -118,7 +141,12 @@ export class Grid {
     new CounterRow(memory.threadCounters, THREAD_COUNTERS, memory.gateways + memory.workers).set('startedAtMs', Date.now());
     await this.#startGateways();
     this.#port = await this.#listen();
-    this.#storage = await NodeStorage.open(config, this.#log, (error) => this.#events.onFatal(error));
+    this.#storage = await NodeStorage.open(config, this.#log, {
+      onFenced: (error) => this.#events.onFatal(error),
+      onReach: (isThere) => {
+        this.#state.isDatabaseAway = !isThere;
+      },
+    });
     this.#state.pruneWatermarkMs = await this.#storage.pruneWatermarkMs();
     this.#pool = this.#newPool();
     await this.#pool.start();
@@ -172,11 +200,15 @@ export class Grid {
   }
 
   #newPool(): WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage> {
+    const { heartbeatStillMs, workerHeapMb } = this.#tuning;
+    const limits = workerHeapLimits(this.#config.maxMemory, this.memory.workers);
     return new WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage>(
       {
         module: moduleBeside('../workers/partition-worker', import.meta.url),
         workers: this.memory.workers,
         launch: (worker, launch) => this.#launch(worker, launch),
+        resourceLimits: workerHeapMb === undefined ? limits : { maxOldGenerationSizeMb: workerHeapMb },
+        ...(heartbeatStillMs === undefined ? {} : { heartbeatStillMs }),
       },
       {
         onCrash: (worker, error) => this.#workerCrashed(worker, error),
@@ -197,6 +229,9 @@ export class Grid {
       bells,
       target: storage.target,
       ownerEpoch: storage.ownerEpoch,
+      logFolder: storage.logFolder,
+      log: logSettings(this.#config),
+      logFailed: this.#failedLogs.has(worker),
       nodeId: storage.nodeId,
       interests: [...this.#interests.values()],
     };
@@ -218,6 +253,7 @@ export class Grid {
   #workerCrashed(worker: number, error: Error): void {
     this.#state.setWorkerState(worker, 'down');
     this.#table.lose(worker);
+    this.#checkpoints.delete(worker); // its successor replays again
     if (this.#state.lifecycle === 'draining') this.#stopFailure ??= error;
     this.#log.error({ worker, error: error.message }, 'worker crashed: its partitions are unavailable until it is replaced');
   }
@@ -255,7 +291,17 @@ export class Grid {
   #hearWorker(worker: number, message: WorkerMessage): void {
     switch (message.kind) {
       case 'loaded':
-        this.#log.info({ worker, records: message.records, ms: message.ms }, 'partitions loaded');
+        this.#log.info({ worker, records: message.records, replayed: message.replayed, ms: message.ms }, 'partitions loaded');
+        return;
+      case 'checkpoint':
+        this.#checkpoint(worker, message.oldNames);
+        return;
+      case 'logFailed':
+        this.#failedLogs.add(worker);
+        this.#log.error(
+          { worker },
+          'the write-ahead log could not be synced: writes are refused until the server is started again',
+        );
         return;
       case 'log':
         this.#log[message.level]({ worker }, message.text);
@@ -266,15 +312,29 @@ export class Grid {
     }
   }
 
-  /** Sends a command and resolves with the first answer of one of the kinds; rejects when the thread dies. */
-  async #ask(gateway: number, command: GatewayCommand, kinds: readonly GatewayMessage['kind'][]): Promise<GatewayMessage> {
+  /** When Postgres has what every worker replayed, the log of earlier runs is of no more use. */
+  #checkpoint(worker: number, oldNames: readonly string[]): void {
+    this.#checkpoints.add(worker);
+    if (this.#checkpoints.size === this.memory.workers) this.#storage?.removeOldLogs(oldNames);
+  }
+
+  /** Sends a command and resolves with the first answer of one of the kinds; rejects when the thread dies, or at the deadline. */
+  async #ask(
+    gateway: number,
+    command: GatewayCommand,
+    kinds: readonly GatewayMessage['kind'][],
+    deadlineMs = ASK_DEADLINE_MS,
+  ): Promise<GatewayMessage> {
     if (this.#deadGateways.has(gateway)) throw new Error(`gateway ${gateway} is gone`);
+    let timer: NodeJS.Timeout | undefined;
     try {
       return await new Promise((resolve, reject) => {
+        timer = setTimeout(() => reject(new Error(`gateway ${gateway} has not answered ${command.kind} in time`)), deadlineMs);
         for (const kind of kinds) this.#replies.set(`${gateway} ${kind}`, { gateway, resolve, reject });
         this.#gateways[gateway]?.send(command);
       });
     } finally {
+      clearTimeout(timer);
       for (const kind of kinds) this.#replies.delete(`${gateway} ${kind}`);
     }
   }
@@ -283,8 +343,12 @@ export class Grid {
   async #fixOffset(node: Uint8Array, millis: number): Promise<void> {
     const key = Buffer.from(node).toString('latin1');
     let offset = this.#offsets.get(key);
+    this.#clock.refresh();
+    const { wallMs } = this.#clock;
+    // Set forwards since the gateway looked: it was the server's clock that was wrong.
+    if (offset === undefined && millis <= wallMs) offset = Promise.resolve(0);
     if (offset === undefined) {
-      const chosen = quarantineOffsetMs(millis, Date.now());
+      const chosen = quarantineOffsetMs(millis, wallMs);
       if (this.#offsets.size < QUARANTINE_LOG_LINES_MAX) {
         this.#log.warn(
           { node: Buffer.from(node).toString('utf8'), offsetMs: chosen },
@@ -348,9 +412,19 @@ export class Grid {
 
   async #drainGateways(capMs: number): Promise<void> {
     const alive = this.#gateways.map((_, gateway) => gateway).filter((gateway) => !this.#deadGateways.has(gateway));
-    const drained = await Promise.allSettled(alive.map((gateway) => this.#ask(gateway, { kind: 'drain', capMs }, ['drained'])));
-    for (const { status } of drained) if (status === 'rejected') this.#log.warn('a gateway died while it was drained');
+    const drained = await Promise.allSettled(
+      alive.map((gateway) => this.#ask(gateway, { kind: 'drain', capMs }, ['drained'], capMs + ASK_DEADLINE_MS)),
+    );
+    for (const { status } of drained) if (status === 'rejected') this.#log.warn('a gateway died or hung while it was drained');
   }
+}
+
+/** How workers write their logs; undefined when nothing is logged. */
+function logSettings(config: Config): PartitionWorkerData['log'] {
+  const { wal, store, walFsync, walSegmentBytes, walMaxBytes, workerThreads } = config;
+  if (!wal || store !== 'write-behind') return undefined;
+  const policy = walFsync === 'always' || walFsync === 'off' ? walFsync : Number(walFsync);
+  return { policy, segmentBytes: walSegmentBytes, maxBytes: Math.floor(walMaxBytes / workerThreads) };
 }
 
 function workerConfig(config: Config): PartitionWorkerData['config'] {

@@ -1,7 +1,7 @@
 /**
  * What a node as a whole has in storage: its directory, its database, and the few values that belong to nobody else.
  *
- *   open    lock of the data directory ─ embedded Postgres (unless DATABASE_URL) ─ advisory lock, schema, epoch ─ meta
+ *   open    lock of the data directory ─ its format ─ embedded Postgres (unless DATABASE_URL) ─ advisory lock, schema, epoch ─ meta
  *   close   the reverse
  *
  * With `store: none` nothing is opened: the node is a cache with a name and a secret for one life.
@@ -10,20 +10,32 @@ import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Config } from '../engine/config.ts';
 import { GridError } from '../engine/protocol/errors.ts';
+import { checkDataFormat } from './data-format.ts';
+import { packageVersion } from './package-folder.ts';
 import { DataDirectoryLock } from './postgres/data-directory-lock.ts';
-import { type EmbeddedPostgres, startEmbedded } from './postgres/embedded.ts';
+import { SupervisedPostgres } from './postgres/embedded-supervisor.ts';
 import { type ClockOffset, MetaStore } from './postgres/meta-store.ts';
 import { Ownership } from './postgres/ownership.ts';
 import type { PgTarget } from './postgres/pg-session.ts';
+import { logFolder, refuseLaterEpochs } from './wal/log-folder.ts';
+import { removeOldSegments } from './wal/recovery.ts';
+import { openFiles } from './wal/worker-log.ts';
 
 const NODE_ID_BYTES = 8;
 const SECRET_BYTES = 32;
 
 interface Opened {
   readonly lock: DataDirectoryLock;
-  readonly embedded: EmbeddedPostgres | undefined;
+  readonly embedded: SupervisedPostgres | undefined;
   readonly ownership: Ownership;
   readonly meta: MetaStore;
+}
+
+export interface NodeStorageEvents {
+  /** Called once, when another process has become the owner: stop writing, end. */
+  readonly onFenced: (error: GridError) => void;
+  /** Told now and then whether the database is there, as the node's own connection sees it. */
+  readonly onReach: (isThere: boolean) => void;
 }
 
 export class NodeStorage {
@@ -32,32 +44,52 @@ export class NodeStorage {
   /** What device tokens are signed with. */
   readonly secret: Uint8Array;
   readonly #opened: Opened | undefined;
+  readonly #logFolder: string | undefined;
   readonly #log: Logger;
 
-  private constructor(nodeId: string, secret: Uint8Array, opened: Opened | undefined, log: Logger) {
+  private constructor(
+    nodeId: string,
+    secret: Uint8Array,
+    opened: Opened | undefined,
+    logFolder: string | undefined,
+    log: Logger,
+  ) {
     this.nodeId = nodeId;
     this.secret = secret;
     this.#opened = opened;
+    this.#logFolder = logFolder;
     this.#log = log;
   }
 
-  /** Rejects with GridError: DATA_DIRECTORY_IN_USE, STORAGE_FENCED, STORAGE_VERSION, STORAGE_UNAVAILABLE, CONFIG_INVALID. */
-  static async open(config: Config, log: Logger, onFenced: (error: GridError) => void): Promise<NodeStorage> {
+  /**
+   * Rejects with GridError: DATA_DIRECTORY_IN_USE, DATA_VERSION, STORAGE_FENCED, STORAGE_VERSION, STORAGE_UNAVAILABLE,
+   * CONFIG_INVALID.
+   */
+  static async open(config: Config, log: Logger, events: NodeStorageEvents): Promise<NodeStorage> {
     if (config.store === 'none') {
-      return new NodeStorage(`server-${randomBytes(NODE_ID_BYTES).toString('hex')}`, randomBytes(SECRET_BYTES), undefined, log);
+      return new NodeStorage(
+        `server-${randomBytes(NODE_ID_BYTES).toString('hex')}`,
+        randomBytes(SECRET_BYTES),
+        undefined,
+        undefined,
+        log,
+      );
     }
     const lock = await DataDirectoryLock.take(config.dataDir);
-    let embedded: EmbeddedPostgres | undefined;
+    let embedded: SupervisedPostgres | undefined;
     let ownership: Ownership | undefined;
     try {
-      if (config.databaseUrl === undefined)
-        embedded = await startEmbedded({ dataDir: config.dataDir, log: (line) => log.debug({ postgres: line }) });
-      const target = config.databaseUrl === undefined ? embedded?.connection : { url: config.databaseUrl };
+      const { dataDir, databaseUrl } = config;
+      await checkDataFormat({ dataDir, program: packageVersion(), embedded: databaseUrl === undefined, nowMs: Date.now() });
+      if (databaseUrl === undefined) embedded = await startPostgres(dataDir, log, events, () => ownership?.check());
+      const target = databaseUrl === undefined ? embedded?.connection : { url: databaseUrl };
       if (target === undefined) throw new GridError('CONFIG_INVALID', 'no database: set DATABASE_URL');
-      ownership = await Ownership.acquire({ target, onFenced });
+      ownership = await Ownership.acquire({ target, ...events });
       const meta = new MetaStore(ownership.client);
       const secret = Buffer.from(await meta.serverSecret(randomBytes), 'base64url');
-      return new NodeStorage(await meta.nodeId(randomBytes), secret, { lock, embedded, ownership, meta }, log);
+      const opened = { lock, embedded, ownership, meta };
+      refuseLaterEpochs(openFiles(logFolder(config.dataDir)).list(), ownership.epoch - 1);
+      return new NodeStorage(await meta.nodeId(randomBytes), secret, opened, logFolder(config.dataDir), log);
     } catch (error) {
       await ownership?.release();
       await embedded?.stop();
@@ -73,6 +105,20 @@ export class NodeStorage {
 
   get ownerEpoch(): number {
     return this.#opened?.ownership.epoch ?? 0;
+  }
+
+  /** Folder of the write-ahead log; undefined with `store: none`. */
+  get logFolder(): string | undefined {
+    return this.#logFolder;
+  }
+
+  /** Deletes files of the log that earlier runs wrote: Postgres has all of them. */
+  removeOldLogs(names: readonly string[]): void {
+    if (this.#logFolder === undefined || names.length === 0) return;
+    removeOldSegments(openFiles(this.#logFolder), names).then(
+      () => this.#log.info({ files: names.length }, 'the log of earlier runs is in Postgres and was deleted'),
+      (error: unknown) => this.#log.warn({ error: String(error) }, 'the log of earlier runs could not be deleted'),
+    );
   }
 
   async pruneWatermarkMs(): Promise<number> {
@@ -104,4 +150,27 @@ export class NodeStorage {
     await this.#opened?.embedded?.stop();
     await this.#opened?.lock.release();
   }
+}
+
+/** Starts the embedded Postgres and keeps it running; `onUp` is called when it is back. */
+function startPostgres(
+  dataDir: string,
+  log: Logger,
+  { onReach }: NodeStorageEvents,
+  onUp: () => void,
+): Promise<SupervisedPostgres> {
+  return SupervisedPostgres.start(
+    { dataDir, log: (line) => log.debug({ postgres: line }) },
+    {
+      onDown: (how) => {
+        log.error({ how }, 'the embedded Postgres has ended: it is started again, changes wait meanwhile');
+        onReach(false);
+      },
+      onUp: () => {
+        log.warn('the embedded Postgres serves again');
+        onUp();
+      },
+      onStartFailed: (error) => log.error({ error: String(error) }, 'the embedded Postgres could not be started again'),
+    },
+  );
 }

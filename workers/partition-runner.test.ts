@@ -6,21 +6,26 @@ import {
   ENVELOPE,
   ENVELOPE_BYTES,
   FLAG_MORE,
+  FLAG_PERSIST,
+  FLAG_PERSISTED,
   FLAG_REFUSED,
   RECORD_ACKS,
   RECORD_EVENTS,
   RECORD_INTEREST,
   RECORD_OPS,
+  RECORD_PERSISTED,
   RECORD_REPLY,
   RECORD_REQUEST,
   RECORD_RESULT,
   REQUEST_LEAF,
   writeEnvelope,
 } from '../engine/protocol/envelope.ts';
-import { errorNumber } from '../engine/protocol/errors.ts';
+import { fnv1a, partitionOf } from '../engine/partition/hash.ts';
+import { errorNumber, GridError } from '../engine/protocol/errors.ts';
 import { KIND_LWW } from '../engine/storage/record.ts';
-import { NullDataStore } from '../engine/storage/null-data-store.ts';
+import { Answers } from './answers.ts';
 import { CounterRow, createCounters } from './counters.ts';
+import { NO_DURABILITY } from './durability.ts';
 import { PartitionRunner } from './partition-runner.ts';
 import { RingConsumer, RingProducer } from './ring.ts';
 import { createRing } from './ring-layout.ts';
@@ -33,11 +38,17 @@ interface Answer {
   readonly count: number;
   readonly flags: number;
   readonly words: number[];
+  /** What stands in the deadline's place: the log sequence of acks. */
+  readonly sequence: number;
 }
 
 class RunnerUnderTest {
   readonly engine = new EngineUnderTest({ listeners: [0] });
   admits = true;
+  readonly durability = { ...NO_DURABILITY, sequence: 0, persistsBatches: false };
+  /** Gateway → position up to which a predecessor has merged and logged. */
+  readonly loggedTo = new Map<number, number>();
+  readonly damaged = new Set<number>();
   /** Position of a record in the inbox at which workers have died. */
   readonly suspects = new Map<number, number>();
   readonly #mapIds = new Map<string, number>();
@@ -52,18 +63,20 @@ class RunnerUnderTest {
     this.#outbox = createRing({ capacityBytes: outboxBytes, messageBytesMax: 1 << 20 });
     this.#answers = new RingConsumer(this.#outbox, 0);
     const { maps, changes, crdt, sync } = this.engine;
+    const counters = new CounterRow(createCounters(WORKER_COUNTERS, 1), WORKER_COUNTERS, 0);
     this.#runner = new PartitionRunner({
-      outboxes: [new RingWriter(new RingProducer(this.#outbox, () => {}))],
+      answers: new Answers([new RingWriter(new RingProducer(this.#outbox, () => {}))], changes, counters),
       maps,
-      changes,
       crdt,
       sync,
-      dataStore: Object.assign(new NullDataStore(), { admits: () => this.admits }),
-      counters: new CounterRow(createCounters(WORKER_COUNTERS, 1), WORKER_COUNTERS, 0),
+      durability: this.durability,
+      refusal: () => (this.admits ? -1 : errorNumber('OVERLOADED')),
+      loggedTo: this.loggedTo,
+      damaged: this.damaged,
+      counters,
       suspects: this.suspects,
       nowMs: () => 1_000_000,
       tickIntervalMs: 25,
-      writeThrough: undefined,
       onTick: () => {},
       onShutdown: async () => {},
     });
@@ -84,6 +97,10 @@ class RunnerUnderTest {
     this.#write(RECORD_INTEREST, 0, id, 0, utf8(map), wanted ? 1 : 0);
   }
 
+  persisted(sequence: number, error = -1): void {
+    this.#runner.persisted(sequence, error);
+  }
+
   /** Handles what is in the inbox, as one batch that ends at once. */
   run(): void {
     assert.equal(this.batch(), undefined);
@@ -102,7 +119,8 @@ class RunnerUnderTest {
     const onRecord = (ring: RingConsumer, at: number, bytes: number): void => {
       const words = [...ring.words.subarray(at >> 2, (at + bytes) >> 2)];
       const [type = 0, call = 0, , count = 0] = words;
-      answers.push({ type, call, count, flags: words[ENVELOPE.FLAGS] ?? 0, words: words.slice(8) });
+      const sequence = ring.floats[(at >> 3) + ENVELOPE.SEQUENCE_F64] ?? Number.NaN;
+      answers.push({ type, call, count, flags: words[ENVELOPE.FLAGS] ?? 0, words: words.slice(8), sequence });
     };
     while (this.#answers.drain(1000, { onRecord }) > 0) this.#answers.release();
     return answers;
@@ -255,4 +273,111 @@ test('a record at which workers die again and again is set aside: its ops are re
     ['acks', 52],
   ]);
   assert.equal(runner.engine.maps.find(utf8('m'))?.existing(KIND_LWW)?.records, 1);
+});
+
+test('acks say which frame of the log holds them, and whether it is persisted', () => {
+  const runner = new RunnerUnderTest();
+  runner.durability.sequence = 41;
+  runner.ops(61, [put('a')]);
+  runner.run();
+  runner.durability.sequence = 42;
+  runner.durability.persistsBatches = true;
+  runner.ops(62, [put('b')]);
+  runner.run();
+  const acks = runner.read().filter(({ type }) => type === RECORD_ACKS);
+  assert.deepEqual(
+    acks.map(({ sequence, flags }) => [sequence, flags]),
+    [
+      [41, 0],
+      [42, FLAG_PERSISTED],
+    ],
+  );
+});
+
+test('a gateway is told of what is persisted only while somebody waits for it', () => {
+  const runner = new RunnerUnderTest();
+  let asked = 0;
+  runner.durability.persistSoon = () => {
+    asked += 1;
+  };
+  runner.durability.sequence = 7;
+  runner.ops(71, [put('a')]);
+  runner.run();
+  runner.persisted(7);
+  assert.equal(asked, 0);
+  runner.durability.sequence = 8;
+  runner.ops(72, [put('b')], FLAG_PERSIST);
+  runner.run();
+  assert.equal(asked, 1);
+  runner.read();
+  runner.persisted(7); // an older sync, of use to an older call perhaps
+  runner.persisted(8);
+  runner.persisted(9); // nobody waits any more
+  const told = runner.read();
+  assert.deepEqual(
+    told.map(({ type, count, sequence }) => [type, count, sequence]),
+    [
+      [RECORD_PERSISTED, 0, 7],
+      [RECORD_PERSISTED, 0, 8],
+    ],
+  );
+});
+
+test('who waits for a sync that failed is told that it never will be', () => {
+  const runner = new RunnerUnderTest();
+  const readOnly = errorNumber('READ_ONLY');
+  runner.durability.sequence = 3;
+  runner.ops(73, [put('a')], FLAG_PERSIST);
+  runner.run();
+  runner.read();
+  runner.persisted(2, readOnly);
+  assert.deepEqual(
+    runner.read().map(({ type, count, sequence }) => [type, count, sequence]),
+    [[RECORD_PERSISTED, readOnly + 1, 2]],
+  );
+});
+
+test('a batch that the log could not take is refused, and its events are told all the same', () => {
+  const runner = new RunnerUnderTest();
+  runner.interest('m', true);
+  runner.durability.endBatch = () => new GridError('DISK_FULL', 'no room');
+  runner.ops(81, [put('a')]);
+  runner.ops(82, [put('b')], FLAG_MORE);
+  runner.run();
+  const answers = runner.read();
+  const refused = answers.filter(({ flags }) => flags === FLAG_REFUSED);
+  assert.deepEqual(refused.map(({ call, words }) => [call, words[1]]).sort(), [
+    [81, errorNumber('DISK_FULL')],
+    [82, errorNumber('DISK_FULL')],
+  ]);
+  assert.deepEqual(
+    answers.filter(({ type }) => type !== RECORD_RESULT).map(({ type, count }) => [type, count]),
+    [[RECORD_EVENTS, 2]],
+  );
+});
+
+test('records that a predecessor has logged are answered and not run again', () => {
+  const runner = new RunnerUnderTest();
+  runner.loggedTo.set(0, 1); // behind the first record's beginning
+  runner.ops(91, [put('logged')]);
+  runner.ops(92, [put('new')]);
+  runner.run();
+  assert.deepEqual(summary(runner.read()), [['acks', 91, 92]]);
+  assert.equal(runner.engine.maps.find(utf8('m'))?.existing(KIND_LWW)?.records, 1);
+});
+
+test('ops on a partition that lost logged writes are refused, ops on others are not', () => {
+  const runner = new RunnerUnderTest();
+  runner.damaged.add(partitionOf(fnv1a('hurt')));
+  runner.ops(95, [put('hurt')]);
+  runner.ops(96, [put('well')]);
+  runner.run();
+  const answers = runner.read();
+  assert.deepEqual(
+    answers.map(({ type, call, words }) => [type, call, words[type === RECORD_RESULT ? 1 : 0]]),
+    [
+      [RECORD_RESULT, 95, errorNumber('LOG_DAMAGED')],
+      [RECORD_ACKS, 0, 96],
+    ],
+  );
 });

@@ -1,90 +1,68 @@
 /**
  * What a partition worker does with the records of its inboxes: the branch between the rings and the services.
  *
- *   OPS ─ staging has room? ─ CrdtService.applyOps ─┬─ acks of the batch, one record per gateway
- *   REQUEST ─ SyncService ─ REPLY                   └─ events of the batch, one record per gateway
+ *   OPS ─ room in log, staging, memory? ─ CrdtService.applyOps ─┬─ acks of the batch, one record per gateway
+ *   REQUEST ─ SyncService ─ REPLY                               └─ events of the batch, one record per gateway
  *   INTEREST ─ who listens to a map
  *
- * Answers are gathered while a batch is drained and written at its end, behind the point where a log will stand. When
- * an outbox has no room the batch does not end: nothing more is drained until the gateway has read.
+ * Answers are gathered while a batch is drained (answers.ts) and written at its end, when the batch is as safe as they
+ * say (durability.ts). When an outbox has no room the batch does not end: nothing more is drained until the gateway has
+ * read.
+ *
+ * A replaced worker finds records in its inbox that its predecessor had merged and logged, but perhaps not answered:
+ * those up to `loggedTo` are answered without being run again.
  */
 import { assert } from '../engine/assert.ts';
-import type { ChangeEvents, EventBatch } from '../engine/domains/crdt/change-events.ts';
 import { type CrdtService, Rejections } from '../engine/domains/crdt/crdt-service.ts';
 import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
 import type { SyncService } from '../engine/domains/sync/sync-service.ts';
 import { parsePush, parseSyncQuestion } from '../engine/domains/sync/sync-requests.ts';
+import { partitionOf } from '../engine/partition/hash.ts';
 import {
   ENVELOPE,
   ENVELOPE_BYTES,
   ENVELOPE_WORDS,
-  EVENT_ROW_WORDS,
   FLAG_MORE,
-  FLAG_REFUSED,
-  RECORD_ACKS,
-  RECORD_EVENTS,
+  FLAG_PERSIST,
   RECORD_INTEREST,
   RECORD_OPS,
-  RECORD_REPLY,
   RECORD_REQUEST,
-  RECORD_RESULT,
   REQUEST_LEAF,
   REQUEST_LEAVES,
   REQUEST_OR_DIFF,
   REQUEST_OR_PUSH,
-  writeEnvelope,
 } from '../engine/protocol/envelope.ts';
 import { errorNumber, GridError } from '../engine/protocol/errors.ts';
-import { OP_BYTES } from '../engine/protocol/op-index.ts';
-import type { MapDataStore } from '../engine/storage/map-data-store.ts';
+import { OP, OP_BYTES, OP_WORDS } from '../engine/protocol/op-index.ts';
+import type { Answers, CallResult } from './answers.ts';
 import type { CounterRow } from './counters.ts';
-import { FULL, type RingConsumer } from './ring.ts';
-import type { RingWriter } from './ring-writer.ts';
+import type { Durability } from './durability.ts';
+import type { RingConsumer } from './ring.ts';
 import type { Runnable } from './runnable.ts';
 import type { WorkerCounter } from './worker-counters.ts';
 
-const OVERLOADED = errorNumber('OVERLOADED');
 const INTERNAL = errorNumber('INTERNAL');
-const NO_BODY = new Uint8Array(0);
+const LOG_DAMAGED = errorNumber('LOG_DAMAGED');
 /** While an outbox is full, how often it is looked at. */
 const OUTBOX_RETRY_MS = 1;
 
-/** Calls handled in the batch at hand, per gateway. */
-class AckBatch {
-  count = 0;
-  callIds = new Int32Array(256);
-
-  add(callId: number): void {
-    if (this.count === this.callIds.length) {
-      const grown = new Int32Array(this.count * 2);
-      grown.set(this.callIds);
-      this.callIds = grown;
-    }
-    this.callIds[this.count++] = callId;
-  }
-}
-
-/** A call that is not answered by a plain ack: pairs (ordinal, error number) of its rejected ops. */
-interface CallResult {
-  readonly gateway: number;
-  readonly callId: number;
-  readonly pairs: readonly number[];
-}
-
 export interface PartitionRunnerOptions {
-  readonly outboxes: readonly RingWriter[];
+  readonly answers: Answers;
   readonly maps: MapCatalogue;
-  readonly changes: ChangeEvents;
   readonly crdt: CrdtService;
   readonly sync: SyncService;
-  readonly dataStore: MapDataStore;
+  readonly durability: Durability;
+  /** Why a write of this size is refused now, before it is merged: an error number, or -1. */
+  readonly refusal: (bytes: number) => number;
   readonly counters: CounterRow<WorkerCounter>;
   /** Gateway → position of the record in its inbox at which workers have died again and again. */
   readonly suspects: ReadonlyMap<number, number>;
+  /** Gateway → position in its inbox up to which records are merged and logged. */
+  readonly loggedTo: ReadonlyMap<number, number>;
+  /** Partitions that lost logged writes: read-only until the log is repaired. */
+  readonly damaged: ReadonlySet<number>;
   readonly nowMs: () => number;
   readonly tickIntervalMs: number;
-  /** Replies wait until the batch is in the data store. */
-  readonly writeThrough: (() => Promise<void>) | undefined;
   readonly onTick: (nowMs: number) => void;
   readonly onShutdown: () => Promise<void>;
 }
@@ -92,12 +70,10 @@ export interface PartitionRunnerOptions {
 export class PartitionRunner implements Runnable {
   readonly tickIntervalMs: number;
   readonly #options: PartitionRunnerOptions;
-  readonly #acks: readonly AckBatch[];
   readonly #rejections = new Rejections();
   /** Calls of which more parts follow, by gateway and call id. */
   readonly #unfinished = new Map<string, CallResult>();
-  /** Calls of the batch at hand with rejected ops. */
-  readonly #results: CallResult[] = [];
+  #persistedSequence = 0;
   /** The clock as of the first record of the batch at hand; 0 between batches. */
   #batchNowMs = 0;
   readonly #opsCell: number;
@@ -107,7 +83,6 @@ export class PartitionRunner implements Runnable {
   constructor(options: PartitionRunnerOptions) {
     this.#options = options;
     this.tickIntervalMs = options.tickIntervalMs;
-    this.#acks = options.outboxes.map(() => new AckBatch());
     this.#opsCell = options.counters.indexOf('ops');
     this.#batchesCell = options.counters.indexOf('batches');
     this.#rejectedCell = options.counters.indexOf('rejected');
@@ -135,17 +110,26 @@ export class PartitionRunner implements Runnable {
 
   onBatchEnd(): Promise<void> | void {
     this.#batchNowMs = 0;
-    const { writeThrough, outboxes } = this.#options;
-    if (writeThrough !== undefined) return this.#answerWhenStored(writeThrough);
+    const ended = this.#options.durability.endBatch();
+    if (ended instanceof Promise) return this.#answerWhenSafe(ended);
+    if (ended !== undefined) this.#refuseBatch(errorNumber(ended.code));
     this.#writeAnswers();
-    for (let gateway = 0; gateway < outboxes.length; gateway++) {
-      if (outboxes[gateway]?.blocked === true) return this.#untilRead();
-    }
+    if (this.#options.answers.blocked) return this.#untilRead();
   }
 
   onTick(): void {
-    this.#options.onTick(this.#options.nowMs());
-    for (const outbox of this.#options.outboxes) if (outbox.blocked) outbox.flush();
+    const { answers, onTick, nowMs, durability } = this.#options;
+    onTick(nowMs());
+    durability.endTick();
+    answers.writeEvents(); // of what the rhythms changed; a batch that is under way keeps its acks
+    if (durability.persistedSequence > this.#persistedSequence) this.persisted(durability.persistedSequence);
+    if (answers.blocked) answers.flush();
+  }
+
+  /** Everything up to `sequence` is persisted; with an error, what lies above never will be. */
+  persisted(sequence: number, error = -1): void {
+    this.#persistedSequence = sequence;
+    this.#options.answers.persisted(sequence, error);
   }
 
   async shutdown(): Promise<void> {
@@ -157,28 +141,43 @@ export class PartitionRunner implements Runnable {
     const words = ring.words;
     const callId = words[word + ENVELOPE.CALL] as number;
     const count = words[word + ENVELOPE.COUNT] as number;
-    const { dataStore, crdt, counters } = this.#options;
-    if (!dataStore.admits(words[word + ENVELOPE.BODY_BYTES] as number)) {
-      this.#refuse(ring.index, callId, OVERLOADED);
+    const flags = words[word + ENVELOPE.FLAGS] as number;
+    const { crdt, counters, answers, loggedTo } = this.#options;
+    const rowsWord = word + ENVELOPE_WORDS;
+    const refused = this.#refusal(ring, rowsWord, count, words[word + ENVELOPE.BODY_BYTES] as number);
+    if (refused >= 0) {
+      this.#refuse(ring.index, callId, refused);
       return;
     }
-    const rowsWord = word + ENVELOPE_WORDS;
-    const frameAt = at + ENVELOPE_BYTES + count * OP_BYTES;
-    crdt.applyOps(
-      ring,
-      rowsWord,
-      count,
-      frameAt,
-      ring.index,
-      words[word + ENVELOPE.SESSION] as number,
-      this.#now(),
-      this.#rejections,
-    );
-    counters.add(this.#opsCell, count);
-    counters.add(this.#batchesCell, 1);
-    const more = ((words[word + ENVELOPE.FLAGS] as number) & FLAG_MORE) !== 0;
+    if (loggedTo.size === 0 || !this.#isLogged(ring)) {
+      const session = words[word + ENVELOPE.SESSION] as number;
+      const frameAt = at + ENVELOPE_BYTES + count * OP_BYTES;
+      crdt.applyOps(ring, rowsWord, count, frameAt, ring.index, session, this.#now(), this.#rejections);
+      counters.add(this.#opsCell, count);
+      counters.add(this.#batchesCell, 1);
+    }
+    if ((flags & FLAG_PERSIST) !== 0) answers.askPersisted(ring.index);
+    const more = (flags & FLAG_MORE) !== 0;
     if (more || this.#rejections.pairs.length > 0 || this.#unfinished.size > 0) this.#settleUnusual(ring.index, callId, more);
-    else this.#acks[ring.index]?.add(callId);
+    else answers.ack(ring.index, callId);
+  }
+
+  /** Why the ops are not taken in: an error number, or -1. */
+  #refusal(ring: RingConsumer, rowsWord: number, count: number, bytes: number): number {
+    const { refusal, damaged } = this.#options;
+    if (damaged.size > 0) {
+      for (let op = 0; op < count; op++) {
+        const keyHash = ring.words[rowsWord + op * OP_WORDS + OP.KEY_HASH] as number;
+        if (damaged.has(partitionOf(keyHash))) return LOG_DAMAGED;
+      }
+    }
+    return refusal(bytes);
+  }
+
+  /** True for a record that the worker before this one has merged and logged. */
+  #isLogged(ring: RingConsumer): boolean {
+    const position = this.#options.loggedTo.get(ring.index);
+    return position !== undefined && ((position - ring.recordAt) | 0) > 0;
   }
 
   #now(): number {
@@ -191,7 +190,7 @@ export class PartitionRunner implements Runnable {
     const word = at >> 2;
     const callId = ring.words[word + ENVELOPE.CALL] as number;
     const count = ring.words[word + ENVELOPE.COUNT] as number;
-    if (type === RECORD_REQUEST) return this.#write(ring.index, RECORD_REPLY, callId, INTERNAL + 1, NO_BODY, 0);
+    if (type === RECORD_REQUEST) return this.#options.answers.reply(ring.index, callId, INTERNAL, []);
     if (type !== RECORD_OPS) return;
     const frameAt = at + ENVELOPE_BYTES + count * OP_BYTES;
     this.#options.crdt.setAside(ring, word + ENVELOPE_WORDS, count, frameAt, ring.index, this.#rejections);
@@ -209,15 +208,13 @@ export class PartitionRunner implements Runnable {
       return;
     }
     this.#unfinished.delete(key);
-    if (pairs.length === 0) this.#acks[gateway]?.add(callId);
-    else this.#results.push({ gateway, callId, pairs });
+    if (pairs.length === 0) this.#options.answers.ack(gateway, callId);
+    else this.#options.answers.result({ gateway, callId, pairs });
   }
 
-  /** Not taken in, because the data store is too far behind; or, with write-through, not stored. */
   #refuse(gateway: number, callId: number, error: number): void {
     this.#unfinished.delete(`${gateway}:${callId}`);
-    this.#options.counters.add(this.#options.counters.indexOf('refused'), 1);
-    this.#write(gateway, RECORD_RESULT, callId, 1, new Uint8Array(Int32Array.of(0, error).buffer), FLAG_REFUSED);
+    this.#options.answers.refuse(gateway, callId, error);
   }
 
   #request(ring: RingConsumer, at: number): void {
@@ -228,11 +225,9 @@ export class PartitionRunner implements Runnable {
     const bodyAt = at + ENVELOPE_BYTES;
     const body = ring.bytes.slice(bodyAt, bodyAt + (ring.words[word + ENVELOPE.BODY_BYTES] as number));
     this.#options.counters.add(this.#options.counters.indexOf('requests'), 1);
-    const parts = this.#answerTo(kind, body, ring.index, session);
-    parts.forEach((part, index) => {
-      const flags = index < parts.length - 1 ? FLAG_MORE : 0;
-      this.#write(ring.index, RECORD_REPLY, callId, 0, part, flags);
-    });
+    const refused = kind === REQUEST_OR_PUSH ? this.#options.refusal(body.length) : -1;
+    const parts = refused >= 0 ? [] : this.#answerTo(kind, body, ring.index, session);
+    this.#options.answers.reply(ring.index, callId, refused, parts);
   }
 
   #answerTo(kind: number, body: Uint8Array, gateway: number, session: number): Uint8Array[] {
@@ -255,10 +250,10 @@ export class PartitionRunner implements Runnable {
     if (map !== undefined) map.wantedBy[ring.index] = ring.words[word + ENVELOPE.FLAGS] === 1;
   }
 
-  /** Write-through: what the data store refuses is not acknowledged; the client sends it again. */
-  async #answerWhenStored(writeThrough: () => Promise<void>): Promise<void> {
+  /** What could not be made safe is not acknowledged; the client sends it again. */
+  async #answerWhenSafe(safe: Promise<void>): Promise<void> {
     try {
-      await writeThrough();
+      await safe;
     } catch (error) {
       if (!(error instanceof GridError)) throw error;
       this.#refuseBatch(errorNumber(error.code));
@@ -269,70 +264,18 @@ export class PartitionRunner implements Runnable {
 
   /** Nothing of the batch is acknowledged, nor what earlier parts of its calls did. */
   #refuseBatch(error: number): void {
-    for (const { gateway, callId } of [...this.#results, ...this.#unfinished.values()]) this.#refuse(gateway, callId, error);
-    this.#results.length = 0;
-    this.#acks.forEach((acks, gateway) => {
-      for (let index = 0; index < acks.count; index++) this.#refuse(gateway, acks.callIds[index] as number, error);
-      acks.count = 0;
-    });
+    for (const { gateway, callId } of this.#unfinished.values()) this.#options.answers.refuse(gateway, callId, error);
+    this.#unfinished.clear();
+    this.#options.answers.refuseBatch(error);
   }
 
   #writeAnswers(): void {
-    if (this.#results.length > 0) this.#writeResults();
-    const { outboxes, changes } = this.#options;
-    for (let gateway = 0; gateway < outboxes.length; gateway++) {
-      const outbox = outboxes[gateway] as RingWriter;
-      const events = changes.batches[gateway];
-      if (events !== undefined && events.count > 0) this.#writeEvents(gateway, events);
-      const acks = this.#acks[gateway];
-      if (acks !== undefined && acks.count > 0) this.#writeAcks(outbox, gateway, acks);
-    }
-  }
-
-  #writeResults(): void {
-    for (const { gateway, callId, pairs } of this.#results) {
-      this.#write(gateway, RECORD_RESULT, callId, pairs.length / 2, new Uint8Array(Int32Array.from(pairs).buffer), 0);
-    }
-    this.#results.length = 0;
-  }
-
-  /** The hot path's answer: call ids, copied into claimed ring memory. */
-  #writeAcks(outbox: RingWriter, gateway: number, acks: AckBatch): void {
-    const at = outbox.claim(ENVELOPE_BYTES + acks.count * 4);
-    if (at === FULL) {
-      this.#write(gateway, RECORD_ACKS, 0, acks.count, new Uint8Array(acks.callIds.buffer, 0, acks.count * 4), 0);
-    } else {
-      writeEnvelope(outbox.ring, at, RECORD_ACKS, 0, 0, acks.count, 0, 0, Number.NaN);
-      const words = outbox.ring.words;
-      const first = (at >> 2) + ENVELOPE_WORDS;
-      for (let index = 0; index < acks.count; index++) words[first + index] = acks.callIds[index] as number;
-      outbox.commit();
-    }
-    acks.count = 0;
-  }
-
-  #writeEvents(gateway: number, events: EventBatch): void {
-    const rowBytes = events.count * EVENT_ROW_WORDS * 4;
-    const body = new Uint8Array(rowBytes + events.bodies.length);
-    body.set(new Uint8Array(events.rows.buffer, 0, rowBytes), 0);
-    body.set(events.bodies.bytes.subarray(0, events.bodies.length), rowBytes);
-    this.#write(gateway, RECORD_EVENTS, 0, events.count, body, 0);
-    this.#options.counters.add(this.#options.counters.indexOf('eventsEncoded'), events.count);
-    events.clear();
-  }
-
-  #write(gateway: number, type: number, callId: number, count: number, body: Uint8Array, flags: number): void {
-    const record = new Uint8Array((ENVELOPE_BYTES + body.length + 7) & ~7);
-    const memory = { bytes: record, words: new Int32Array(record.buffer), floats: new Float64Array(record.buffer) };
-    writeEnvelope(memory, 0, type, callId, 0, count, body.length, flags, Number.NaN);
-    record.set(body, ENVELOPE_BYTES);
-    this.#options.outboxes[gateway]?.write(record);
+    const { answers, durability } = this.#options;
+    if (answers.write(durability.sequence, durability.persistsBatches)) durability.persistSoon();
   }
 
   /** Resolves when every outbox has taken what was written for it. */
   async #untilRead(): Promise<void> {
-    for (const outbox of this.#options.outboxes) {
-      while (!outbox.flush()) await new Promise((resolve) => setTimeout(resolve, OUTBOX_RETRY_MS));
-    }
+    while (!this.#options.answers.flush()) await new Promise((resolve) => setTimeout(resolve, OUTBOX_RETRY_MS));
   }
 }

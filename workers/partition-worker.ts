@@ -1,44 +1,39 @@
 /**
  * A partition worker: the thread that owns the records of its partitions. Run by the pool, ended by it.
  *
- *   start ─ load the partitions from the data store ─ ready ─ run loop over the inboxes ─ stop ─ hard flush
+ *   start ─ load the partitions from the data store ─ replay the log ─ ready ─ run loop over the inboxes ─ stop ─ hard flush
  *
- * A replaced worker finds its rings as its predecessor left them and goes on at the first record that was not released.
+ * A replaced worker finds its rings as its predecessor left them and goes on at the first record that was not released;
+ * what of that the log has already is answered without being run again.
  */
-import { getHeapStatistics } from 'node:v8';
 import type { MessagePort } from 'node:worker_threads';
 import { ChangeEvents } from '../engine/domains/crdt/change-events.ts';
 import { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
-import { type GridMap, MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
+import { Expiry } from '../engine/domains/crdt/expiry.ts';
+import type { GridMap } from '../engine/domains/crdt/map-catalogue.ts';
 import { SyncService } from '../engine/domains/sync/sync-service.ts';
+import type { DeathWay } from '../engine/faults.ts';
 import { ServiceRegistry } from '../engine/operation/service-registry.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
-import { decode } from '../engine/protocol/codec.ts';
-import { type ErrorCode, GridError } from '../engine/protocol/errors.ts';
-import type { DataStore } from '../engine/storage/data-store.ts';
-import type { FlushTime } from '../engine/storage/flusher.ts';
-import type { MapDataStore } from '../engine/storage/map-data-store.ts';
-import { NullDataStore } from '../engine/storage/null-data-store.ts';
-import { LeafBacklog } from '../engine/storage/leaf-backlog.ts';
+import { type ErrorCode, errorNumber } from '../engine/protocol/errors.ts';
 import { KIND_LWW, KIND_OR, type RecordImage } from '../engine/storage/record.ts';
-import { RecordStore } from '../engine/storage/record-store.ts';
-import { Slab } from '../engine/storage/slab.ts';
 import { imageOf, storedRecord } from '../engine/storage/stored-record.ts';
-import { WriteBehind } from '../engine/storage/write-behind.ts';
-import { WriteThrough } from '../engine/storage/write-through.ts';
-import { CounterRow, LoopDelaySampler, THREAD_COUNTERS } from './counters.ts';
+import { Answers } from './answers.ts';
+import { CounterRow, THREAD_COUNTERS } from './counters.ts';
 import { Doorbell } from './doorbell.ts';
+import { die } from './faults/death.ts';
 import type { GridMemory } from './grid-memory.ts';
 import { GridState } from './grid-state.ts';
 import { PartitionRunner } from './partition-runner.ts';
 import type { PgTarget } from './postgres/pg-session.ts';
-import { PostgresDataStore } from './postgres/postgres-data-store.ts';
-import { TranscodedJson } from './postgres/transcoded-json.ts';
 import { RingConsumer, RingProducer } from './ring.ts';
 import { RingWriter } from './ring-writer.ts';
 import { RunLoop } from './run-loop.ts';
 import { TimeSlices } from './scheduler.ts';
+import type { LogSettings } from './wal/worker-log.ts';
 import { WORKER_COUNTERS } from './worker-counters.ts';
+import { WorkerReport } from './worker-report.ts';
+import { WorkerStorage } from './worker-storage.ts';
 import { type WorkerContext, workerTask } from './worker-task.ts';
 
 /** Options that a worker needs; named as in engine/config.ts. */
@@ -62,6 +57,12 @@ export interface PartitionWorkerData {
   /** Where records are stored; undefined with `store: none`. */
   readonly target: PgTarget | undefined;
   readonly ownerEpoch: number;
+  /** Folder of the write-ahead log; undefined with `store: none`. What is in it is replayed, whether or not there is a log now. */
+  readonly logFolder: string | undefined;
+  /** A log of this worker could not be synced in this run: what its files hold is unknown, and writes stay refused. */
+  readonly logFailed: boolean;
+  /** How to write the log; undefined when it is off. */
+  readonly log: LogSettings | undefined;
   /** Node id of this server in clocks. */
   readonly nodeId: string;
   /** Maps that sessions listen to by name, with their gateway's number for each: what a predecessor was told. */
@@ -72,11 +73,15 @@ export interface PartitionWorkerData {
 export type WorkerMessage =
   /** Another process owns the data: this one must end. */
   | { readonly kind: 'fenced'; readonly reason: string }
-  | { readonly kind: 'loaded'; readonly records: number; readonly ms: number }
+  | { readonly kind: 'loaded'; readonly records: number; readonly replayed: number; readonly ms: number }
+  /** All that was replayed is in the data store: for this worker, these files of earlier runs may go. */
+  | { readonly kind: 'checkpoint'; readonly oldNames: readonly string[] }
+  /** The log could not be synced: no thread of this worker may take writes until the process has started again. */
+  | { readonly kind: 'logFailed' }
   | { readonly kind: 'log'; readonly level: 'warn' | 'error'; readonly text: string };
 
 /** What the main thread tells a worker. Crashing on demand is how tests show that a worker is replaced. */
-export type WorkerCommand = { readonly kind: 'crash' };
+export type WorkerCommand = { readonly kind: 'crash'; readonly how: DeathWay };
 
 const TICK_MS = 100;
 const SLICE_MS = 3;
@@ -88,7 +93,6 @@ const DEATHS_MAX = 2;
 const PRUNE_MS = 1000;
 const PRUNE_RECORDS = 2000;
 const REFUSED_LETTERS_MAX = 1000;
-const STORAGE_STATES = ['normal', 'degraded', 'failed'] as const;
 
 export const run = workerTask<PartitionWorkerData, WorkerCommand, WorkerMessage>(async (context) => {
   await new PartitionWorker(context).run();
@@ -100,17 +104,17 @@ class PartitionWorker {
   readonly #table: PartitionTable;
   readonly #counters: CounterRow<(typeof WORKER_COUNTERS)[number]>;
   readonly #thread: CounterRow<(typeof THREAD_COUNTERS)[number]>;
-  readonly #loopDelay: LoopDelaySampler;
-  readonly #slab = new Slab();
-  readonly #backlog = new LeafBacklog(this.#slab);
-  readonly #store: DataStore | undefined;
-  readonly #staging: MapDataStore;
-  readonly #maps: MapCatalogue;
+  readonly #storage: WorkerStorage;
+  readonly #report: WorkerReport;
   readonly #services = new ServiceRegistry();
+  readonly #changes: ChangeEvents;
   readonly #bells: readonly Doorbell[];
   readonly #slices = new TimeSlices(SLICE_MS, Date.now);
   /** Gateway → position of the record in its inbox that must not be tried again. */
   readonly #suspects = new Map<number, number>();
+  /** Gateway → position in its inbox up to which a predecessor has logged. */
+  readonly #loggedTo = new Map<number, number>();
+  #runner: PartitionRunner | undefined;
   #loop: RunLoop | undefined;
   #stopAsked = false;
   #pruned = 0;
@@ -124,20 +128,31 @@ class PartitionWorker {
     this.#table = new PartitionTable(data.memory.table);
     this.#counters = new CounterRow(data.memory.workerCounters, WORKER_COUNTERS, workerId);
     this.#thread = new CounterRow(data.memory.threadCounters, THREAD_COUNTERS, data.memory.gateways + workerId);
-    this.#loopDelay = new LoopDelaySampler(this.#thread);
-    this.#thread.set('startedAtMs', Date.now());
-    this.#store = openStore(data, workerId);
-    this.#staging = stagingOf(data.config, this.#store);
-    this.#maps = new MapCatalogue((map, kind) => this.#newStore(map, kind), data.config.maxMaps);
+    this.#changes = new ChangeEvents(data.memory.gateways, this.#state);
+    this.#storage = new WorkerStorage(data, workerId, {
+      onPersisted: (sequence, error) => this.#persisted(sequence, error?.code),
+      onCheckpoint: (oldNames) => context.send({ kind: 'checkpoint', oldNames }),
+      onProgress: ({ records, replayed }) => {
+        this.#counters.set('recordsLoaded', records);
+        this.#counters.set('logReplayed', replayed);
+      },
+      onWarning: (text) => this.#context.send({ kind: 'log', level: 'warn', text }),
+    });
+    const { maps, slab, staging, flushing } = this.#storage;
+    this.#report = new WorkerReport(this.#counters, this.#thread, {
+      maps,
+      slab,
+      staging,
+      flushing,
+      log: () => this.#storage.log,
+    });
     this.#bells = data.bells.map((port) => new Doorbell(port));
     context.listen({
       onStop: () => {
         this.#stopAsked = true;
         this.#loop?.stop();
       },
-      onMessage: () => {
-        throw new Error(`worker ${workerId}: crash asked for`);
-      },
+      onMessage: ({ how }) => die(how, `worker ${workerId}`),
     });
   }
 
@@ -145,11 +160,13 @@ class PartitionWorker {
     await this.#load();
     const { data, heartbeat, workerId } = this.#context;
     for (const { gateway, mapId, name } of data.interests) {
-      const map = this.#maps.open(gateway, mapId, name, 0, name.length);
+      const map = this.#storage.maps.open(gateway, mapId, name, 0, name.length);
       if (map !== undefined) map.wantedBy[gateway] = true;
     }
     const inboxes = data.memory.inboxes.map((rings, gateway) => this.#openInbox(rings[workerId], gateway));
-    const loop = new RunLoop(this.#newRunner(), inboxes, {
+    const runner = this.#newRunner(inboxes);
+    this.#runner = runner;
+    const loop = new RunLoop(runner, inboxes, {
       batchRecords: data.config.batchRecords,
       emptyPolls: 0,
       heartbeat,
@@ -158,106 +175,116 @@ class PartitionWorker {
     for (const bell of this.#bells) bell.listen(loop.wake);
     this.#loop = loop;
     await this.#services.start();
+    this.#publish(Date.now());
     this.#state.setWorkerState(workerId, 'ready');
     this.#context.ready();
     if (this.#stopAsked) loop.stop();
     await loop.run();
     this.#state.setWorkerState(workerId, 'down');
     for (const bell of this.#bells) bell.close();
-    this.#loopDelay.stop();
+    this.#report.stop();
   }
 
   /** Streams the partitions in. Until all are here none is served: unknown is not empty. */
   async #load(): Promise<void> {
-    const { workerId } = this.#context;
+    const { workerId, launch } = this.#context;
     this.#state.setWorkerState(workerId, 'loading');
     const partitions = this.#table.partitionsOf(workerId);
     const startedMs = performance.now();
-    let records = 0;
-    const loaded = this.#counters.indexOf('recordsLoaded');
-    this.#counters.cells[loaded] = 0;
-    await this.#store?.load(partitions, (kind, name, image) => {
-      const map = this.#maps.openByName(name);
-      if (map === undefined)
-        throw new Error(`the data store holds more than ${this.#context.data.config.maxMaps} maps: raise LATTICE_MAX_MAPS`);
-      map.store(kind).restore(image);
-      records += 1;
-      this.#counters.cells[loaded] = records;
-    });
+    const { records, replayed } = await this.#storage.load(partitions, launch);
     for (const partition of partitions) this.#table.transition(partition, 'LOADING', 'OWNED');
-    this.#context.send({ kind: 'loaded', records, ms: Math.round(performance.now() - startedMs) });
-  }
-
-  #newStore(map: Uint8Array, kind: typeof KIND_LWW | typeof KIND_OR): RecordStore {
-    return new RecordStore({
-      map,
-      kind,
-      slab: this.#slab,
-      backlog: this.#backlog,
-      dataStore: this.#staging,
-      decode: decodeValue,
-    });
+    this.#counters.set('damagedPartitions', this.#storage.past?.damaged.size ?? 0);
+    this.#context.send({ kind: 'loaded', records, replayed, ms: Math.round(performance.now() - startedMs) });
   }
 
   #openInbox(memory: SharedArrayBuffer | undefined, gateway: number): RingConsumer {
     if (memory === undefined) throw new Error(`no inbox of gateway ${gateway}`);
     const bell = this.#bells[gateway];
     const ring = new RingConsumer(memory, gateway, bell?.ring);
-    if (this.#context.launch > 0 && ring.takeOver() >= DEATHS_MAX) this.#suspects.set(gateway, ring.suspectAt);
+    if (this.#context.launch === 0) return ring;
+    if (ring.takeOver() >= DEATHS_MAX) this.#suspects.set(gateway, ring.suspectAt);
+    const loggedTo = this.#storage.past?.inboxPositions?.[gateway];
+    if (loggedTo !== undefined && ((loggedTo - ring.position) | 0) > 0) this.#loggedTo.set(gateway, loggedTo);
     return ring;
   }
 
-  #newRunner(): PartitionRunner {
+  #newRunner(inboxes: readonly RingConsumer[]): PartitionRunner {
     const { data, workerId } = this.#context;
-    const changes = new ChangeEvents(data.memory.gateways, this.#state);
-    const nodeId = new TextEncoder().encode(data.nodeId);
+    const { maps } = this.#storage;
+    const changes = this.#changes;
     const pruneWatermarkMs = (): number => this.#state.pruneWatermarkMs;
     const crdt = new CrdtService({
-      maps: this.#maps,
+      maps,
       changes,
-      nodeId,
+      nodeId: new TextEncoder().encode(data.nodeId),
       pruneWatermarkMs,
       onDeadLetter: (map, image, reason) => this.#bury(map, image, reason),
     });
-    const sync = new SyncService(this.#maps, crdt, pruneWatermarkMs);
+    const mayWrite = (): boolean => this.#storage.refusal(0) < 0;
+    const expiry = new Expiry({ queue: this.#storage.expiry, maps, changes, mayWrite, nowMs: Date.now });
+    const sync = new SyncService(maps, crdt, pruneWatermarkMs, expiry);
     this.#services.registerCore(crdt);
     this.#services.registerCore(sync);
-    this.#registerRhythms();
+    this.#registerRhythms(expiry);
     const outboxes = data.memory.outboxes.map((rings, gateway) => {
       const memory = rings[workerId];
       if (memory === undefined) throw new Error(`no outbox to gateway ${gateway}`);
       return new RingWriter(new RingProducer(memory, () => this.#bells[gateway]?.ring()));
     });
-    const staging = this.#staging;
+    if (this.#loggedTo.size > 0) this.#tellLastChanges(crdt);
     return new PartitionRunner({
-      outboxes,
-      maps: this.#maps,
-      changes,
+      answers: new Answers(outboxes, changes, this.#counters),
+      maps,
       crdt,
       sync,
-      dataStore: staging,
+      durability: this.#storage.durability(() => inboxes.map(({ position }) => position)),
+      refusal: (bytes) => this.#storage.refusal(bytes),
       counters: this.#counters,
       suspects: this.#suspects,
+      loggedTo: this.#loggedTo,
+      damaged: this.#storage.past?.damaged ?? new Set(),
       nowMs: Date.now,
       tickIntervalMs: TICK_MS,
-      writeThrough: staging instanceof WriteThrough ? () => staging.settle() : undefined,
       onTick: (nowMs) => {
-        staging.softFlush(nowMs);
         this.#slices.run(nowMs);
+        this.#storage.tick(nowMs);
       },
       onShutdown: () => this.#shutdown(),
     });
   }
 
-  #registerRhythms(): void {
-    this.#slices.register({ name: 'stats', intervalMs: STATS_MS, run: (nowMs) => this.#publish(nowMs) });
+  /**
+   * The predecessor died between the log and the ring: its last batch may not have been told to anybody. Told twice it
+   * does no harm.
+   */
+  #tellLastChanges(crdt: CrdtService): void {
+    this.#storage.past?.forEachLastRecord((kind, name, image) => {
+      const map = this.#storage.maps.openByName(name);
+      if (map !== undefined) crdt.tell(map, kind, image);
+    });
+  }
+
+  #persisted(sequence: number, code: ErrorCode | undefined): void {
+    this.#counters.set('logSyncedSequence', sequence);
+    this.#runner?.persisted(sequence, code === undefined ? -1 : errorNumber(code));
+    if (code !== undefined)
+      this.#context.send({
+        kind: 'log',
+        level: 'error',
+        text: 'the log could not be synced: writes are refused until a restart',
+      });
+  }
+
+  #registerRhythms(expiry: Expiry): void {
+    this.#slices.register(expiry);
+    this.#slices.register({ name: 'stats', intervalMs: STATS_MS, run: (nowMs) => this.#publish(nowMs, expiry) });
     this.#slices.register({ name: 'leaves', intervalMs: LEAVES_MS, run: () => this.#hashLeaves() });
     this.#slices.register({ name: 'prune', intervalMs: PRUNE_MS, run: (nowMs) => this.#prune(nowMs) });
   }
 
   /** Keeps the leaf sums near the truth, so that a sync waits for little. */
   #hashLeaves(): 'done' {
-    this.#backlog.hash(LEAVES_RECORDS);
+    this.#storage.backlog.hash(LEAVES_RECORDS);
     return 'done';
   }
 
@@ -265,75 +292,32 @@ class PartitionWorker {
   #prune(nowMs: number): 'done' {
     const watermarkMs = this.#state.pruneWatermarkMs;
     if (watermarkMs === 0) return 'done';
-    for (const map of this.#maps.maps()) {
+    for (const map of this.#storage.maps.maps()) {
       for (const store of map.stores()) this.#pruned += store.pruneTombstones(watermarkMs, PRUNE_RECORDS, nowMs);
     }
     return 'done';
   }
 
-  #publish(nowMs: number): 'done' {
-    const row = this.#counters;
-    let records = 0;
-    let tombstones = 0;
-    const merges = { applied: 0, stale: 0, duplicates: 0, ties: 0 };
-    for (const map of this.#maps.maps()) {
-      for (const store of map.stores()) {
-        records += store.records;
-        tombstones += store.tombstones;
-        merges.applied += store.applied;
-        merges.stale += store.stale;
-        merges.duplicates += store.duplicates;
-        merges.ties += store.clockTies;
-      }
-    }
-    row.set('records', records);
-    row.set('tombstones', tombstones);
-    row.set('mergesApplied', merges.applied);
-    row.set('mergesStale', merges.stale);
-    row.set('mergesDuplicate', merges.duplicates);
-    row.set('clockTies', merges.ties);
-    row.set('maps', this.#maps.size);
-    row.set('slabUsedBytes', this.#slab.usedBytes);
-    row.set('slabReservedBytes', this.#slab.reservedBytes);
-    row.set('tombstonesPruned', this.#pruned);
-    this.#publishStaging(nowMs);
-    this.#publishThread();
-    return 'done';
-  }
-
-  #publishStaging(nowMs: number): void {
-    const row = this.#counters;
-    const staging = this.#staging;
-    row.set('stagedRecords', staging.stagedRecords);
-    row.set('stagedBytes', staging.stagedBytes);
-    row.set('flushLagMs', staging.lagMs(nowMs));
-    if (!(staging instanceof WriteBehind || staging instanceof WriteThrough)) return;
-    const { flushes, flushedRows, flushFailures, deadLetters } = staging.counters;
-    row.set('flushes', flushes);
-    row.set('flushedRows', flushedRows);
-    row.set('flushFailures', flushFailures);
-    row.set('deadLetters', deadLetters);
-    row.set('storageState', STORAGE_STATES.indexOf(staging.state));
-    if (staging.state === 'failed' && !this.#fencedTold) {
+  #publish(nowMs: number, expiry?: Expiry): 'done' {
+    this.#report.publish(nowMs);
+    if (expiry !== undefined) this.#counters.set('expired', expiry.expired);
+    this.#counters.set('tombstonesPruned', this.#pruned);
+    const { flushing } = this.#storage;
+    if (flushing?.state === 'failed' && !this.#fencedTold) {
       this.#fencedTold = true;
-      this.#context.send({ kind: 'fenced', reason: staging.fatal?.message ?? 'the data store refused this server' });
+      this.#context.send({ kind: 'fenced', reason: flushing.fatal?.message ?? 'the data store refused this server' });
     }
-  }
-
-  #publishThread(): void {
-    this.#loopDelay.sample();
-    this.#thread.set('heapUsedBytes', getHeapStatistics().used_heap_size);
-    this.#thread.set('healthy', 1);
-    this.#thread.set('lastHealthCheckAtMs', Date.now());
+    return 'done';
   }
 
   /** Keeps a refused write with its reason; bounded, since anybody may send writes that are refused. */
   #bury(map: GridMap, image: RecordImage, reason: ErrorCode): void {
-    if (this.#store === undefined || this.#buried >= REFUSED_LETTERS_MAX) return;
+    const { store } = this.#storage;
+    if (store === undefined || this.#buried >= REFUSED_LETTERS_MAX) return;
     this.#buried += 1;
     const kind = image.tagBytes > 0 ? KIND_OR : KIND_LWW;
     const record = imageOf(storedRecord(kind, map.name, image));
-    this.#store
+    store
       .bury({ kind, map: map.name, reason, applied: false, record }, this.#context.data.config.storageTimeoutMs)
       .catch((error: unknown) => {
         this.#context.send({
@@ -346,50 +330,11 @@ class PartitionWorker {
 
   async #shutdown(): Promise<void> {
     try {
-      await this.#staging.hardFlush(this.#context.data.config.shutdownStorageMs);
+      await this.#storage.staging.hardFlush(this.#context.data.config.shutdownStorageMs);
     } finally {
       this.#publish(Date.now());
       await this.#services.shutdown(false);
-      await this.#store?.close();
+      await this.#storage.close();
     }
-  }
-}
-
-function openStore(data: PartitionWorkerData, workerId: number): DataStore | undefined {
-  if (data.target === undefined || data.config.store === 'none') return undefined;
-  return new PostgresDataStore({
-    target: data.target,
-    applicationName: `lattice worker ${workerId}`,
-    ownerEpoch: data.ownerEpoch,
-    ...(data.config.pgJson ? { json: new TranscodedJson() } : {}),
-  });
-}
-
-function stagingOf(config: PartitionWorkerConfig, store: DataStore | undefined): MapDataStore {
-  if (store === undefined) return new NullDataStore();
-  const { flushDelayMs, flushRecordsMax, stagedBytesMax, storageTimeoutMs } = config;
-  const options = { flushDelayMs, flushRecordsMax, stagedBytesMax, commitDeadlineMs: storageTimeoutMs };
-  return config.store === 'write-through'
-    ? new WriteThrough(store, FLUSH_TIME, options)
-    : new WriteBehind(store, FLUSH_TIME, options);
-}
-
-const FLUSH_TIME: FlushTime = {
-  nowMs: Date.now,
-  random: Math.random,
-  yieldTurn: () => new Promise((resolve) => setImmediate(resolve)),
-  startTimer: (delayMs, fire) => {
-    const timer = setTimeout(fire, delayMs);
-    return () => clearTimeout(timer);
-  },
-};
-
-/** What a client sees of a value. Values were walked when they came, but extension types are not decoded. */
-function decodeValue(bytes: Uint8Array, start: number, end: number): unknown {
-  try {
-    return decode(bytes, start, end);
-  } catch (error) {
-    if (error instanceof GridError) return undefined;
-    throw error;
   }
 }

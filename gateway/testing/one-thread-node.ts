@@ -10,17 +10,20 @@ import { SyncService } from '../../engine/domains/sync/sync-service.ts';
 import { plain, utf8 } from '../../engine/domains/testing/scanned-ops.ts';
 import { PartitionTable } from '../../engine/partition/partition-table.ts';
 import { decode, encode } from '../../engine/protocol/codec.ts';
+import { errorNumber } from '../../engine/protocol/errors.ts';
 import type { MapDataStore } from '../../engine/storage/map-data-store.ts';
 import { NullDataStore } from '../../engine/storage/null-data-store.ts';
 import { RecordStore } from '../../engine/storage/record-store.ts';
 import { Slab } from '../../engine/storage/slab.ts';
+import { Answers } from '../../workers/answers.ts';
 import { CounterRow } from '../../workers/counters.ts';
+import { type Durability, NO_DURABILITY } from '../../workers/durability.ts';
 import { createGridMemory, type GridMemory } from '../../workers/grid-memory.ts';
 import { GridState } from '../../workers/grid-state.ts';
 import { PartitionRunner } from '../../workers/partition-runner.ts';
 import { RingConsumer, RingProducer } from '../../workers/ring.ts';
 import { RingWriter } from '../../workers/ring-writer.ts';
-import { WORKER_COUNTERS } from '../../workers/worker-counters.ts';
+import { WORKER_COUNTERS, type WorkerCounter } from '../../workers/worker-counters.ts';
 import { Authenticator } from '../authentication.ts';
 import type { Connection } from '../connection.ts';
 import { DeviceIdentity } from '../device-identity.ts';
@@ -30,17 +33,21 @@ import type { Session } from '../session.ts';
 
 export type Message = Readonly<Record<string, unknown>> & { readonly type: string };
 
-const CONFIG: GatewayConfig = {
+export const GATEWAY_CONFIG: GatewayConfig = {
   maxSessions: 1000,
   maxMaps: 100,
   authDeadlineMs: 10_000,
   idleTimeoutMs: 60_000,
   opTimeoutMs: 5000,
+  requestTimeoutMs: 30_000,
   rateOpsPerSecond: 0,
   rateBurstOps: 0,
   driftMaxMs: 60_000,
   sessionBufferBytesMax: 4 << 20,
   sessionBackpressureBytesMax: 4 << 20,
+  store: 'none',
+  wal: false,
+  walFsync: '10',
 };
 
 export interface NodeOptions {
@@ -51,6 +58,7 @@ export interface NodeOptions {
   /** The data store of every worker. */
   readonly dataStore?: MapDataStore;
   readonly writeThrough?: () => Promise<void>;
+  readonly durability?: Durability;
 }
 
 /** What a client is to a gateway: keeps what it was sent, closes when told to. */
@@ -212,11 +220,12 @@ export class OneThreadNode {
     this.gateways.push(
       new Gateway({
         gateway,
-        config: { ...CONFIG, ...options.config },
+        config: { ...GATEWAY_CONFIG, ...options.config },
         state: this.state,
         table: this.table,
         inboxes,
         counters: new GatewayCounters(this.memory.gatewayCounters, gateway),
+        workers: workerRows(this.memory),
         authenticator,
         devices: new DeviceIdentity(new Uint8Array(32)),
         nodeId: 'server-1',
@@ -236,25 +245,35 @@ export class OneThreadNode {
     const changes = new ChangeEvents(this.memory.gateways, this.state);
     const pruneWatermarkMs = (): number => this.state.pruneWatermarkMs;
     const crdt = new CrdtService({ maps, changes, nodeId: utf8('server-1'), pruneWatermarkMs, onDeadLetter: () => {} });
+    const outboxes = this.memory.outboxes.map((rings) => new RingWriter(new RingProducer(ringAt(rings, worker), () => {})));
+    const counters = new CounterRow(this.memory.workerCounters, WORKER_COUNTERS, worker);
+    const { writeThrough } = options;
     return new PartitionRunner({
-      outboxes: this.memory.outboxes.map((rings) => new RingWriter(new RingProducer(ringAt(rings, worker), () => {}))),
+      answers: new Answers(outboxes, changes, counters),
       maps,
-      changes,
       crdt,
       sync: new SyncService(maps, crdt, pruneWatermarkMs),
-      dataStore,
+      durability:
+        options.durability ?? (writeThrough === undefined ? NO_DURABILITY : { ...NO_DURABILITY, endBatch: writeThrough }),
+      refusal: (bytes) => (dataStore.admits(bytes) ? -1 : errorNumber('OVERLOADED')),
       suspects: new Map(),
-      counters: new CounterRow(this.memory.workerCounters, WORKER_COUNTERS, worker),
+      loggedTo: new Map(),
+      damaged: new Set(),
+      counters,
       nowMs: Date.now,
       tickIntervalMs: 25,
-      writeThrough: options.writeThrough,
       onTick: () => {},
       onShutdown: async () => {},
     });
   }
 }
 
-function ringAt(rings: readonly SharedArrayBuffer[], index: number): SharedArrayBuffer {
+/** What the workers publish, by their numbers. */
+export function workerRows({ workers, workerCounters }: GridMemory): CounterRow<WorkerCounter>[] {
+  return Array.from({ length: workers }, (_, worker) => new CounterRow(workerCounters, WORKER_COUNTERS, worker));
+}
+
+export function ringAt<Ring>(rings: readonly Ring[], index: number): Ring {
   const ring = rings[index];
   assert(ring !== undefined, `ring ${index}`);
   return ring;

@@ -5,6 +5,7 @@
  * built from the record as it was merged: what a quarantined clock sent is not passed on, a removal always carries
  * its record, and `ttlMs` is left out where there is none. A gateway gets the events that somebody there listens to.
  */
+import { assert } from '../../assert.ts';
 import { OP_OR_ADD, OP_OR_REMOVE, OP_PUT, OP_REMOVE } from '../../protocol/op-index.ts';
 import { MessageWriter } from '../../protocol/msgpack-writer.ts';
 import { EVENT_ROW, EVENT_ROW_WORDS } from '../../protocol/envelope.ts';
@@ -99,6 +100,7 @@ function encodeEvent(out: MessageWriter, map: Uint8Array, kind: EventKind, image
 
 /** Appends the record of an image as clients know it: `{value, timestamp, tag?, ttlMs?}`. */
 export function encodeRecord(out: MessageWriter, image: RecordImage): void {
+  assert(!image.evicted || image.valueBytes === 0, 'an evicted value must be read back before it is encoded');
   const hasTag = image.tagBytes > 0;
   const hasTtl = !Number.isNaN(image.ttlMs);
   out.mapHeader(2 + (hasTag ? 1 : 0) + (hasTtl ? 1 : 0));

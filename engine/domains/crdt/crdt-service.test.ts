@@ -187,17 +187,30 @@ test('an add whose tag somebody removed before stays away', () => {
   const stamp = { millis: 5, counter: 0, nodeId: 'n' };
   const map = engine.maps.openByName(utf8(MAP));
   map?.orphans.add(tagOf(stamp), utf8(tagOf(stamp)));
-  engine.apply([add('k', 'late', stamp), add('k', 'other', { ...stamp, counter: 1 })]);
+  engine.apply([add('k', 'late', stamp), add('l', 'other', { ...stamp, counter: 1 })]);
   assert.deepEqual(
-    engine.takeEvents().map(({ event }) => (event as { orRecord: { value: unknown } }).orRecord.value),
-    ['other'],
+    engine.takeEvents().map(({ origin, event }) => [origin, event]),
+    [
+      [0, { mapName: MAP, eventType: 'OR_REMOVE', key: 'k', orTag: tagOf(stamp) }], // the writer is told as well
+      [
+        7,
+        {
+          mapName: MAP,
+          eventType: 'OR_ADD',
+          key: 'l',
+          orRecord: { value: 'other', timestamp: { ...stamp, counter: 1 }, tag: tagOf({ ...stamp, counter: 1 }) },
+        },
+      ],
+    ],
   );
+  assert.equal((bytes(engine, KIND_OR, 'k') as { tombstone: boolean }).tombstone, true);
 });
 
-test('a removal is as old as its tag, and as new as the server when the tag is no clock', () => {
+test('a removal is as new as the server, or as its tag where that is newer', () => {
   const engine = new EngineUnderTest();
   const nowMs = 9_000_000;
   engine.apply([orRemove('k', '77:3:n'), orRemove('l', 'no clock'), orRemove('m', '99999999999999999999:0:n')], nowMs);
+  engine.apply([orRemove('ahead', '9000001:3:n')], nowMs);
   const millisOf = (key: string) => (bytes(engine, KIND_OR, key) as { millis: number }).millis;
-  assert.deepEqual(['k', 'l', 'm'].map(millisOf), [77, nowMs, nowMs]);
+  assert.deepEqual(['k', 'l', 'm', 'ahead'].map(millisOf), [nowMs, nowMs, nowMs, 9_000_001]);
 });

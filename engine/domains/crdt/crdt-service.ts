@@ -20,21 +20,26 @@ import {
 } from '../../protocol/op-index.ts';
 import type { RingMemory } from '../../protocol/envelope.ts';
 import type { ManagedService } from '../../operation/service-registry.ts';
-import { KIND_LWW, KIND_OR, RecordImage } from '../../storage/record.ts';
-import { JOIN_APPLIED, type RecordStore } from '../../storage/record-store.ts';
+import { KIND_LWW, KIND_OR, RecordImage, type RecordKind } from '../../storage/record.ts';
+import { JOIN_APPLIED, JOIN_EVICTED, type RecordStore } from '../../storage/record-store.ts';
+import type { RecordRef } from '../../storage/storage.ts';
 import type { ChangeEvents, EventKind } from './change-events.ts';
 import type { GridMap, MapCatalogue } from './map-catalogue.ts';
 
 /** Ops of the call that were not applied: pairs (ordinal, error number). Reused by the caller. */
 export class Rejections {
   readonly pairs: number[] = [];
+  /** An op can only be judged once a value was read back: the whole call must be refused, and comes again. */
+  mustComeAgain = false;
 
   add(ordinal: number, error: number): void {
     this.pairs.push(ordinal, error);
+    if (error === UNAVAILABLE) this.mustComeAgain = true;
   }
 
   clear(): void {
     if (this.pairs.length > 0) this.pairs.length = 0;
+    this.mustComeAgain = false;
   }
 }
 
@@ -47,11 +52,14 @@ export interface CrdtServiceOptions {
   readonly pruneWatermarkMs: () => number;
   /** Takes a write that is refused for good, with the reason, to be kept as a dead letter. The image is valid during the call. */
   readonly onDeadLetter: (map: GridMap, image: RecordImage, reason: ErrorCode) => void;
+  /** A write can only be judged by the value of this record, which was dropped from memory: read it back. The write comes again. */
+  readonly onValueNeeded?: (store: RecordStore, ref: RecordRef) => void;
 }
 
 const TOO_MANY_MAPS = errorNumber('TOO_MANY_MAPS');
 const STALE_OPERATION = errorNumber('STALE_OPERATION');
 const INTERNAL = errorNumber('INTERNAL');
+const UNAVAILABLE = errorNumber('UNAVAILABLE');
 
 export class CrdtService implements ManagedService {
   readonly name = 'crdt';
@@ -60,6 +68,7 @@ export class CrdtService implements ManagedService {
   readonly #nodeId: Uint8Array;
   readonly #pruneWatermarkMs: () => number;
   readonly #onDeadLetter: CrdtServiceOptions['onDeadLetter'];
+  readonly #onValueNeeded: CrdtServiceOptions['onValueNeeded'];
   readonly #image = new RecordImage();
   /** What warming has read: kept so that the reads are not optimised away. */
   #touched = 0;
@@ -70,6 +79,7 @@ export class CrdtService implements ManagedService {
     this.#nodeId = options.nodeId;
     this.#pruneWatermarkMs = options.pruneWatermarkMs;
     this.#onDeadLetter = options.onDeadLetter;
+    this.#onValueNeeded = options.onValueNeeded;
   }
 
   init(): void {}
@@ -140,14 +150,22 @@ export class CrdtService implements ManagedService {
     fillImage(image, memory, row, frameAt, flags);
     const kind = flags & OP_KIND_MASK;
     const store = map.store(kind >= OP_OR_ADD ? KIND_OR : KIND_LWW);
-    if (kind === OP_OR_REMOVE) stampFromTag(image, nowMs);
+    if (kind === OP_OR_REMOVE) stampRemoval(image, nowMs);
     else if ((flags & FLAG_UNSTAMPED) !== 0) this.#stamp(store, image, nowMs);
     else if (image.millis < this.#pruneWatermarkMs() && store.find(image) === 0) {
       this.#onDeadLetter(map, image, 'STALE_OPERATION');
       return STALE_OPERATION;
     }
-    if (kind === OP_OR_ADD && isOrphan(map, image)) return -1;
-    if (store.join(image, nowMs) === JOIN_APPLIED) {
+    if (kind === OP_OR_ADD && isOrphan(map, image)) {
+      this.#removeOrphan(map, image, nowMs);
+      return -1;
+    }
+    const joined = store.join(image, nowMs);
+    if (joined === JOIN_EVICTED) {
+      this.#onValueNeeded?.(store, store.lastRef);
+      return UNAVAILABLE;
+    }
+    if (joined === JOIN_APPLIED) {
       this.#changes.changed(map, eventKind(kind, image), image, gateway, session, (flags & FLAG_WRITER_LISTENS) !== 0);
     }
     return -1;
@@ -156,15 +174,34 @@ export class CrdtService implements ManagedService {
   /** Joins an image that did not come as a row (push-diff). True when it changed the record. */
   applyImage(map: GridMap, image: RecordImage, gateway: number, session: number, writerListens: boolean, nowMs: number): boolean {
     const isOr = image.tagBytes > 0;
-    if (isOr && !image.tombstone && isOrphan(map, image)) return false;
+    if (isOr && !image.tombstone && isOrphan(map, image)) {
+      this.#removeOrphan(map, image, nowMs);
+      return false;
+    }
     if (map.store(isOr ? KIND_OR : KIND_LWW).join(image, nowMs) !== JOIN_APPLIED) return false;
     this.#changes.changed(map, eventKind(isOr ? OP_OR_ADD : OP_PUT, image), image, gateway, session, writerListens);
     return true;
   }
 
+  /** Tells every session that `image` is now the record of its key, whoever wrote it. */
+  tell(map: GridMap, kind: RecordKind, image: RecordImage): void {
+    this.#changes.changed(map, eventKind(kind === KIND_OR ? OP_OR_ADD : OP_PUT, image), image, 0, 0, false);
+  }
+
   #open(memory: RingMemory, row: number, frameAt: number, gateway: number, mapId: number): GridMap | undefined {
     const start = frameAt + (memory.words[row + OP.MAP_START] as number);
     return this.#maps.open(gateway, mapId, memory.bytes, start, start + (memory.words[row + OP.MAP_BYTES] as number));
+  }
+
+  /**
+   * Somebody removed this tag before its add came here, and now its key is known: the removal becomes a record like any
+   * other, staged and logged. Everybody is told, the writer too, who holds the tag as live.
+   */
+  #removeOrphan(map: GridMap, image: RecordImage, nowMs: number): void {
+    image.tombstone = true;
+    image.valueBytes = 0;
+    stampRemoval(image, nowMs);
+    if (map.store(KIND_OR).join(image, nowMs) === JOIN_APPLIED) this.#changes.changed(map, OP_OR_REMOVE, image, 0, 0, false);
   }
 
   /** A write without a clock wins over what is stored: it is stamped by the server, strictly after it. */
@@ -184,8 +221,11 @@ export class CrdtService implements ManagedService {
   }
 }
 
-/** A removal is as old as the tag that it removes (`millis:counter:node`); both are forgotten together. */
-function stampFromTag(image: RecordImage, nowMs: number): void {
+/**
+ * A removal of a tag (`millis:counter:node`) comes without a clock. It is as new as this server, so that it is kept for
+ * the whole horizon however old the tag is; but not older than the tag, whose add must be too old to come back by then.
+ */
+function stampRemoval(image: RecordImage, nowMs: number): void {
   let millis = 0;
   let at = image.tagStart;
   const end = at + image.tagBytes;
@@ -194,7 +234,8 @@ function stampFromTag(image: RecordImage, nowMs: number): void {
     if (digit < 0 || digit > 9) break;
     millis = millis * 10 + digit;
   }
-  image.millis = at > image.tagStart && millis <= Number.MAX_SAFE_INTEGER ? millis : nowMs;
+  image.millis =
+    at > image.tagStart && millis <= Number.MAX_SAFE_INTEGER ? Math.max(millis, Math.floor(nowMs)) : Math.floor(nowMs);
   image.counter = 0;
   image.nodeBytes = 0;
   image.ttlMs = Number.NaN;

@@ -3,8 +3,14 @@
  *
  * A push carries the tombstones of the client's whole map in every entry, so most of them belong to other keys, often
  * on other workers. A tag is unique in the world: remembering it without its key is enough to ignore a late add of it.
- * Kept in memory, bounded; when full the oldest goes (its add, should it ever come, would then live again until the
- * next push). Lookups hash the tag's bytes and make no string unless the hash is known.
+ *
+ * In memory only, bounded; when full the oldest goes. It cannot be a record: a record lives in the partition of its key,
+ * and that is what is missing. Losing it costs little. A removal proper is an op that names key and tag, and becomes a
+ * record; what a push names as removed is such an op that is on its way, was handled, or was pruned, and then the add is
+ * refused for its age. Every push names the tag again. And when the add comes while the tag is known here, key and tag
+ * are known, too: then the removal does become a record (crdt-service.ts).
+ *
+ * Lookups hash the tag's bytes and make no string unless the hash is known.
  */
 import { fnv1aUtf8 } from '../../partition/hash.ts';
 import { decodeText } from '../../protocol/wire-text.ts';

@@ -1,0 +1,237 @@
+/**
+ * The answers of a worker, gathered while a batch is drained and written at its end, behind the log.
+ *
+ *   ack(call)              plain: one record of call ids per gateway                              ACKS
+ *   result(call, pairs)    some ops of the call were rejected                                     RESULT
+ *   reply(call, parts)     the answer to a question                                               REPLY
+ *   events                 what changed, one record per gateway                                   EVENTS
+ *   refuse(call)           nothing of the call was taken in: written at once                      RESULT, FLAG_REFUSED
+ *   persisted(sequence)    for gateways whose acks wait until the log is synced that far          PERSISTED
+ */
+import type { ChangeEvents, EventBatch } from '../engine/domains/crdt/change-events.ts';
+import {
+  ENVELOPE_BYTES,
+  ENVELOPE_WORDS,
+  EVENT_ROW_WORDS,
+  FLAG_MORE,
+  FLAG_PERSISTED,
+  FLAG_REFUSED,
+  RECORD_ACKS,
+  RECORD_EVENTS,
+  RECORD_PERSISTED,
+  RECORD_REPLY,
+  RECORD_RESULT,
+  writeEnvelope,
+} from '../engine/protocol/envelope.ts';
+import type { CounterRow } from './counters.ts';
+import { FULL } from './ring.ts';
+import type { RingWriter } from './ring-writer.ts';
+import type { WorkerCounter } from './worker-counters.ts';
+
+const NO_BODY = new Uint8Array(0);
+
+/** Calls handled in the batch at hand, per gateway. */
+class AckBatch {
+  count = 0;
+  callIds = new Int32Array(256);
+
+  add(callId: number): void {
+    if (this.count === this.callIds.length) {
+      const grown = new Int32Array(this.count * 2);
+      grown.set(this.callIds);
+      this.callIds = grown;
+    }
+    this.callIds[this.count++] = callId;
+  }
+}
+
+/** A call that is not answered by a plain ack: pairs (ordinal, error number) of its rejected ops. */
+export interface CallResult {
+  readonly gateway: number;
+  readonly callId: number;
+  readonly pairs: readonly number[];
+}
+
+interface Reply {
+  readonly gateway: number;
+  readonly callId: number;
+  readonly error: number;
+  readonly body: Uint8Array;
+  readonly flags: number;
+}
+
+export class Answers {
+  readonly #outboxes: readonly RingWriter[];
+  readonly #changes: ChangeEvents;
+  readonly #counters: CounterRow<WorkerCounter>;
+  readonly #acks: readonly AckBatch[];
+  /** Calls of the batch at hand with rejected ops. */
+  readonly #results: CallResult[] = [];
+  readonly #replies: Reply[] = [];
+  /** Per gateway: the highest sequence that somebody wants persisted and that is not; 0 = none. */
+  readonly #awaited: number[];
+  readonly #asked: boolean[];
+  readonly #refusedCell: number;
+  readonly #eventsCell: number;
+
+  constructor(outboxes: readonly RingWriter[], changes: ChangeEvents, counters: CounterRow<WorkerCounter>) {
+    this.#outboxes = outboxes;
+    this.#changes = changes;
+    this.#counters = counters;
+    this.#acks = outboxes.map(() => new AckBatch());
+    this.#awaited = outboxes.map(() => 0);
+    this.#asked = outboxes.map(() => false);
+    this.#refusedCell = counters.indexOf('refused');
+    this.#eventsCell = counters.indexOf('eventsEncoded');
+  }
+
+  /** True when an outbox has no room for what was written. */
+  get blocked(): boolean {
+    for (let gateway = 0; gateway < this.#outboxes.length; gateway++) {
+      if (this.#outboxes[gateway]?.blocked === true) return true;
+    }
+    return false;
+  }
+
+  /** Tries again to write what found no room; true when nothing is left. */
+  flush(): boolean {
+    let done = true;
+    for (const outbox of this.#outboxes) if (outbox.blocked && !outbox.flush()) done = false;
+    return done;
+  }
+
+  ack(gateway: number, callId: number): void {
+    this.#acks[gateway]?.add(callId);
+  }
+
+  result(result: CallResult): void {
+    this.#results.push(result);
+  }
+
+  /** A reply in parts, of which all but the last say that more follow. `error` is an error number, -1 for none. */
+  reply(gateway: number, callId: number, error: number, parts: readonly Uint8Array[]): void {
+    const last = Math.max(0, parts.length - 1);
+    for (let index = 0; index <= last; index++) {
+      this.#replies.push({ gateway, callId, error, body: parts[index] ?? NO_BODY, flags: index < last ? FLAG_MORE : 0 });
+    }
+  }
+
+  /** A call of the batch at hand waits until it is persisted. */
+  askPersisted(gateway: number): void {
+    this.#asked[gateway] = true;
+  }
+
+  /** Nothing of the call was taken in, or it is not as safe as an answer would say. Written at once. */
+  refuse(gateway: number, callId: number, error: number): void {
+    this.#counters.add(this.#refusedCell, 1);
+    const pair = new Uint8Array(Int32Array.of(0, error).buffer);
+    this.#write(gateway, RECORD_RESULT, callId, 1, pair, FLAG_REFUSED, Number.NaN);
+  }
+
+  /** Refuses every call of the batch at hand. Events and replies stay: what they say is true of memory. */
+  refuseBatch(error: number): void {
+    for (const { gateway, callId } of this.#results) this.refuse(gateway, callId, error);
+    this.#results.length = 0;
+    this.#asked.fill(false);
+    this.#acks.forEach((acks, gateway) => {
+      for (let index = 0; index < acks.count; index++) this.refuse(gateway, acks.callIds[index] as number, error);
+      acks.count = 0;
+    });
+  }
+
+  /**
+   * Writes all that was gathered. `sequence` holds the batch; `persisted` says that it is persisted already. Returns
+   * true when somebody waits until it is.
+   */
+  write(sequence: number, persisted: boolean): boolean {
+    const flags = persisted ? FLAG_PERSISTED : 0;
+    if (this.#results.length > 0) this.#writeResults(sequence, flags);
+    if (this.#replies.length > 0) this.#writeReplies();
+    let awaited = false;
+    this.writeEvents();
+    for (let gateway = 0; gateway < this.#outboxes.length; gateway++) {
+      const acks = this.#acks[gateway];
+      if (acks !== undefined && acks.count > 0) this.#writeAcks(gateway, acks, sequence, flags);
+      if (this.#asked[gateway] === true) {
+        this.#asked[gateway] = false;
+        if (persisted) continue;
+        this.#awaited[gateway] = sequence;
+        awaited = true;
+      }
+    }
+    return awaited;
+  }
+
+  /** Writes the events that were gathered, whoever caused them. */
+  writeEvents(): void {
+    for (let gateway = 0; gateway < this.#outboxes.length; gateway++) {
+      const events = this.#changes.batches[gateway];
+      if (events !== undefined && events.count > 0) this.#writeEventsOf(gateway, events);
+    }
+  }
+
+  /** Tells the gateways that wait that all up to `sequence` is persisted. With an error number, that the rest never will be. */
+  persisted(sequence: number, error = -1): void {
+    for (let gateway = 0; gateway < this.#awaited.length; gateway++) {
+      const awaited = this.#awaited[gateway] as number;
+      if (awaited === 0) continue;
+      if (sequence >= awaited || error >= 0) this.#awaited[gateway] = 0;
+      this.#write(gateway, RECORD_PERSISTED, 0, error + 1, NO_BODY, 0, sequence);
+    }
+  }
+
+  /** True when some gateway waits until its acks are persisted. */
+  get isAwaited(): boolean {
+    return this.#awaited.some((sequence) => sequence > 0);
+  }
+
+  #writeResults(sequence: number, flags: number): void {
+    for (const { gateway, callId, pairs } of this.#results) {
+      const body = new Uint8Array(Int32Array.from(pairs).buffer);
+      this.#write(gateway, RECORD_RESULT, callId, pairs.length / 2, body, flags, sequence);
+    }
+    this.#results.length = 0;
+  }
+
+  #writeReplies(): void {
+    for (const { gateway, callId, error, body, flags } of this.#replies) {
+      this.#write(gateway, RECORD_REPLY, callId, error + 1, body, flags, Number.NaN);
+    }
+    this.#replies.length = 0;
+  }
+
+  /** The hot path's answer: call ids, copied into claimed ring memory. */
+  #writeAcks(gateway: number, acks: AckBatch, sequence: number, flags: number): void {
+    const outbox = this.#outboxes[gateway] as RingWriter;
+    const at = outbox.claim(ENVELOPE_BYTES + acks.count * 4);
+    if (at === FULL) {
+      const body = new Uint8Array(acks.callIds.buffer, 0, acks.count * 4);
+      this.#write(gateway, RECORD_ACKS, 0, acks.count, body, flags, sequence);
+    } else {
+      writeEnvelope(outbox.ring, at, RECORD_ACKS, 0, 0, acks.count, 0, flags, sequence);
+      const words = outbox.ring.words;
+      const first = (at >> 2) + ENVELOPE_WORDS;
+      for (let index = 0; index < acks.count; index++) words[first + index] = acks.callIds[index] as number;
+      outbox.commit();
+    }
+    acks.count = 0;
+  }
+
+  #writeEventsOf(gateway: number, events: EventBatch): void {
+    const rowBytes = events.count * EVENT_ROW_WORDS * 4;
+    const body = new Uint8Array(rowBytes + events.bodies.length);
+    body.set(new Uint8Array(events.rows.buffer, 0, rowBytes), 0);
+    body.set(events.bodies.bytes.subarray(0, events.bodies.length), rowBytes);
+    this.#write(gateway, RECORD_EVENTS, 0, events.count, body, 0, Number.NaN);
+    this.#counters.add(this.#eventsCell, events.count);
+    events.clear();
+  }
+
+  #write(gateway: number, type: number, callId: number, count: number, body: Uint8Array, flags: number, float: number): void {
+    const record = new Uint8Array((ENVELOPE_BYTES + body.length + 7) & ~7);
+    const memory = { bytes: record, words: new Int32Array(record.buffer), floats: new Float64Array(record.buffer) };
+    writeEnvelope(memory, 0, type, callId, 0, count, body.length, flags, float);
+    record.set(body, ENVELOPE_BYTES);
+    this.#outboxes[gateway]?.write(record);
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * How safe a batch of merges is when it is answered, and when it is safe for good.
+ *
+ *               endBatch                              persisted (survives a power loss)
+ *   LOG         one write to the log; with the policy  when the log is synced that far
+ *               `always` also its sync
+ *   FLUSH       nothing: memory (log off)              when Postgres has committed that far
+ *   STORE       the commit in Postgres (write-through) with the batch
+ *   NOTHING     nothing: a cache                       never
+ *
+ * Sequences rise. Of LOG they count frames, else changes that were staged; a later one includes all before it.
+ */
+import { GridError } from '../engine/protocol/errors.ts';
+import type { WriteBehind } from '../engine/storage/write-behind.ts';
+import type { WriteThrough } from '../engine/storage/write-through.ts';
+import type { WriteAheadLog } from './wal/write-ahead-log.ts';
+
+export interface Durability {
+  /** Holds everything merged up to the last `endBatch`. */
+  readonly sequence: number;
+  /** True when what `endBatch` let through is persisted already. */
+  readonly persistsBatches: boolean;
+  /** True when nothing ever is persisted. */
+  readonly neverPersists: boolean;
+  /**
+   * Makes the batch as safe as its answers say. Undefined: it is. A promise: it will be, or rejects with GridError.
+   * A GridError: it is merged in memory, but must not be acknowledged.
+   */
+  endBatch(): Promise<void> | GridError | undefined;
+  /** Logs what changed between batches (expiry); nobody is answered, so nobody waits. */
+  endTick(): void;
+  /** Somebody waits until `sequence` is persisted. */
+  persistSoon(): void;
+  /** Everything up to here is persisted. */
+  readonly persistedSequence: number;
+}
+
+export class LogDurability implements Durability {
+  readonly neverPersists = false;
+  readonly persistsBatches: boolean;
+  readonly #log: WriteAheadLog;
+  readonly #behind: WriteBehind;
+  readonly #inboxPositions: () => readonly number[];
+
+  constructor(log: WriteAheadLog, behind: WriteBehind, always: boolean, inboxPositions: () => readonly number[]) {
+    this.#log = log;
+    this.#behind = behind;
+    this.persistsBatches = always;
+    this.#inboxPositions = inboxPositions;
+  }
+
+  get sequence(): number {
+    return this.#log.sequence;
+  }
+
+  get persistedSequence(): number {
+    return this.#log.syncedSequence;
+  }
+
+  endBatch(): Promise<void> | GridError | undefined {
+    const log = this.#log;
+    if (!this.#write()) return new GridError(log.refusal ?? 'READ_ONLY', 'the write-ahead log could not take the batch');
+    if (!this.persistsBatches || log.syncedSequence >= log.sequence) return undefined;
+    return log.synced(log.sequence);
+  }
+
+  endTick(): void {
+    if (this.#log.refusal === undefined) this.#write();
+  }
+
+  #write(): boolean {
+    const log = this.#log;
+    return log.frame.isEmpty || log.write(this.#behind.stagedSequence, this.#inboxPositions());
+  }
+
+  persistSoon(): void {
+    this.#log.requestSync();
+  }
+}
+
+export class FlushDurability implements Durability {
+  readonly persistsBatches = false;
+  readonly neverPersists = false;
+  readonly #behind: WriteBehind;
+  readonly #nowMs: () => number;
+
+  constructor(behind: WriteBehind, nowMs: () => number) {
+    this.#behind = behind;
+    this.#nowMs = nowMs;
+  }
+
+  get sequence(): number {
+    return this.#behind.stagedSequence;
+  }
+
+  get persistedSequence(): number {
+    return this.#behind.flushedSequence;
+  }
+
+  endBatch(): undefined {
+    return undefined;
+  }
+
+  endTick(): void {}
+
+  persistSoon(): void {
+    this.#behind.softFlush(this.#nowMs());
+  }
+}
+
+export class StoreDurability implements Durability {
+  readonly sequence = 0;
+  readonly persistedSequence = 0;
+  readonly persistsBatches = true;
+  readonly neverPersists = false;
+  readonly #through: WriteThrough;
+
+  constructor(through: WriteThrough) {
+    this.#through = through;
+  }
+
+  endBatch(): Promise<void> {
+    return this.#through.settle();
+  }
+
+  /** The soft flush carries it. */
+  endTick(): void {}
+
+  persistSoon(): void {}
+}
+
+export const NO_DURABILITY: Durability = Object.freeze({
+  sequence: 0,
+  persistedSequence: 0,
+  persistsBatches: false,
+  neverPersists: true,
+  endBatch: () => undefined,
+  endTick: () => undefined,
+  persistSoon: () => undefined,
+});

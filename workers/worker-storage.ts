@@ -1,0 +1,250 @@
+/**
+ * What a partition worker keeps: records in memory, the log beside them, the data store behind them.
+ *
+ *   load    Postgres, as a stream ─▶ restore        the log, above what Postgres has ─▶ join (staged again) ─▶ open the log
+ *   run     join ─▶ LoggedDataStore ─▶ frame at hand ─▶ log           ─▶ WriteBehind ─▶ Postgres ─▶ log.flushed
+ *   stop    hard flush ─ log closed ─ connections closed
+ *
+ * Until `load` is done nothing is served: unknown is not empty. Old epochs of the log belong to the whole node; when
+ * what was replayed from them is in Postgres, the main thread is told and deletes them (the checkpoint).
+ */
+import { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
+import { decode } from '../engine/protocol/codec.ts';
+import { type ErrorCode, errorNumber, GridError } from '../engine/protocol/errors.ts';
+import type { DataStore } from '../engine/storage/data-store.ts';
+import { ExpiryQueue } from '../engine/storage/expiry-queue.ts';
+import type { FlushTime } from '../engine/storage/flusher.ts';
+import { LeafBacklog } from '../engine/storage/leaf-backlog.ts';
+import { LoggedDataStore } from '../engine/storage/logged-data-store.ts';
+import type { MapDataStore } from '../engine/storage/map-data-store.ts';
+import { NullDataStore } from '../engine/storage/null-data-store.ts';
+import type { RecordKind } from '../engine/storage/record.ts';
+import { RecordStore } from '../engine/storage/record-store.ts';
+import { Slab } from '../engine/storage/slab.ts';
+import { WriteBehind } from '../engine/storage/write-behind.ts';
+import { WriteThrough } from '../engine/storage/write-through.ts';
+import { type Durability, FlushDurability, LogDurability, NO_DURABILITY, StoreDurability } from './durability.ts';
+import type { PartitionWorkerData } from './partition-worker.ts';
+import { BREAKER_DEFAULTS, CircuitBreaker } from './postgres/circuit-breaker.ts';
+import { PostgresDataStore } from './postgres/postgres-data-store.ts';
+import { TranscodedJson } from './postgres/transcoded-json.ts';
+import { type LoggedPast, openFiles, openLog, replayPast } from './wal/worker-log.ts';
+import type { LogFiles } from '../engine/storage/log-files.ts';
+import type { WriteAheadLog } from './wal/write-ahead-log.ts';
+
+const OVERLOADED = errorNumber('OVERLOADED');
+
+/** How far a load has come. */
+export interface LoadProgress {
+  records: number;
+  replayed: number;
+}
+
+export interface WorkerStorageEvents {
+  /** Everything up to `sequence` is persisted; with an error, what lies above never will be. */
+  onPersisted(sequence: number, error?: GridError): void;
+  /** What was replayed is in the data store; these files of earlier runs are of no more use to this worker. */
+  onCheckpoint(oldNames: readonly string[]): void;
+  onProgress(progress: LoadProgress): void;
+  onWarning(text: string): void;
+}
+
+export class WorkerStorage {
+  readonly slab = new Slab();
+  readonly backlog = new LeafBacklog(this.slab);
+  readonly expiry = new ExpiryQueue(this.slab);
+  readonly maps: MapCatalogue;
+  /** Of the connection that flushes. */
+  readonly breaker = new CircuitBreaker({ ...BREAKER_DEFAULTS, random: Math.random });
+  readonly store: DataStore | undefined;
+  readonly flushing: WriteBehind | WriteThrough | undefined;
+  readonly staging: MapDataStore;
+  log: WriteAheadLog | undefined;
+  /** What the log says of the time before this thread; there after `load`. */
+  past: LoggedPast | undefined;
+  readonly #data: PartitionWorkerData;
+  readonly #workerId: number;
+  readonly #events: WorkerStorageEvents;
+  readonly #logged: LoggedDataStore | undefined;
+  /** Changes staged up to here were replayed; -1 once they are in the data store. */
+  #replayedUpTo = -1;
+
+  constructor(data: PartitionWorkerData, workerId: number, events: WorkerStorageEvents) {
+    this.#data = data;
+    this.#workerId = workerId;
+    this.#events = events;
+    this.store = openStore(data, workerId, this.breaker);
+    this.flushing = flushingOf(data, this.store);
+    this.#logged =
+      data.log !== undefined && this.flushing instanceof WriteBehind ? new LoggedDataStore(this.flushing) : undefined;
+    this.staging = this.#logged ?? this.flushing ?? new NullDataStore();
+    this.maps = new MapCatalogue((map, kind) => this.#newStore(map, kind), data.config.maxMaps);
+  }
+
+  /** Streams the partitions in, then what the log has above them, and opens the log. */
+  async load(partitions: readonly number[], launch: number): Promise<LoadProgress> {
+    const progress: LoadProgress = { records: 0, replayed: 0 };
+    this.#events.onProgress(progress);
+    await this.store?.load(partitions, (kind, name, image) => {
+      this.#storeOf(name, kind).restore(image);
+      progress.records += 1;
+      this.#events.onProgress(progress);
+    });
+    const { logFolder } = this.#data;
+    if (logFolder !== undefined && this.flushing !== undefined) {
+      const files = openFiles(logFolder);
+      await this.#replay(files, logFolder, partitions, launch > 0, progress);
+      this.#openLog(files, partitions);
+    }
+    return progress;
+  }
+
+  /** How safe answers are; `inboxPositions` is asked for each frame of the log. */
+  durability(inboxPositions: () => readonly number[]): Durability {
+    const { flushing, log } = this;
+    if (flushing instanceof WriteThrough) return new StoreDurability(flushing);
+    if (flushing === undefined) return NO_DURABILITY;
+    if (log === undefined) return new FlushDurability(flushing, Date.now);
+    return new LogDurability(log, flushing, this.#data.log?.policy === 'always', inboxPositions);
+  }
+
+  /** Why a write of this size is refused now: an error number, or -1. */
+  refusal(bytes: number): number {
+    const code: ErrorCode | undefined = this.#data.logFailed ? 'READ_ONLY' : this.log?.refusal;
+    if (code !== undefined) return errorNumber(code);
+    return this.staging.admits(bytes) ? -1 : OVERLOADED;
+  }
+
+  tick(nowMs: number): void {
+    const { flushing, log } = this;
+    // A log that runs full is emptied by flushes, and by nothing else. What was replayed is brought home first.
+    const isLogFilling = log !== undefined && log.bytes * 2 >= (this.#data.log?.maxBytes ?? Number.POSITIVE_INFINITY);
+    if (flushing instanceof WriteBehind) flushing.hurry = isLogFilling || this.#replayedUpTo >= 0;
+    this.staging.softFlush(nowMs);
+    if (!(flushing instanceof WriteBehind)) return;
+    log?.flushed(flushing.flushedSequence);
+    log?.tick(nowMs);
+    if (this.#replayedUpTo >= 0 && flushing.flushedSequence >= this.#replayedUpTo) this.#checkpoint();
+  }
+
+  #checkpoint(): void {
+    this.#replayedUpTo = -1;
+    this.past?.removeOwn().catch((error: unknown) => this.#events.onWarning(`old log files were not removed: ${String(error)}`));
+    this.#events.onCheckpoint(this.past?.oldNames ?? []);
+  }
+
+  async close(): Promise<void> {
+    await this.log?.close();
+    await this.store?.close();
+  }
+
+  async #replay(
+    files: LogFiles,
+    folder: string,
+    partitions: readonly number[],
+    isReplacement: boolean,
+    progress: LoadProgress,
+  ): Promise<void> {
+    const behind = this.flushing;
+    this.past = await replayPast({
+      ...this.#logPlace(files, partitions),
+      folder,
+      isReplacement,
+      onRecord: (kind, map, image) => {
+        this.#storeOf(map, kind).join(image, Date.now());
+        progress.replayed += 1;
+        this.#events.onProgress(progress);
+      },
+    });
+    for (const text of this.past.warnings) this.#events.onWarning(text);
+    if (behind instanceof WriteBehind) this.#replayedUpTo = behind.stagedSequence;
+    else await behind?.settle();
+  }
+
+  #openLog(files: LogFiles, partitions: readonly number[]): void {
+    const { log } = this.#data;
+    if (log === undefined || this.#logged === undefined) return;
+    this.log = openLog({
+      ...this.#logPlace(files, partitions),
+      ...log,
+      firstSequence: this.past?.nextSequence ?? 1,
+      onSynced: (sequence) => this.#events.onPersisted(sequence),
+      onFailed: (error) => this.#events.onPersisted(this.log?.syncedSequence ?? 0, error),
+    });
+    this.#logged.logTo(this.log.frame);
+  }
+
+  #logPlace(
+    files: LogFiles,
+    partitions: readonly number[],
+  ): {
+    files: LogFiles;
+    epoch: number;
+    worker: number;
+    database: string;
+    partitions: readonly number[];
+  } {
+    return { files, epoch: this.#data.ownerEpoch, worker: this.#workerId, database: this.#data.nodeId, partitions };
+  }
+
+  #storeOf(map: Uint8Array, kind: RecordKind): RecordStore {
+    const opened = this.maps.openByName(map);
+    if (opened !== undefined) return opened.store(kind);
+    throw new GridError(
+      'TOO_MANY_MAPS',
+      `there are more than ${this.#data.config.maxMaps} maps in storage: raise LATTICE_MAX_MAPS`,
+    );
+  }
+
+  #newStore(map: Uint8Array, kind: RecordKind): RecordStore {
+    return new RecordStore({
+      map,
+      kind,
+      slab: this.slab,
+      backlog: this.backlog,
+      expiry: this.expiry,
+      dataStore: this.staging,
+      decode: decodeValue,
+    });
+  }
+}
+
+function openStore(data: PartitionWorkerData, workerId: number, breaker: CircuitBreaker): DataStore | undefined {
+  if (data.target === undefined || data.config.store === 'none') return undefined;
+  return new PostgresDataStore({
+    target: data.target,
+    applicationName: `lattice worker ${workerId}`,
+    ownerEpoch: data.ownerEpoch,
+    breaker,
+    ...(data.config.pgJson ? { json: new TranscodedJson() } : {}),
+  });
+}
+
+function flushingOf({ config }: PartitionWorkerData, store: DataStore | undefined): WriteBehind | WriteThrough | undefined {
+  if (store === undefined) return undefined;
+  const { flushDelayMs, flushRecordsMax, stagedBytesMax, storageTimeoutMs } = config;
+  const options = { flushDelayMs, flushRecordsMax, stagedBytesMax, commitDeadlineMs: storageTimeoutMs };
+  return config.store === 'write-through'
+    ? new WriteThrough(store, FLUSH_TIME, options)
+    : new WriteBehind(store, FLUSH_TIME, options);
+}
+
+const FLUSH_TIME: FlushTime = {
+  nowMs: Date.now,
+  random: Math.random,
+  yieldTurn: () => new Promise((resolve) => setImmediate(resolve)),
+  startTimer: (delayMs, fire) => {
+    const timer = setTimeout(fire, delayMs);
+    return () => clearTimeout(timer);
+  },
+};
+
+/** What a client sees of a value. Values were walked when they came, but extension types are not decoded. */
+function decodeValue(bytes: Uint8Array, start: number, end: number): unknown {
+  try {
+    return decode(bytes, start, end);
+  } catch (error) {
+    if (error instanceof GridError) return undefined;
+    throw error;
+  }
+}
