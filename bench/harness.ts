@@ -5,13 +5,15 @@
  *           ──fork───▶ generator (gets a plan, answers with a report, ends), one per run
  *
  * A server stays up for all its runs, so compiled code is warm, as in a server that has been up for a minute. Its
- * stderr goes to a file of its temporary folder; the end of it is shown when something fails.
+ * stderr goes to a file of its temporary folder; the end of it is shown when something fails. Data and log of the product
+ * lie there too, on a disk (disk-folder.ts).
  */
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { chmodSync, closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { diskFolder } from './disk-folder.ts';
 import type { GeneratorAnswer } from './load-generator.ts';
 import type { LoadPlan, LoadReport } from './load.ts';
 
@@ -19,8 +21,27 @@ const START_DEADLINE_MS = 90_000;
 const STOP_DEADLINE_MS = 45_000;
 const TASKSET = '/usr/bin/taskset';
 
+/** What is set for each form of the product; `lattice` is the one that starts when nobody sets anything. */
+const PRODUCT_SETTINGS = {
+  lattice: {},
+  'log-off': { LATTICE_WAL: 'off' },
+  'fsync-off': { LATTICE_WAL: 'on', LATTICE_WAL_FSYNC: 'off' },
+  'fsync-10': { LATTICE_WAL: 'on', LATTICE_WAL_FSYNC: '10' },
+  'fsync-always': { LATTICE_WAL: 'on', LATTICE_WAL_FSYNC: 'always' },
+  /** Flushes follow one another without pauses, since hardly anything may wait; what waits is in the log, so nothing is refused. */
+  flushing: { LATTICE_WAL: 'on', LATTICE_STAGED_BYTES_MAX: String(1 << 20), LATTICE_FLUSH_DELAY_MS: '0' },
+  /** Neither Postgres nor a log: a pure cache. */
+  alone: { LATTICE_STORE: 'none' },
+} as const;
+
+export type ProductVariant = keyof typeof PRODUCT_SETTINGS;
+
 /** What is measured: the product, and three references. */
-export type Variant = 'lattice' | 'raw' | 'naive' | 'pm';
+export type Variant = ProductVariant | 'raw' | 'naive' | 'pm';
+
+export function isProduct(variant: Variant): variant is ProductVariant {
+  return variant in PRODUCT_SETTINGS;
+}
 
 /** A running server process. */
 export interface RunningServer {
@@ -46,20 +67,21 @@ export function productExists(): boolean {
 /** The command line of a variant, after `node`. */
 function argumentsOf(variant: Variant): string[] {
   switch (variant) {
-    case 'lattice':
-      return [siblingPath('../gateway/cli'), 'start', '--port', '0'];
     case 'raw':
       return [siblingPath('./raw-server')];
     case 'naive':
       return [siblingPath('./naive-server'), 'single'];
     case 'pm':
       return [siblingPath('./naive-server'), 'pm'];
+    default:
+      return [siblingPath('../gateway/cli'), 'start', '--port', '0'];
   }
 }
 
-/** The product's environment: its own data, no authentication, no rate limit; nothing else is changed. */
-function productEnvironment(dataDir: string): NodeJS.ProcessEnv {
-  const environment: NodeJS.ProcessEnv = { ...process.env, LATTICE_DATA_DIR: dataDir, LATTICE_RATE_OPS_PER_SECOND: '0' };
+/** The product's environment: its own data, no authentication, no rate limit, what makes the variant; nothing else is changed. */
+function productEnvironment(variant: ProductVariant, dataDir: string): NodeJS.ProcessEnv {
+  const own = { LATTICE_DATA_DIR: dataDir, LATTICE_RATE_OPS_PER_SECOND: '0', ...PRODUCT_SETTINGS[variant] };
+  const environment: NodeJS.ProcessEnv = { ...process.env, ...own };
   // A benchmark writes: never into somebody's own database or under somebody's configuration.
   for (const name of ['DATABASE_URL', 'JWT_SECRET', 'PORT', 'LATTICE_PORT', 'LATTICE_CONFIG']) delete environment[name];
   return environment;
@@ -80,14 +102,14 @@ export function pinningOfMachine(): Pinning | undefined {
 
 /** Starts a server and waits for its port. Rejects, with the end of its log, when it does not come. */
 export async function startServer(variant: Variant, pinning?: Pinning): Promise<RunningServer> {
-  const folder = mkdtempSync(join(tmpdir(), `lattice-bench-${variant}-`));
+  const folder = mkdtempSync(join(diskFolder(), `lattice-bench-${variant}-`));
   chmodSync(folder, 0o755); // embedded Postgres runs as another user when this is root
   const logPath = join(folder, 'stderr.log');
   const log = openSync(logPath, 'w');
   const command = [process.execPath, ...process.execArgv, ...argumentsOf(variant)];
   if (pinning !== undefined) command.unshift(TASKSET, '-c', pinning.server);
   const child = spawn(command[0] as string, command.slice(1), {
-    env: variant === 'lattice' ? productEnvironment(join(folder, 'data')) : process.env,
+    env: isProduct(variant) ? productEnvironment(variant, join(folder, 'data')) : process.env,
     // A lattice.toml of the current folder must not count. (Uncompiled runs find their loader from that folder.)
     cwd: EXTENSION === '.js' ? folder : process.cwd(),
     stdio: ['ignore', 'pipe', log],

@@ -4,12 +4,23 @@
  *   for each scenario:  for each run:  for each variant:  one generator process, warm-up, measured window, check
  *
  * Runs of the variants alternate, so a noisy minute hits all of them. After each run of the product, its own count
- * of merges that won must have risen by the ops sent. All connections ask for `events=interest`: writes are not
+ * of merges that won must have risen by the ops sent. `lattice` is the product with its defaults: write-ahead log on, forced
+ * to the disk each 10 ms. All connections ask for `events=interest`: writes are not
  * told to 49 other connections that did not ask, here as in the references.
  */
 import { readApplied, reasonVoid, untilFlushed } from './applied-ops.ts';
-import { type Pinning, productExists, type RunningServer, runGenerator, startServer, type Variant } from './harness.ts';
+import { diskFolder, fileSystemOf } from './disk-folder.ts';
+import {
+  isProduct,
+  type Pinning,
+  productExists,
+  type RunningServer,
+  runGenerator,
+  startServer,
+  type Variant,
+} from './harness.ts';
 import type { LoadPlan, LoadReport } from './load.ts';
+import { logFigures, readLogUse, reasonMisnamed } from './log-use.ts';
 import { type Figures, ScenarioResult } from './result.ts';
 
 /** How long and how often. */
@@ -23,7 +34,8 @@ export interface RunSettings {
   readonly progress: (line: string) => void;
 }
 
-interface Scenario {
+/** One row of load, and who gets it. */
+export interface Scenario {
   readonly name: string;
   readonly title: string;
   readonly connections: number;
@@ -31,6 +43,8 @@ interface Scenario {
   readonly window: number;
   readonly keys: number;
   readonly variants: readonly Variant[];
+  /** The variant that the others are divided by; `raw` when not given. */
+  readonly ceiling?: Variant;
 }
 
 const SCENARIOS: readonly Scenario[] = [
@@ -45,7 +59,7 @@ const SCENARIOS: readonly Scenario[] = [
   load('IDLE', '200 open connections, nothing sent', 200, 1, 0, 0, ['lattice', 'raw']),
 ];
 
-function load(
+export function load(
   name: string,
   title: string,
   connections: number,
@@ -57,13 +71,18 @@ function load(
   return { name, title, connections, opsPerFrame, window, keys, variants };
 }
 
-/** Runs the scenarios one after the other and yields each result when it is complete. */
-export async function* runIngest(settings: RunSettings): AsyncGenerator<ScenarioResult> {
-  const wanted = SCENARIOS.filter((scenario) => settings.scenarios?.has(scenario.name) ?? true);
+export function runIngest(settings: RunSettings): AsyncGenerator<ScenarioResult> {
+  return runScenarios(SCENARIOS, settings);
+}
+
+/** Runs the wanted ones of the scenarios one after the other and yields each result when it is complete. */
+export async function* runScenarios(scenarios: readonly Scenario[], settings: RunSettings): AsyncGenerator<ScenarioResult> {
+  const wanted = scenarios.filter((scenario) => settings.scenarios?.has(scenario.name) ?? true);
+  if (wanted.length > 0) settings.progress(`data and log are kept in ${diskFolder()} (${fileSystemOf(diskFolder())})`);
   const servers = new Map<Variant, RunningServer>();
   try {
     for (const scenario of wanted) {
-      const variants = scenario.variants.filter((variant) => variant !== 'lattice' || productExists());
+      const variants = scenario.variants.filter((variant) => !isProduct(variant) || productExists());
       await startMissing(servers, variants, settings);
       yield await runScenario(scenario, variants, servers, settings);
     }
@@ -90,7 +109,7 @@ async function runScenario(
   servers: Map<Variant, RunningServer>,
   settings: RunSettings,
 ): Promise<ScenarioResult> {
-  const ceilings = Object.fromEntries(variants.map((variant) => [variant, 'raw']));
+  const ceilings = Object.fromEntries(variants.map((variant) => [variant, scenario.ceiling ?? 'raw']));
   const result = new ScenarioResult({ scenario: scenario.name, title: scenario.title, ceilings });
   for (let run = 1; run <= settings.runs; run++) {
     for (const variant of variants) {
@@ -113,17 +132,30 @@ async function runScenario(
 
 /** Figures of one run, or why it is void. */
 async function runOnce(scenario: Scenario, server: RunningServer, settings: RunSettings): Promise<Figures | string> {
-  const verified = server.variant === 'lattice';
   try {
-    const appliedBefore = verified ? await readApplied(server.port) : 0;
-    const report = await runGenerator(planOf(scenario, server, settings.quick), settings.pinning);
-    const reason = verified ? await reasonVoid(server.port, appliedBefore, report.opsSent) : undefined;
-    if (verified) await untilFlushed(server.port);
-    if (reason === undefined) return scenario.window === 0 ? idleFigures(report) : loadFigures(report);
-    return report.otherFrames === 0 ? reason : `${reason}; ${report.otherFrames} other answers, first: ${report.otherText}`;
+    if (isProduct(server.variant)) return await runVerified(scenario, server, settings);
+    return figuresOf(scenario, await runGenerator(planOf(scenario, server, settings.quick), settings.pinning));
   } catch (cause) {
     return `void: ${cause instanceof Error ? cause.message : String(cause)}`;
   }
+}
+
+/** The product must have applied what it was sent, and logged it as its variant says. */
+async function runVerified(scenario: Scenario, server: RunningServer, settings: RunSettings): Promise<Figures | string> {
+  const { port, variant } = server;
+  const appliedBefore = await readApplied(port);
+  const before = await readLogUse(port);
+  const report = await runGenerator(planOf(scenario, server, settings.quick), settings.pinning);
+  const lost = await reasonVoid(port, appliedBefore, report.opsSent);
+  const after = await readLogUse(port);
+  await untilFlushed(port);
+  const reason = lost ?? (report.opsSent > 0 ? reasonMisnamed(variant, before, after) : undefined);
+  if (reason === undefined) return { ...figuresOf(scenario, report), ...logFigures(before, after, report.opsSent) };
+  return report.otherFrames === 0 ? reason : `${reason}; ${report.otherFrames} other answers, first: ${report.otherText}`;
+}
+
+function figuresOf(scenario: Scenario, report: LoadReport): Figures {
+  return scenario.window === 0 ? idleFigures(report) : loadFigures(report);
 }
 
 function planOf(scenario: Scenario, server: RunningServer, quick: boolean): LoadPlan {
@@ -137,7 +169,7 @@ function planOf(scenario: Scenario, server: RunningServer, quick: boolean): Load
     window: scenario.window,
     keys: scenario.keys,
     mapName: 'bench',
-    keyPrefix: `${scenario.name.toLowerCase()}-`,
+    keyPrefix: `${scenario.name.split('-')[0]?.toLowerCase()}-`, // F10-WAL has the keys of F10
     ackRule: server.variant === 'raw' ? 'counted' : 'lastId',
     warmUpMs: idle ? 2000 : quick ? 500 : 1000,
     measureMs: idle ? 5000 : quick ? 1000 : 3000,

@@ -4,6 +4,8 @@
  *   npm run bench                     everything
  *   npm run bench -- ingest           over sockets: F1 F10 F10c F100 F10x200 W50 W200 W1 IDLE
  *   npm run bench -- ring             inside: RING SCAN MERGE
+ *   npm run bench -- wal              the write-ahead log by itself: LOG FRAME
+ *   npm run bench -- ingest-wal       what the log costs over sockets: F1-WAL F10-WAL W50-WAL W1-WAL, and ISO
  *   npm run bench -- ingest F10 W1    these scenarios only
  *     --json     one JSON object a line on stdout       --runs N   runs of each variant (default 5)
  *     --quick    short runs, to see that it works        --pin      generator on the last core, servers on the rest
@@ -13,17 +15,25 @@
  */
 import { pinningOfMachine, productExists } from './harness.ts';
 import { type RunSettings, runIngest } from './ingest.bench.ts';
+import { runIngestWal } from './ingest-wal.bench.ts';
 import { jsonLines, tableText } from './report.ts';
 import type { ScenarioResult } from './result.ts';
 import { runRing } from './ring.bench.ts';
+import { runWal } from './wal.bench.ts';
 
 interface CommandLine extends RunSettings {
   readonly parts: ReadonlySet<string>;
   readonly json: boolean;
 }
 
-const PARTS = ['ingest', 'ring'];
-const SCENARIO_NAMES = ['F1', 'F10', 'F10c', 'F100', 'F10x200', 'W50', 'W200', 'W1', 'IDLE', 'RING', 'SCAN', 'MERGE'];
+const SCENARIOS_OF_PARTS: Readonly<Record<string, readonly string[]>> = {
+  ring: ['RING', 'SCAN', 'MERGE'],
+  wal: ['LOG', 'FRAME'],
+  ingest: ['F1', 'F10', 'F10c', 'F100', 'F10x200', 'W50', 'W200', 'W1', 'IDLE'],
+  'ingest-wal': ['F1-WAL', 'F10-WAL', 'W50-WAL', 'W1-WAL', 'ISO'],
+};
+const PARTS = Object.keys(SCENARIOS_OF_PARTS);
+const SCENARIO_NAMES = Object.values(SCENARIOS_OF_PARTS).flat();
 
 function parseCommandLine(words: readonly string[]): CommandLine | string {
   const parts = new Set<string>();
@@ -55,7 +65,9 @@ function parseCommandLine(words: readonly string[]): CommandLine | string {
 
 async function* measure(commandLine: CommandLine): AsyncGenerator<ScenarioResult> {
   if (commandLine.parts.has('ring')) yield* runRing(commandLine);
+  if (commandLine.parts.has('wal')) yield* runWal(commandLine);
   if (commandLine.parts.has('ingest')) yield* runIngest(commandLine);
+  if (commandLine.parts.has('ingest-wal')) yield* runIngestWal(commandLine);
 }
 
 async function main(): Promise<number> {

@@ -10,29 +10,33 @@ import { judge, type Verdict } from './targets.ts';
 
 const FIRST_FIGURES = ['opsPerSecond', 'opsPerCpuSecond', 'p50Us', 'p99Us'];
 
-/** One JSON object per variant. */
+/** One JSON object per variant; one that could not be run has `notMeasured`, the reason, and no figures. */
 export function jsonLines(result: ScenarioResult): string[] {
-  return result.variants.map((variant) => {
-    const line: Record<string, unknown> = { scenario: result.scenario, variant };
-    for (const figure of FIRST_FIGURES) line[figure] = rounded(result.median(variant, figure));
-    line.ratioToCeiling = rounded(ceilingRatio(result, variant));
-    line.ratioToCeilingWall = rounded(result.ratioToCeiling(variant, 'opsPerSecond'));
-    for (const figure of result.figures(variant)) if (!(figure in line)) line[figure] = rounded(result.median(variant, figure));
-    line.runs = result.runs(variant);
-    line.voidRuns = result.voidRuns.filter((run) => run.variant === variant).length;
-    const verdicts = judge(result).filter((verdict) => verdict.target.variant === variant);
-    line.targets = verdicts.map(({ target, measured, gateMet, stretchMet }) => {
-      return {
-        label: target.label,
-        measured: rounded(measured),
-        gate: target.gate,
-        gateMet,
-        stretch: target.stretch,
-        stretchMet,
-      };
-    });
-    return JSON.stringify(line);
+  const { scenario } = result;
+  const missing = result.unmeasured.map(({ variant, reason }) => JSON.stringify({ scenario, variant, notMeasured: reason }));
+  return [...result.variants.map((variant) => jsonLine(result, variant)), ...missing];
+}
+
+function jsonLine(result: ScenarioResult, variant: string): string {
+  const line: Record<string, unknown> = { scenario: result.scenario, variant };
+  for (const figure of FIRST_FIGURES) line[figure] = rounded(result.median(variant, figure));
+  line.ratioToCeiling = rounded(ceilingRatio(result, variant));
+  line.ratioToCeilingWall = rounded(result.ratioToCeiling(variant, 'opsPerSecond'));
+  for (const figure of result.figures(variant)) if (!(figure in line)) line[figure] = rounded(result.median(variant, figure));
+  line.runs = result.runs(variant);
+  line.voidRuns = result.voidRuns.filter((run) => run.variant === variant).length;
+  const verdicts = judge(result).filter((verdict) => verdict.target.variant === variant);
+  line.targets = verdicts.map(({ target, measured, gateMet, stretchMet }) => {
+    return {
+      label: target.label,
+      measured: rounded(measured),
+      gate: target.gate ?? null,
+      gateMet: gateMet ?? null,
+      stretch: target.stretch,
+      stretchMet,
+    };
   });
+  return JSON.stringify(line);
 }
 
 function ceilingRatio(result: ScenarioResult, variant: string): number {
@@ -50,6 +54,7 @@ export function tableText(result: ScenarioResult): string {
     lines.push(`  ${variant.padEnd(18)} ${result.runs(variant)} runs${ratioText}`, `    ${figures.join('\n    ')}`);
   }
   for (const run of result.voidRuns) lines.push(`  ${run.variant.padEnd(18)} ${run.reason}`);
+  for (const { variant, reason } of result.unmeasured) lines.push(`  ${variant.padEnd(18)} not measured: ${reason}`);
   lines.push(...judge(result).map(verdictText));
   return lines.join('\n');
 }
@@ -61,7 +66,7 @@ function spreadText(result: ScenarioResult, variant: string, figure: string): st
 
 function verdictText({ target, measured, gateMet, stretchMet }: Verdict): string {
   const sign = target.direction === 'least' ? '≥' : '≤';
-  const gate = `gate ${sign} ${target.gate} ${gateMet ? 'met' : 'NOT MET'}`;
+  const gate = target.gate === undefined ? 'no gate' : `gate ${sign} ${target.gate} ${gateMet ? 'met' : 'NOT MET'}`;
   return `  → ${target.label.padEnd(20)} ${short(measured).padStart(7)}   ${gate}, stretch ${sign} ${target.stretch} ${stretchMet ? 'met' : 'not met'}`;
 }
 
@@ -74,6 +79,11 @@ const LABELS: Readonly<Record<string, string>> = {
   childrenCores: 'cores of its children (Postgres)',
   generatorCores: 'generator cores',
   rssMb: 'server RSS MB',
+  opsPerLogFrame: 'ops a log frame',
+  opsPerLogSync: 'ops a log sync',
+  rowsFlushedPerSecond: 'rows/s into Postgres meanwhile',
+  p50ToBound: 'p50 ÷ (2 × disk p50 + 1 ms)',
+  nsPerRecord: 'ns of CPU a record',
 };
 
 function label(figure: string): string {

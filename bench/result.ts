@@ -1,7 +1,7 @@
 /**
  * Figures of a scenario: a list of runs per variant, and their medians.
  *
- * Void runs are kept beside, with the reason, and are never part of a median.
+ * Void runs are kept beside, with the reason, and are never part of a median; so are variants that could not be run.
  */
 import { median, type Spread, spreadOf } from './statistics.ts';
 
@@ -21,6 +21,8 @@ export class ScenarioResult {
   readonly scenario: string;
   readonly title: string;
   readonly voidRuns: { readonly variant: string; readonly reason: string }[] = [];
+  /** Variants that could not be run at all here. */
+  readonly unmeasured: { readonly variant: string; readonly reason: string }[] = [];
   readonly #ceilings: Readonly<Record<string, string>>;
   readonly #runs = new Map<string, Figures[]>();
 
@@ -42,6 +44,10 @@ export class ScenarioResult {
 
   addVoid(variant: string, reason: string): void {
     this.voidRuns.push({ variant, reason });
+  }
+
+  notMeasured(variant: string, reason: string): void {
+    this.unmeasured.push({ variant, reason });
   }
 
   runs(variant: string): number {

@@ -65,7 +65,7 @@ export function resolveConfig(sources: ConfigSources): ResolvedConfig {
 
   const { values, origins } = settle(given, sources.machine);
   if (!isConfig(values)) throw invalid([String(CONFIG_SCHEMA.safeParse(values).error)]);
-  problems.push(...contradictions(values));
+  problems.push(...contradictions(values), ...faultProblems(values, sources.env.NODE_ENV));
   if (problems.length > 0) throw invalid(problems);
   return { config: values, origins, warnings: warningsOf(values) };
 }
@@ -202,6 +202,20 @@ function contradictions(config: Config): string[] {
   return problems;
 }
 
+/** Options of the section that do nothing by themselves. */
+const HARMLESS_FAULT_OPTIONS: readonly OptionName[] = ['faultInjection', 'faultSeed', 'faultLogEvents'];
+
+/** Faults are never injected where it was not meant, and never meant in vain. */
+function faultProblems(config: Config, nodeEnv: string | undefined): string[] {
+  if (config.faultInjection) {
+    return nodeEnv === 'production' ? ['faultInjection is refused while NODE_ENV is production: turn one of them off'] : [];
+  }
+  return OPTIONS.filter(
+    ({ name, section, default: value }) =>
+      section === 'faults' && !HARMLESS_FAULT_OPTIONS.includes(name) && config[name] !== value,
+  ).map(({ name }) => `${name} is set and does nothing: turn faultInjection on`);
+}
+
 /** RFC 7518 §3.2: a key of HS256 has at least the size of its hash. */
 const SECRET_BYTES_MIN = 32;
 
@@ -214,6 +228,7 @@ function warningsOf(config: Config): string[] {
   if (jwtSecret !== undefined && config.trustedOrigins.length > 0) {
     warnings.push('trustedOrigins does nothing while jwtSecret is set: a page needs a token, whatever its origin');
   }
+  if (config.faultInjection) warnings.push('faultInjection is on: things go wrong on purpose');
   if (config.store === 'none') warnings.push('store is none: everything is gone when the process ends');
   return warnings;
 }

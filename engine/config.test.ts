@@ -240,3 +240,24 @@ test('the nearest name has the fewest edits, whatever its case', () => {
   assert.equal(nearestName('', ['a', 'bb']), 'a');
   assert.equal(nearestName('x', []), undefined);
 });
+
+test('injected faults are refused in production, and there only', () => {
+  assert.deepEqual(problems({ flags: { '--fault-injection': 'on' }, env: { NODE_ENV: 'production' } }), [
+    'faultInjection is refused while NODE_ENV is production: turn one of them off',
+  ]);
+  for (const NODE_ENV of ['', 'test', 'development']) {
+    const { config, warnings } = resolve({ env: { NODE_ENV, LATTICE_FAULT_INJECTION: 'on', LATTICE_FAULT_RING_DELAY_MS: '5' } });
+    assert.equal(config.faultRingDelayMs, 5);
+    assert.deepEqual(warnings, ['faultInjection is on: things go wrong on purpose']);
+  }
+  assert.equal(resolve({ env: { NODE_ENV: 'production' } }).config.faultInjection, false);
+});
+
+test('a fault that is set while fault injection is off is a problem, of which the seed and the log lines are none', () => {
+  const file = { faults: { faultSeed: 3, faultLogEvents: false, faultSyncErrorPermille: 10, faultWorkerKillMs: 0 } };
+  assert.deepEqual(problems({ file, flags: { '--fault-ring-drop-permille': '1' } }), [
+    'faultRingDropPermille is set and does nothing: turn faultInjection on',
+    'faultSyncErrorPermille is set and does nothing: turn faultInjection on',
+  ]);
+  assert.equal(resolve({ env: { LATTICE_FAULT_SEED: '3', LATTICE_FAULT_LOG_EVENTS: 'off' } }).config.faultSeed, 3);
+});

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { plain } from '../engine/domains/testing/scanned-ops.ts';
+import { ackLevels } from '../engine/protocol/ack-level.ts';
 import { decode } from '../engine/protocol/codec.ts';
 import { errorNumber } from '../engine/protocol/errors.ts';
-import { CONCERN_MEMORY, CONCERN_PERSISTED } from '../engine/protocol/op-index.ts';
 import { BatchAnswers, denseDetails } from './batch-answers.ts';
 import { type BatchDetails, CallTable } from './call-table.ts';
 import { Session } from './session.ts';
@@ -12,7 +12,8 @@ class AnswersUnderTest {
   readonly calls = new CallTable();
   readonly session = new Session(1, { send: () => true, cork: () => {}, end: () => {}, bufferedBytes: () => 0 }, false, 0);
   readonly sent: unknown[] = [];
-  readonly #answers = new BatchAnswers(this.calls, (_session, frame) => {
+  readonly #levels = ackLevels({ store: 'write-behind', wal: true, walFsync: 'off' });
+  readonly #answers = new BatchAnswers(this.calls, this.#levels, (_session, frame) => {
     this.sent.push(typeof frame === 'number' ? frame : plain(decode(frame)));
   });
 
@@ -46,7 +47,7 @@ test('a batch whose ops were all taken is answered by the number of its plain ac
 test('a batch that ends before an older one names its ops, and is covered by a later ack', () => {
   const under = new AnswersUnderTest();
   const [first, second] = [under.claim(1, 2), under.claim(3, 4)];
-  const named = ['3', '4'].map((opId) => ({ opId, success: true, achievedLevel: 'MEMORY' }));
+  const named = ['3', '4'].map((opId) => ({ opId, success: true, achievedLevel: 'APPLIED' }));
   assert.deepEqual(results(under.settle(second)), ['0', named]);
   assert.deepEqual(under.settle(first), [4]);
 });
@@ -78,25 +79,9 @@ test('a refused op is rejected, named as failed and covered by the ack', () => {
 
 test('ids that are no numbers are named, once each, and never become the last id', () => {
   const under = new AnswersUnderTest();
-  const details = { ids: ['x', '2', 'x', '', '9007199254740993'], concerns: [], rejected: new Map() };
+  const details = { ids: ['x', '2', 'x', '', '9007199254740993'], rejected: new Map(), levels: undefined };
   const [lastId, list] = results(under.settle(under.claim(2, 2, details))) as [string, { opId: string }[]];
   assert.deepEqual([lastId, list.map(({ opId }) => opId)], ['2', ['x', '9007199254740993']]);
-});
-
-test('who asks for a level is told which one was reached', () => {
-  const under = new AnswersUnderTest();
-  const details = { ids: ['1', '2', '3'], concerns: [CONCERN_MEMORY, CONCERN_PERSISTED, 0], rejected: new Map() };
-  const [, list] = results(under.settle(under.claim(1, 3, details))) as [
-    string,
-    { opId: string; success: boolean; achievedLevel: string }[],
-  ];
-  assert.deepEqual(
-    list.map(({ opId, success, achievedLevel }) => [opId, success, achievedLevel]),
-    [
-      ['1', true, 'MEMORY'],
-      ['2', false, 'MEMORY'],
-    ],
-  );
 });
 
 test('a session that is being closed is told nothing more, and its calls end all the same', () => {

@@ -4,15 +4,12 @@
  * The client marks an op as synced when it is named in `results` or is not above `lastId`, whatever `success` says, and
  * never sends it again. So an op that must come again is not acknowledged at all: its connection is closed.
  */
+import { type AckLevels, hasReached, levelName, levelShortage } from '../engine/protocol/ack-level.ts';
 import { encode } from '../engine/protocol/codec.ts';
 import { ERROR_CODES, GridError, type ErrorCode } from '../engine/protocol/errors.ts';
-import { CONCERN_NAMES } from '../engine/protocol/op-index.ts';
+import type { AskedLevels } from './asked-levels.ts';
 import type { BatchDetails, CallTable } from './call-table.ts';
 import type { Session } from './session.ts';
-import { isBeyondMemory } from './write-router.ts';
-
-/** The level that a write reaches before it is answered, without a write-ahead log. */
-export const ACHIEVED_LEVEL = 'MEMORY';
 
 interface OpResult {
   readonly opId: string;
@@ -23,11 +20,13 @@ interface OpResult {
 
 export class BatchAnswers {
   readonly #calls: CallTable;
+  readonly #levels: AckLevels;
   readonly #enqueue: (session: Session, frame: Uint8Array | number) => void;
 
   /** @param enqueue queues a frame, or the number of a plain ack, for the session's next flush. */
-  constructor(calls: CallTable, enqueue: (session: Session, frame: Uint8Array | number) => void) {
+  constructor(calls: CallTable, levels: AckLevels, enqueue: (session: Session, frame: Uint8Array | number) => void) {
     this.#calls = calls;
+    this.#levels = levels;
     this.#enqueue = enqueue;
   }
 
@@ -47,11 +46,10 @@ export class BatchAnswers {
     }
     const known = details ?? denseDetails(lowId, ops);
     for (const [ordinal, error] of known.rejected) this.#reject(session, known.ids[ordinal] ?? '', error);
-    const results = resultsOf(known, lastId);
-    this.#enqueue(
-      session,
-      encode({ type: 'OP_ACK', payload: { lastId: String(lastId), achievedLevel: ACHIEVED_LEVEL, results } }).slice(),
-    );
+    const achievedLevel = known.levels?.reachedName ?? levelName(this.#levels.plain);
+    const results = resultsOf(known, lastId, achievedLevel, this.#levels);
+    const payload = { lastId: String(lastId), achievedLevel, results, ...proofOf(known.levels) };
+    this.#enqueue(session, encode({ type: 'OP_ACK', payload }).slice());
   }
 
   #reject(session: Session, opId: string, error: number): void {
@@ -67,35 +65,49 @@ export class BatchAnswers {
 /** The details of a batch that had nothing unusual when it came: ids rise by one from `lowId`. */
 export function denseDetails(lowId: number, ops: number): BatchDetails {
   const ids = Array.from({ length: ops }, (_, ordinal) => (lowId > 0 ? String(lowId + ordinal) : ''));
-  return { ids, concerns: [], rejected: new Map() };
+  return { ids, rejected: new Map(), levels: undefined };
 }
 
-/** Results for every op that `lastId` does not cover or that did not get what it asked for; undefined when none. */
-function resultsOf(details: BatchDetails, lastId: number): OpResult[] | undefined {
+/** Evidence for who names a level; who forgets has none. */
+function proofOf(levels: AskedLevels | undefined): object {
+  return levels === undefined || levels.forgets ? {} : { proof: levels.proof };
+}
+
+/** Results for every op that `lastId` does not cover or that names a level; undefined when none. */
+function resultsOf(
+  { ids, rejected, levels }: BatchDetails,
+  lastId: number,
+  achievedLevel: string,
+  nodeLevels: AckLevels,
+): OpResult[] | undefined {
   const results: OpResult[] = [];
   const named = new Set<string>();
-  details.ids.forEach((opId, ordinal) => {
+  ids.forEach((opId, ordinal) => {
     if (opId === '' || named.has(opId)) return;
-    const error = details.rejected.get(ordinal);
-    const concern = details.concerns[ordinal] ?? 0;
-    const covered = isCovered(opId, lastId);
-    if (covered && error === undefined && concern === 0) return;
+    const rejection = rejected.get(ordinal);
+    const asked = levels?.concerns[ordinal] ?? 0;
+    if (isCovered(opId, lastId) && rejection === undefined && asked === 0) return;
     named.add(opId);
-    if (error !== undefined) {
-      results.push({ opId, success: false, achievedLevel: 'FIRE_AND_FORGET', error: reasonOf(ERROR_CODES[error] ?? 'INTERNAL') });
-    } else if (isBeyondMemory(concern)) {
-      const asked = CONCERN_NAMES[concern] ?? '';
-      results.push({
-        opId,
-        success: false,
-        achievedLevel: ACHIEVED_LEVEL,
-        error: `LEVEL_UNAVAILABLE: asked for ${asked}, reached ${ACHIEVED_LEVEL}`,
-      });
+    if (rejection !== undefined) {
+      const error = reasonOf(ERROR_CODES[rejection] ?? 'INTERNAL');
+      results.push({ opId, success: false, achievedLevel: 'FIRE_AND_FORGET', error });
+    } else if (levels === undefined || hasReached(asked, levels.reached)) {
+      results.push({ opId, success: true, achievedLevel });
     } else {
-      results.push({ opId, success: true, achievedLevel: ACHIEVED_LEVEL });
+      const error = `${shortfall(asked, levels, nodeLevels)}; reached ${achievedLevel}, and the write stays`;
+      results.push({ opId, success: false, achievedLevel, error });
     }
   });
   return results.length > 0 ? results : undefined;
+}
+
+/** Why an op did not get the level that it asked for. */
+function shortfall(asked: number, levels: AskedLevels, nodeLevels: AckLevels): string {
+  const askedFor = `asked for ${levelName(asked)}`;
+  const shortage = levelShortage(asked, nodeLevels);
+  if (shortage !== '' || levels.failure === undefined) return `LEVEL_UNAVAILABLE: ${askedFor}, but ${shortage}`;
+  if (levels.failure === 'LEVEL_TIMEOUT') return `LEVEL_TIMEOUT: ${askedFor}, which took longer than its timeout`;
+  return `${levels.failure}: ${askedFor}, which what is not persisted yet can no longer reach here`;
 }
 
 function isCovered(opId: string, lastId: number): boolean {

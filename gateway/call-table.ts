@@ -10,6 +10,7 @@
  * reports its ops one by one instead.
  */
 import { assert } from '../engine/assert.ts';
+import type { AskedLevels } from './asked-levels.ts';
 import type { Session } from './session.ts';
 
 const SLOT_BITS = 18;
@@ -25,10 +26,10 @@ export const SESSION_CALLS_MAX = 1 << 12;
 export interface BatchDetails {
   /** Id of each op of the frame at its ordinal, '' where it had none. */
   readonly ids: readonly string[];
-  /** Level asked for each op, by number; 0 = none. */
-  readonly concerns: readonly number[];
   /** Refused ops: ordinal → error number. */
   readonly rejected: Map<number, number>;
+  /** The durability levels asked for, when the batch or an op of it names one. */
+  levels: AskedLevels | undefined;
 }
 
 /** Called when a call's last answer is in, or it is given up. */

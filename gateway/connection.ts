@@ -23,6 +23,12 @@ export const CLOSE = {
   RATE_LIMITED: { code: 1013, reason: 'rate limit exceeded, reconnect to send again' },
   OVERLOADED: { code: 1013, reason: 'server overloaded, reconnect to send again' },
   DEADLINE: { code: 1013, reason: 'no answer within the deadline, reconnect to send again' },
+  UNAVAILABLE: { code: 1013, reason: 'server unavailable, reconnect to send again' },
+  READ_ONLY: { code: 1013, reason: 'server takes no writes until it is restarted' },
+  DISK_FULL: { code: 1013, reason: 'disk of the server is full, reconnect later to send again' },
+  LOG_FULL: { code: 1013, reason: 'log of the server is full, reconnect later to send again' },
+  LOG_DAMAGED: { code: 1013, reason: 'log of these keys is damaged, writes wait for its repair' },
+  OUT_OF_MEMORY: { code: 1013, reason: 'server has no memory left, reconnect later to send again' },
   SLOW_CONSUMER: { code: 1013, reason: 'too much unread data, reconnect to catch up' },
 } as const;
 

@@ -13,8 +13,9 @@ import { batchItems } from '../engine/protocol/batch-frame.ts';
 import { decode, encode } from '../engine/protocol/codec.ts';
 import { GridError } from '../engine/protocol/errors.ts';
 import { type ClientMessage, parseMessage, refusalOf } from '../engine/protocol/messages.ts';
-import { CONCERN_NONE, OP, OP_WORDS } from '../engine/protocol/op-index.ts';
+import { OP, OP_WORDS } from '../engine/protocol/op-index.ts';
 import { decodeText } from '../engine/protocol/wire-text.ts';
+import type { AckLevels } from '../engine/protocol/ack-level.ts';
 import { Scanner, SCAN_CLIENT_OP, SCAN_MALFORMED, SCAN_OP_BATCH, SCAN_PING } from '../engine/protocol/scanner.ts';
 import { admission } from '../engine/operation/interceptors/admission.ts';
 import { authentication } from '../engine/operation/interceptors/authentication.ts';
@@ -22,21 +23,23 @@ import { deadline } from '../engine/operation/interceptors/deadline.ts';
 import { partitionRouting } from '../engine/operation/interceptors/partition-routing.ts';
 import { type CallStatus, isOperationType, Operation } from '../engine/operation/operation.ts';
 import { type Handler, pipeline } from '../engine/operation/pipeline.ts';
+import { AskedLevels, namesLevels } from './asked-levels.ts';
 import type { AuthenticationDesk } from './authentication-desk.ts';
 import type { BatchAnswers } from './batch-answers.ts';
 import type { BatchDetails, CallTable } from './call-table.ts';
 import type { CloseCause } from './connection.ts';
 import type { FanOut } from './fan-out.ts';
 import type { GatewayCounters } from './gateway-counters.ts';
+import { HeldFrames } from './held-frames.ts';
 import type { MapNames } from './map-names.ts';
 import { pongFrame } from './pong.ts';
 import type { RateLimit } from './rate-limit.ts';
 import type { Scatter } from './scatter.ts';
-import type { Session } from './session.ts';
+import type { HeldFrame, Session } from './session.ts';
 import { SyncDesk } from './sync-desk.ts';
 import type { TurnClock } from './turn-clock.ts';
 import type { WorkerLinks } from './worker-links.ts';
-import { concernOf, type FrameIds, type WriteRouter } from './write-router.ts';
+import type { FrameIds, WriteRouter } from './write-router.ts';
 
 /** A BATCH may hold BATCH frames; each copies what is inside, so that depth is bounded. */
 const NESTED_BATCHES_MAX = 3;
@@ -56,7 +59,11 @@ export interface DispatcherOptions {
   /** Closes a session behind the frames that are queued for it. */
   readonly close: (session: Session, cause: CloseCause) => void;
   readonly clock: TurnClock;
+  /** The durability levels of this node. */
+  readonly levels: AckLevels;
   readonly opTimeoutMs: number;
+  /** The longest that anything of a client waits: a held frame for room, an answer for PERSISTED. */
+  readonly waitMaxMs: number;
   readonly driftMaxMs: number;
   readonly heldBytesMax: number;
   /** Bound of unread bytes, above which a client is closed. */
@@ -70,25 +77,25 @@ export interface DispatcherOptions {
 /** Questions wait while a client has more than this share (one in so many) of the bound unread. */
 const QUESTION_SHARE = 4;
 
-/** What a held frame counts beside its bytes: an array of its own costs memory even when it is empty. */
-const HELD_FRAME_BYTES = 256;
-
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #scanner = new Scanner();
   readonly #pipeline: Handler<Operation<Session>, CallStatus>;
-  readonly #held = new Set<Session>();
+  readonly #held: HeldFrames;
   readonly #sync: SyncDesk;
   #operation: Operation<Session> | undefined;
   /** What the operation at hand was read from. */
   #frame: Uint8Array = new Uint8Array(0);
   #message: ClientMessage | undefined;
   #ids: FrameIds | undefined;
+  /** When the frame at hand came. */
+  #sinceMs = 0;
   /** BATCH frames around the one at hand. */
   #nesting = 0;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
+    this.#held = new HeldFrames(options.heldBytesMax, options.waitMaxMs);
     this.#sync = new SyncDesk({ ...options, sendError: (session, code, message) => this.error(session, code, message) });
     this.#pipeline = pipeline<Operation<Session>, CallStatus>(
       [
@@ -111,7 +118,7 @@ export class Dispatcher {
 
   /** Sessions with frames that wait for room. */
   get heldSessions(): number {
-    return this.#held.size;
+    return this.#held.sessions.size;
   }
 
   /** Takes one frame of a session. `frame` is valid during the call only. */
@@ -121,31 +128,36 @@ export class Dispatcher {
       this.#options.desk.onFrame(session, frame);
       return;
     }
+    this.#sinceMs = session.lastSeenMs;
     if (session.held.length > 0 && !this.#isPing(frame)) this.#hold(session, frame);
     else if (!this.#process(session, frame)) this.#hold(session, frame);
   }
 
   /** Tries the held frames again, each session in its order. */
   retryHeld(): void {
-    for (const session of this.#held) {
-      while (session.isOpen && session.held.length > 0 && this.#mayGoOn(session)) {
-        const frame = session.held[0] as Uint8Array;
-        if (!this.#process(session, frame)) break;
-        if (session.held.shift() !== undefined) session.heldBytes -= frame.length + HELD_FRAME_BYTES; // a refusal empties the list itself
-      }
-      if (session.held.length === 0 || !session.isOpen) this.#held.delete(session);
+    this.#held.retry(this.#processHeld, this.#mayGoOn);
+  }
+
+  readonly #processHeld = (session: Session, { frame, sinceMs }: HeldFrame): boolean => {
+    this.#sinceMs = sinceMs; // of the items, too, when the frame is a BATCH of which some are held again
+    return this.#process(session, frame);
+  };
+
+  /** Spares another scan of a frame whose worker has no room yet. */
+  readonly #mayGoOn = (session: Session): boolean => session.heldFor < 0 || this.#options.links.hasRoom(session.heldFor);
+
+  /** Gives up on sessions whose frames have found no room for too long. Call it after `retryHeld`. */
+  closeOverdue(): void {
+    const { clock, waitMaxMs, counters } = this.#options;
+    for (const session of this.#held.overdue(clock.nowMs, (held) => this.#reads(held))) {
+      counters.heldTooLong += 1;
+      this.error(session, 503, `UNAVAILABLE: the server could not take the request for ${waitMaxMs} ms, try again later`);
+      this.#close(session, 'UNAVAILABLE');
     }
   }
 
-  /** Spares another scan of a frame whose worker has no room yet. */
-  #mayGoOn(session: Session): boolean {
-    return session.heldFor < 0 || this.#options.links.hasRoom(session.heldFor);
-  }
-
   forget(session: Session): void {
-    this.#held.delete(session);
-    session.held.length = 0;
-    session.heldBytes = 0;
+    this.#held.forget(session);
   }
 
   /** True when the frame was dealt with; false when it must come again, in order. */
@@ -155,11 +167,7 @@ export class Dispatcher {
       return this.#run(session, frame, scanned === SCAN_OP_BATCH ? 'OP_BATCH' : 'CLIENT_OP', undefined);
     }
     if (scanned === SCAN_PING) {
-      this.#options.clock.refresh(); // the client is told the time
-      this.#options.enqueue(
-        session,
-        pongFrame(frame, this.#scanner.pingStart, this.#scanner.pingBytes, this.#options.clock.nowMs),
-      );
+      this.#options.enqueue(session, pongFrame(frame, this.#scanner.pingStart, this.#scanner.pingBytes, Date.now()));
       return true;
     }
     if (scanned === SCAN_MALFORMED) {
@@ -269,12 +277,12 @@ export class Dispatcher {
     }
     const ids = this.#ids;
     if (ids === undefined) return 'VOID';
-    const latestMs = this.#options.clock.nowMs + this.#options.driftMaxMs;
-    if (ids.latestMillis > latestMs && this.#mustQuarantine(latestMs)) return 'HELD';
+    if (ids.latestMillis > this.#latestMs() && this.#mustQuarantine(ids.latestMillis)) return 'HELD';
     const slot = calls.claim(session, operation.deadlineMs);
     if (slot < 0) return 'HELD';
     calls.describe(slot, ids.low, ids.high, index.count);
-    if (!ids.dense || this.#asksForLevels()) this.#details(slot);
+    const asks = namesLevels(this.#scanner);
+    if (asks || !ids.dense) this.#details(slot).levels = asks ? this.#askedLevels(slot) : undefined;
     const routed = router.route(session, this.#frame, index, slot, fanOut.isBroadcast(session), this.#detailsOf);
     if (routed === 'held') {
       session.heldFor = router.heldFor;
@@ -283,25 +291,31 @@ export class Dispatcher {
     }
     counters.batches += 1;
     counters.ops += index.count;
-    if (routed === 'sent') return 'WAIT';
+    if (routed === 'sent' && !(asks && calls.details[slot]?.levels?.forgets === true)) return 'WAIT';
     answers.settle(slot);
     return 'RESPONSE';
   }
 
+  /** The latest stamp that may be taken over as it is. */
+  #latestMs(): number {
+    return this.#options.clock.wallMs + this.#options.driftMaxMs;
+  }
+
   /** True when the frame must wait for the offset of a clock. Ops whose clock cannot have one are marked as invalid. */
-  #mustQuarantine(latestMs: number): boolean {
-    const { router, onWildClock } = this.#options;
+  #mustQuarantine(latestMillis: number): boolean {
+    const { router, onWildClock, clock } = this.#options;
+    clock.refresh(); // an offset is for ever: a thread that stood still must not take its own clock for the time
+    const latestMs = this.#latestMs();
+    if (latestMillis <= latestMs) return false;
     const wild = router.wildClocks(this.#frame, this.#scanner.index, latestMs);
     for (const { node, millis } of wild) onWildClock(node, millis);
     if (wild.length === 0) router.refuseWildClocks(this.#frame, this.#scanner.index, latestMs);
     return wild.length > 0;
   }
 
-  #asksForLevels(): boolean {
-    const { words, count } = this.#scanner.index;
-    if (this.#scanner.writeConcern !== CONCERN_NONE) return true;
-    for (let op = 0; op < count; op++) if (concernOf(words, op * OP_WORDS, CONCERN_NONE) !== CONCERN_NONE) return true;
-    return false;
+  #askedLevels(slot: number): AskedLevels {
+    const { levels, clock, opTimeoutMs, waitMaxMs } = this.#options;
+    return new AskedLevels(slot, this.#scanner, levels, clock.nowMs, { usualMs: opTimeoutMs, longestMs: waitMaxMs });
   }
 
   readonly #detailsOf = (slot: number): BatchDetails => this.#details(slot);
@@ -312,14 +326,12 @@ export class Dispatcher {
     if (known !== undefined) return known;
     const { words, count } = this.#scanner.index;
     const ids: string[] = [];
-    const concerns: number[] = [];
     for (let op = 0; op < count; op++) {
       const row = op * OP_WORDS;
       const start = words[row + OP.ID_START] as number;
       ids.push(decodeText(this.#frame, start, start + (words[row + OP.ID_BYTES] as number)));
-      concerns.push(concernOf(words, row, this.#scanner.writeConcern));
     }
-    const details: BatchDetails = { ids, concerns, rejected: new Map() };
+    const details: BatchDetails = { ids, rejected: new Map(), levels: undefined };
     this.#options.calls.details[slot] = details;
     return details;
   }
@@ -335,17 +347,13 @@ export class Dispatcher {
 
   #hold(session: Session, frame: Uint8Array): void {
     if (!isServed(session)) return;
-    const heldBytes = session.heldBytes + frame.length + HELD_FRAME_BYTES;
-    if (heldBytes > this.#options.heldBytesMax) {
-      this.#options.counters.overloaded += 1;
-      this.error(session, 429, 'OVERLOADED: server overloaded, try again later');
-      this.#close(session, 'OVERLOADED');
+    if (this.#held.hold(session, frame, this.#sinceMs)) {
+      this.#options.counters.framesHeld += 1;
       return;
     }
-    session.held.push(frame.slice());
-    session.heldBytes = heldBytes;
-    this.#held.add(session);
-    this.#options.counters.framesHeld += 1;
+    this.#options.counters.overloaded += 1;
+    this.error(session, 429, 'OVERLOADED: server overloaded, try again later');
+    this.#close(session, 'OVERLOADED');
   }
 
   #isPing(frame: Uint8Array): boolean {

@@ -79,7 +79,7 @@ export class FanOut {
     sessions.add(session);
   }
 
-  /** @param writesUntilMs when the last op of the session on its way is done at the latest, wall clock; 0 = there is none. */
+  /** @param writesUntilMs when the last op of the session on its way is done at the latest, on the clock of `sweep`; 0 = there is none. */
   leave(session: Session, writesUntilMs: number): void {
     if (this.#broadcast.delete(session)) {
       if (writesUntilMs > 0) this.#leaving.push(writesUntilMs);

@@ -17,8 +17,11 @@ export const GATEWAY_COUNTERS = [
   'framesMalformed',
   'framesUnknown',
   'framesHeld',
+  'heldTooLong',
   'rateLimited',
   'overloaded',
+  'writesRefused',
+  'levelTimeouts',
   'deadlinesExceeded',
   'slowConsumersClosed',
   'eventsDelivered',
@@ -43,8 +46,11 @@ export class GatewayCounters implements Fields {
   framesMalformed = 0;
   framesUnknown = 0;
   framesHeld = 0;
+  heldTooLong = 0;
   rateLimited = 0;
   overloaded = 0;
+  writesRefused = 0;
+  levelTimeouts = 0;
   deadlinesExceeded = 0;
   slowConsumersClosed = 0;
   eventsDelivered = 0;

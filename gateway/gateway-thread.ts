@@ -10,15 +10,18 @@ import { getHeapStatistics } from 'node:v8';
 import { App, us_listen_socket_close, us_socket_local_port, type us_listen_socket } from 'uWebSockets.js';
 import pino from 'pino';
 import type { Config } from '../engine/config.ts';
+import { faultsOf } from '../engine/faults.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { CounterRow, LoopDelaySampler, THREAD_COUNTERS } from '../workers/counters.ts';
 import { Doorbell, type DoorbellPorts } from '../workers/doorbell.ts';
+import { FaultyRunnable } from '../workers/faults/faulty-runnable.ts';
 import type { GridMemory } from '../workers/grid-memory.ts';
 import { GridState } from '../workers/grid-state.ts';
 import { RingConsumer, RingProducer } from '../workers/ring.ts';
 import { RingWriter } from '../workers/ring-writer.ts';
 import { RunLoop } from '../workers/run-loop.ts';
 import { ownerPort, threadData } from '../workers/threads.ts';
+import { WORKER_COUNTERS } from '../workers/worker-counters.ts';
 import { Authenticator } from './authentication.ts';
 import { DeviceIdentity } from './device-identity.ts';
 import { Gateway } from './gateway.ts';
@@ -180,6 +183,7 @@ class GatewayThread {
       table: new PartitionTable(memory.table),
       inboxes: inboxes.map((ring, worker) => new RingWriter(new RingProducer(ring, () => this.#bells[worker]?.ringSoon()))),
       counters: new GatewayCounters(memory.gatewayCounters, gateway),
+      workers: inboxes.map((_, worker) => new CounterRow(memory.workerCounters, WORKER_COUNTERS, worker)),
       authenticator: await Authenticator.create(config),
       devices: new DeviceIdentity(command.secret),
       nodeId: command.nodeId,
@@ -197,7 +201,9 @@ class GatewayThread {
     const outboxes = (memory.outboxes[index] ?? []).map(
       (ring, worker) => new RingConsumer(ring, worker, () => this.#bells[worker]?.ring()),
     );
-    const loop = new RunLoop(gateway.outbox, outboxes, { batchRecords: RING_RECORDS_PER_TURN, counters: this.#thread });
+    const faults = faultsOf(this.#data.config, `gateway ${index}`, 0, (text) => this.#log.warn(text));
+    const outbox = faults === undefined ? gateway.outbox : FaultyRunnable.ofGateway(gateway.outbox, faults);
+    const loop = new RunLoop(outbox, outboxes, { batchRecords: RING_RECORDS_PER_TURN, counters: this.#thread });
     for (const bell of this.#bells) {
       bell.listen(() => {
         gateway.retry();

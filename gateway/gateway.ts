@@ -6,13 +6,16 @@
  */
 import { ClockQuarantine } from '../engine/crdt/clock-quarantine.ts';
 import { HybridLogicalClock } from '../engine/crdt/hlc.ts';
+import { ackLevels, type DurabilityOptions, levelName } from '../engine/protocol/ack-level.ts';
 import type { PartitionTable } from '../engine/partition/partition-table.ts';
 import { encode } from '../engine/protocol/codec.ts';
+import type { CounterRow } from '../workers/counters.ts';
 import type { GridState } from '../workers/grid-state.ts';
 import type { RingWriter } from '../workers/ring-writer.ts';
+import type { WorkerCounter } from '../workers/worker-counters.ts';
 import { AuthenticationDesk } from './authentication-desk.ts';
 import type { Authenticator } from './authentication.ts';
-import { ACHIEVED_LEVEL, BatchAnswers } from './batch-answers.ts';
+import { BatchAnswers } from './batch-answers.ts';
 import { CallTable } from './call-table.ts';
 import type { Connection } from './connection.ts';
 import type { DeviceIdentity } from './device-identity.ts';
@@ -23,21 +26,24 @@ import { MapNames } from './map-names.ts';
 import { OpAckFrames } from './op-ack.ts';
 import { Outbox } from './outbox.ts';
 import { Outgoing } from './outgoing.ts';
+import { PersistedWaits } from './persisted-waits.ts';
 import { RateLimit } from './rate-limit.ts';
 import { Scatter } from './scatter.ts';
 import { type Session, SessionTable } from './session.ts';
 import { TurnClock } from './turn-clock.ts';
 import type { WebSocketEvents } from './websocket.ts';
 import { WorkerLinks } from './worker-links.ts';
+import { refusedWrite } from './write-refusals.ts';
 import { WriteRouter } from './write-router.ts';
 
 /** Options that a gateway needs; named as in engine/config.ts. */
-export interface GatewayConfig {
+export interface GatewayConfig extends DurabilityOptions {
   readonly maxSessions: number;
   readonly maxMaps: number;
   readonly authDeadlineMs: number;
   readonly idleTimeoutMs: number;
   readonly opTimeoutMs: number;
+  readonly requestTimeoutMs: number;
   readonly rateOpsPerSecond: number;
   readonly rateBurstOps: number;
   readonly driftMaxMs: number;
@@ -52,6 +58,8 @@ export interface GatewayOptions {
   readonly table: PartitionTable;
   readonly inboxes: readonly RingWriter[];
   readonly counters: GatewayCounters;
+  /** What each worker publishes, by its number. */
+  readonly workers: readonly CounterRow<WorkerCounter>[];
   readonly authenticator: Authenticator;
   readonly devices: DeviceIdentity;
   /** Node id of this server in clocks. */
@@ -62,6 +70,8 @@ export interface GatewayOptions {
   /** A session began, or the last one ended, to listen to a map by name: a worker that is replaced must know. */
   readonly onInterest: (mapId: number, name: Uint8Array, wanted: boolean) => void;
   readonly log: (level: 'debug' | 'info' | 'warn', text: string, fields: object) => void;
+  /** For tests that let time pass by hand. */
+  readonly clock?: TurnClock;
 }
 
 const TICK_MS = 100;
@@ -79,11 +89,12 @@ export class Gateway implements WebSocketEvents {
   readonly #fanOut: FanOut;
   readonly #desk: AuthenticationDesk;
   readonly #dispatcher: Dispatcher;
+  readonly #waits: PersistedWaits;
   readonly #links: WorkerLinks;
   readonly #maps: MapNames;
   readonly #rateLimit: RateLimit;
   readonly #quarantine = new ClockQuarantine();
-  readonly #clock = new TurnClock();
+  readonly #clock: TurnClock;
   readonly #askedClocks = new Set<string>();
   #sweptMs = 0;
   #draining = false;
@@ -91,9 +102,11 @@ export class Gateway implements WebSocketEvents {
   constructor(options: GatewayOptions) {
     const { config, state, counters } = options;
     this.#options = options;
+    this.#clock = options.clock ?? new TurnClock();
     for (const [node, offsetMs] of options.quarantined) this.#quarantine.add(node, offsetMs);
     this.#sessions = new SessionTable(config.maxSessions);
-    this.#outgoing = new Outgoing(new OpAckFrames(ACHIEVED_LEVEL), config.sessionBackpressureBytesMax);
+    const levels = ackLevels(config);
+    this.#outgoing = new Outgoing(new OpAckFrames(levelName(levels.plain)), config.sessionBackpressureBytesMax);
     this.#rateLimit = new RateLimit(config.rateOpsPerSecond, config.rateBurstOps);
     this.#links = new WorkerLinks(options.table, options.inboxes, (worker) => state.isWorkerReady(worker));
     const maps = new MapNames(config.maxMaps * NAMES_PER_MAP);
@@ -107,7 +120,9 @@ export class Gateway implements WebSocketEvents {
       (count) => state.setBroadcastSessions(options.gateway, count),
     );
     this.#desk = this.#newDesk();
-    const answers = new BatchAnswers(this.#calls, this.#outgoing.enqueue);
+    const onRefused = (session: Session, reason: string): void => this.#refuseBatch(session, reason);
+    const answers = new BatchAnswers(this.#calls, levels, this.#outgoing.enqueue);
+    this.#waits = new PersistedWaits({ calls: this.#calls, answers, levels, workers: options.workers, counters, onRefused });
     this.#dispatcher = new Dispatcher({
       desk: this.#desk,
       router: new WriteRouter(this.#links, maps, this.#calls, this.#quarantine),
@@ -122,7 +137,9 @@ export class Gateway implements WebSocketEvents {
       enqueue: this.#outgoing.enqueue,
       close: this.#outgoing.close,
       clock: this.#clock,
+      levels,
       opTimeoutMs: config.opTimeoutMs,
+      waitMaxMs: config.requestTimeoutMs,
       driftMaxMs: config.driftMaxMs,
       heldBytesMax: config.sessionBufferBytesMax,
       unreadBytesMax: config.sessionBackpressureBytesMax,
@@ -132,9 +149,10 @@ export class Gateway implements WebSocketEvents {
     this.outbox = new Outbox({
       calls: this.#calls,
       answers,
+      waits: this.#waits,
       fanOut: this.#fanOut,
       outgoing: this.#outgoing,
-      onRefused: (session, reason) => this.#refuseBatch(session, reason),
+      onRefused,
       onTurn: this.retry,
       onTick: () => this.#tick(),
       tickIntervalMs: TICK_MS,
@@ -142,13 +160,14 @@ export class Gateway implements WebSocketEvents {
   }
 
   opened(connection: Connection, byInterest: boolean): Session | undefined {
-    const session = this.#draining ? undefined : this.#sessions.open(connection, byInterest, Date.now());
+    this.#clock.refresh();
+    const session = this.#draining ? undefined : this.#sessions.open(connection, byInterest, this.#clock.nowMs);
     if (session === undefined) {
       this.#options.counters.connectionsRefused += 1;
       return undefined;
     }
     this.#options.counters.connectionsOpened += 1;
-    this.#rateLimit.open(session, Date.now());
+    this.#rateLimit.open(session, this.#clock.nowMs);
     this.#desk.onOpen(session);
     this.#outgoing.flush();
     return session;
@@ -168,7 +187,7 @@ export class Gateway implements WebSocketEvents {
   }
 
   closed(session: Session): void {
-    this.#fanOut.leave(session, session.oldestCall < 0 ? 0 : Date.now() + this.#options.config.opTimeoutMs);
+    this.#fanOut.leave(session, session.oldestCall < 0 ? 0 : this.#clock.nowMs + this.#options.config.opTimeoutMs);
     this.#dispatcher.forget(session);
     this.#calls.abandon(session);
     this.#sessions.close(session);
@@ -184,17 +203,22 @@ export class Gateway implements WebSocketEvents {
     this.#outgoing.flush();
   };
 
-  /** The offset of a clock is fixed. Frames that waited go on with the last of those asked for: a frame may name thousands. */
+  /**
+   * The offset of a clock is fixed; 0: it is not ahead after all. Frames that waited go on with the last of those asked
+   * for: a frame may name thousands.
+   */
   quarantined(node: Uint8Array, offsetMs: number): void {
     this.#askedClocks.delete(textOf(node));
-    this.#quarantine.add(node, offsetMs);
+    if (offsetMs !== 0) this.#quarantine.add(node, offsetMs);
     if (this.#askedClocks.size === 0) this.retry();
   }
 
-  /** A worker was replaced: it is told anew what sessions here listen to. */
+  /** A worker was replaced: it is told anew what sessions here listen to, and nobody waits for what it was to persist. */
   workerReplaced(worker: number): void {
+    this.#waits.workerReplaced(worker);
     for (const mapId of this.#fanOut.wantedMaps()) this.#links.tellInterest(worker, mapId, this.#maps.bytesOf(mapId), true);
     this.retry();
+    this.#outgoing.flush();
   }
 
   /** Tells every client that tombstones with an older clock are forgotten. */
@@ -247,7 +271,7 @@ export class Gateway implements WebSocketEvents {
       enqueue: this.#outgoing.enqueue,
       sendError: (session, code, message) => this.#dispatcher.error(session, code, message),
       now: () => clock.now(),
-      deadlineMs: () => Date.now() + this.#options.config.opTimeoutMs,
+      deadlineMs: () => this.#clock.nowMs + this.#options.config.requestTimeoutMs,
     });
   }
 
@@ -258,19 +282,28 @@ export class Gateway implements WebSocketEvents {
     this.#options.onWildClock(node, millis);
   }
 
+  /** Nothing of a batch was taken, or it is not safe: it comes again when its client reconnects. */
   #refuseBatch(session: Session, reason: string): void {
-    this.#options.counters.overloaded += 1;
-    this.#dispatcher.error(session, 429, `${reason}: server overloaded, try again later`);
-    this.#outgoing.close(session, 'OVERLOADED');
+    const { counters } = this.#options;
+    const { status, message, cause } = refusedWrite(reason);
+    if (cause === 'OVERLOADED') counters.overloaded += 1;
+    else counters.writesRefused += 1;
+    if (session.closing !== undefined) return; // has been told, by an earlier batch
+    this.#dispatcher.error(session, status, message);
+    this.#outgoing.close(session, cause);
   }
 
   #tick(): void {
-    const nowMs = Date.now();
+    this.#clock.refresh();
+    const { nowMs } = this.#clock;
+    this.#waits.sweep(nowMs);
     if (nowMs - this.#sweptMs >= SWEEP_MS) {
       this.#sweptMs = nowMs;
       this.#sweepSessions(nowMs);
       this.#fanOut.sweep(nowMs);
       this.#calls.forEachExpired(nowMs, (slot) => this.#expire(slot));
+      this.retry();
+      this.#dispatcher.closeOverdue();
     }
     const { counters } = this.#options;
     counters.connections = this.#sessions.count;

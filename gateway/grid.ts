@@ -7,7 +7,6 @@
  * Nothing here is global: two grids run in one process.
  */
 import type { Logger } from 'pino';
-import { quarantineOffsetMs } from '../engine/crdt/clock-quarantine.ts';
 import type { Config } from '../engine/config.ts';
 import type { DeathWay } from '../engine/faults.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
@@ -22,11 +21,9 @@ import { moduleBeside, Thread } from '../workers/threads.ts';
 import { workerHeapLimits } from '../workers/worker-heap.ts';
 import { type WorkerLaunch, WorkerPool } from '../workers/worker-pool.ts';
 import { GATEWAY_COUNTERS } from './gateway-counters.ts';
-import { type Degradation, FLUSH_LAG_MS_MAX } from './degradations.ts';
-import { healthChange, judge } from './health.ts';
-import { readFacts } from './node-facts.ts';
-import { NodeView } from './node-view.ts';
-import { TurnClock } from './turn-clock.ts';
+import { ClockOffsets } from './clock-offsets.ts';
+import { FLUSH_LAG_MS_MAX } from './degradations.ts';
+import { NodeWatch } from './node-watch.ts';
 import type { GatewayCommand, GatewayMessage, GatewayThreadData } from './gateway-thread.ts';
 
 /** Replies and requests larger than a record travel in parts; this bounds one, in virtual memory until it is used. */
@@ -37,8 +34,6 @@ const PRUNES_PER_HORIZON = 100;
 const GATEWAY_STOP_MS = 5000;
 /** A gateway's thread answers a command within a turn; one that does not is stuck. */
 const ASK_DEADLINE_MS = 30_000;
-/** Quarantined clocks that get a line in the log; anybody can make thousands. */
-const QUARANTINE_LOG_LINES_MAX = 100;
 
 export interface GridEvents {
   /** The node cannot go on: another owner, a gateway that died. Called once; stop it. */
@@ -78,13 +73,11 @@ export class Grid {
   readonly #failedLogs = new Set<number>();
   /** Workers whose replayed records are in Postgres. */
   readonly #checkpoints = new Set<number>();
-  readonly #clock = new TurnClock();
-  readonly #offsets = new Map<string, Promise<number>>();
-  #lastOffset: Promise<number> = Promise.resolve(0);
+  readonly #clockOffsets: ClockOffsets;
+  readonly #watch: NodeWatch;
   #storage: NodeStorage | undefined;
   #pool: WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage> | undefined;
   #pruner: NodeJS.Timeout | undefined;
-  #healthCheck: NodeJS.Timeout | undefined;
   #port = 0;
   #stopping: Promise<void> | undefined;
   /** A worker that did not end in order: what it had staged may be missing in the data store. */
@@ -105,6 +98,11 @@ export class Grid {
     this.#state = new GridState(this.memory.state);
     this.#state.flushLagMsMax = FLUSH_LAG_MS_MAX + config.flushDelayMs;
     this.#table = new PartitionTable(this.memory.table);
+    this.#watch = new NodeWatch(config, this.memory, log);
+    this.#clockOffsets = new ClockOffsets(
+      async (node, offsetMs) => (await this.#storage?.quarantine(node, offsetMs)) ?? offsetMs,
+      log,
+    );
   }
 
   /** Starts a node and resolves when it serves. Rejects with GridError when it cannot; nothing is left running then. */
@@ -148,11 +146,12 @@ export class Grid {
       },
     });
     this.#state.pruneWatermarkMs = await this.#storage.pruneWatermarkMs();
+    this.#watch.shareMemory();
     this.#pool = this.#newPool();
     await this.#pool.start();
     await this.#openGateways();
     this.#startPruner();
-    this.#startHealthCheck();
+    this.#watch.watchHealth();
     this.#state.lifecycle = 'ready';
     this.#log.info({ port: this.#port, workers: memory.workers, gateways: memory.gateways }, 'ready');
   }
@@ -201,7 +200,7 @@ export class Grid {
 
   #newPool(): WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage> {
     const { heartbeatStillMs, workerHeapMb } = this.#tuning;
-    const limits = workerHeapLimits(this.#config.maxMemory, this.memory.workers);
+    const limits = workerHeapLimits(this.#watch.memoryBytesMax, this.memory.workers);
     return new WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage>(
       {
         module: moduleBeside('../workers/partition-worker', import.meta.url),
@@ -225,6 +224,7 @@ export class Grid {
     const bells = [...this.#workerBells(worker).values()];
     const data: PartitionWorkerData = {
       config: workerConfig(this.#config),
+      faults: this.#config,
       memory: this.memory,
       bells,
       target: storage.target,
@@ -339,50 +339,17 @@ export class Grid {
     }
   }
 
-  /** One offset for a node, for ever: the first one chosen, wherever it was seen first. */
   async #fixOffset(node: Uint8Array, millis: number): Promise<void> {
-    const key = Buffer.from(node).toString('latin1');
-    let offset = this.#offsets.get(key);
-    this.#clock.refresh();
-    const { wallMs } = this.#clock;
-    // Set forwards since the gateway looked: it was the server's clock that was wrong.
-    if (offset === undefined && millis <= wallMs) offset = Promise.resolve(0);
-    if (offset === undefined) {
-      const chosen = quarantineOffsetMs(millis, wallMs);
-      if (this.#offsets.size < QUARANTINE_LOG_LINES_MAX) {
-        this.#log.warn(
-          { node: Buffer.from(node).toString('utf8'), offsetMs: chosen },
-          'clock quarantined: its stamps are corrected',
-        );
-      }
-      // One after another: a burst of new nodes must not crowd the database's connection, or some would not be stored.
-      offset = this.#lastOffset.then(() => this.#storage?.quarantine(node, chosen) ?? chosen);
-      this.#lastOffset = offset;
-      this.#offsets.set(key, offset);
-    }
-    const offsetMs = await offset;
+    const offsetMs = await this.#clockOffsets.fix(node, millis);
     for (const thread of this.#gateways) thread.send({ kind: 'quarantined', node, offsetMs });
-  }
-
-  /** Looks at every thread and ring now and then, and logs what has become worse or better. */
-  #startHealthCheck(): void {
-    const view = new NodeView(this.memory);
-    const row = new CounterRow(this.memory.threadCounters, THREAD_COUNTERS, this.memory.gateways + this.memory.workers);
-    let known: readonly Degradation[] = [];
-    this.#healthCheck = setInterval(() => {
-      row.set('heapUsedBytes', process.memoryUsage().heapUsed);
-      const { degraded } = judge(readFacts(view, Date.now()));
-      const { appeared, gone } = healthChange(known, degraded);
-      for (const { code, text } of appeared) this.#log.warn({ code }, `degraded: ${text}`);
-      for (const { code, text } of gone) this.#log.info({ code }, `no longer: ${text}`);
-      known = degraded;
-    }, this.#config.healthIntervalMs);
   }
 
   #startPruner(): void {
     const horizonMs = this.#config.tombstoneHorizonMs;
     const intervalMs = Math.min(PRUNE_INTERVAL_MS_MAX, Math.max(PRUNE_INTERVAL_MS_MIN, horizonMs / PRUNES_PER_HORIZON));
-    this.#pruner = setInterval(() => void this.#prune(Date.now() - horizonMs), intervalMs);
+    // A wall clock that is set forwards for a moment must not make the server forget what was deleted.
+    const startedMs = Date.now() - performance.now();
+    this.#pruner = setInterval(() => void this.#prune(startedMs + performance.now() - horizonMs), intervalMs);
   }
 
   /** The watermark is stored before anything is forgotten: after a restart nobody may take a forgotten delete for none. */
@@ -399,7 +366,7 @@ export class Grid {
 
   async #stop(): Promise<void> {
     const { shutdownNetworkMs, shutdownStorageMs } = this.#config;
-    clearInterval(this.#healthCheck);
+    this.#watch.stop();
     clearInterval(this.#pruner);
     this.#state.lifecycle = 'draining';
     if (this.#port !== 0) await this.#drainGateways(shutdownNetworkMs);
@@ -428,26 +395,16 @@ function logSettings(config: Config): PartitionWorkerData['log'] {
 }
 
 function workerConfig(config: Config): PartitionWorkerData['config'] {
-  const {
-    batchRecords,
-    store,
-    flushDelayMs,
-    flushRecordsMax,
-    stagedBytesMax,
-    storageTimeoutMs,
-    shutdownStorageMs,
-    pgJson,
-    maxMaps,
-  } = config;
   return {
-    batchRecords,
-    store,
-    flushDelayMs,
-    flushRecordsMax,
-    stagedBytesMax,
-    storageTimeoutMs,
-    shutdownStorageMs,
-    pgJson,
-    maxMaps,
+    batchRecords: config.batchRecords,
+    store: config.store,
+    flushDelayMs: config.flushDelayMs,
+    flushRecordsMax: config.flushRecordsMax,
+    stagedBytesMax: config.stagedBytesMax,
+    storageTimeoutMs: config.storageTimeoutMs,
+    shutdownStorageMs: config.shutdownStorageMs,
+    pgJson: config.pgJson,
+    maxMaps: config.maxMaps,
+    evictionPolicy: config.evictionPolicy,
   };
 }

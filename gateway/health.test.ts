@@ -6,14 +6,21 @@ import { GridState } from '../workers/grid-state.ts';
 import { RingProducer } from '../workers/ring.ts';
 import { WORKER_COUNTERS } from '../workers/worker-counters.ts';
 import { GATEWAY_COUNTERS, GatewayCounters } from './gateway-counters.ts';
-import { type Degradation, HEALTH_LIMITS, healthChange, healthDocument, judge, type NodeFacts, readFacts } from './health.ts';
+import { type Degradation, FLUSH_LAG_MS_MAX, HEALTH_LIMITS } from './degradations.ts';
+import { healthChange, healthDocument, judge } from './health.ts';
+import { LOG_STATES, type LogFacts, type NodeFacts, readFacts } from './node-facts.ts';
 import { NodeView } from './node-view.ts';
 
 type Change = (facts: NodeFacts) => Partial<NodeFacts>;
 
+const LOG: LogFacts = { state: 'open', sequence: 50, synced: 48, flushed: 40, bytes: 3 << 20, syncedAgeMs: 7 };
+
 const WELL: NodeFacts = {
   lifecycle: 'ready',
   uptimeMs: 61_900,
+  isDatabaseAway: false,
+  flushLagMsMax: FLUSH_LAG_MS_MAX,
+  workerMemoryBytesMax: 1 << 30,
   gateways: 1,
   connections: 3,
   inFlight: 2,
@@ -21,8 +28,15 @@ const WELL: NodeFacts = {
     id,
     state: 'ready',
     records: 10,
+    recordsLoaded: 8,
+    recordsReplayed: 2,
     partitions: 135,
+    damagedPartitions: 0,
     storage: 'normal',
+    breaker: 'closed',
+    recovery: 'normal',
+    log: LOG,
+    memoryBytes: 1000,
     stagedBytes: 100,
     stagedRecords: 4,
     flushLagMs: id * 20,
@@ -43,6 +57,10 @@ function ofThread(change: Partial<NodeFacts['threads'][number]>): Change {
   return ({ threads }) => ({ threads: threads.map((thread) => ({ ...thread, ...change })) });
 }
 
+function both(code: string): string[] {
+  return [`${code} worker-0`, `${code} worker-1`];
+}
+
 const nothing: Change = () => ({});
 const { loopDelayMsMax, reportAgeMsMax, ringOccupancyMax } = HEALTH_LIMITS;
 
@@ -54,13 +72,31 @@ const CASES: readonly [name: string, change: Change, ready: boolean, degraded: r
   ['storage away degrades, and the node stays ready', ofWorker(1, { storage: 'degraded' }), true, ['STORAGE_DEGRADED worker-1']],
   ['storage that refuses this server ends readiness', ofWorker(1, { storage: 'failed' }), false, ['STORAGE_FAILED worker-1']],
   ['a worker down degrades, and the others still serve', ofWorker(0, { state: 'down' }), true, ['WORKER_NOT_READY worker-0']],
-  ['a worker that loads degrades', ofWorker(0, { state: 'loading' }), true, ['WORKER_NOT_READY worker-0']],
   [
-    'a node without any worker that serves is not ready',
-    ofEveryWorker({ state: 'loading' }),
-    false,
-    ['WORKER_NOT_READY worker-0', 'WORKER_NOT_READY worker-1'],
+    'a worker that loads degrades',
+    ofWorker(0, { state: 'loading', recovery: 'recovering' }),
+    true,
+    ['WORKER_NOT_READY worker-0', 'RECOVERING worker-0'],
   ],
+  ['a worker that catches up degrades', ofWorker(0, { recovery: 'recovering' }), true, ['RECOVERING worker-0']],
+  ['a database that the node cannot reach degrades', () => ({ isDatabaseAway: true }), true, ['STORAGE_DEGRADED node']],
+  ['an open breaker degrades', ofWorker(1, { breaker: 'open' }), true, ['BREAKER_OPEN worker-1']],
+  ['so does one that probes', ofWorker(1, { breaker: 'half-open' }), true, ['BREAKER_OPEN worker-1']],
+  ['a lag just as long as allowed is well', ofWorker(1, { flushLagMs: FLUSH_LAG_MS_MAX }), true, []],
+  ['a longer lag degrades', ofWorker(1, { flushLagMs: FLUSH_LAG_MS_MAX + 1 }), true, ['FLUSH_LAGGING worker-1']],
+  ['a full disk degrades, and reads go on', ofEveryWorker({ log: { ...LOG, state: 'disk-full' } }), true, both('LOG_DISK_FULL')],
+  ['a full log degrades, and reads go on', ofEveryWorker({ log: { ...LOG, state: 'full' } }), true, both('LOG_FULL')],
+  ['a log that failed degrades, and reads go on', ofEveryWorker({ log: { ...LOG, state: 'failed' } }), true, both('LOG_FAILED')],
+  ['without a log all is well', ofEveryWorker({ log: { ...LOG, state: 'off' } }), true, []],
+  ['a damaged partition degrades', ofWorker(0, { damagedPartitions: 1 }), true, ['LOG_DAMAGED worker-0']],
+  ['memory that is used up degrades', ofWorker(0, { memoryBytes: 1 << 30 }), true, ['MEMORY_SHORT worker-0']],
+  [
+    'without bounds neither lag nor memory degrade',
+    (facts) => ({ ...ofWorker(0, { memoryBytes: 1e12, flushLagMs: 1e9 })(facts), flushLagMsMax: 0, workerMemoryBytesMax: 0 }),
+    true,
+    [],
+  ],
+  ['a node without any worker that serves is not ready', ofEveryWorker({ state: 'down' }), false, both('WORKER_NOT_READY')],
   ['a loop just as late as allowed is well', ofThread({ loopDelayMs: loopDelayMsMax }), true, []],
   ['a later loop degrades', ofThread({ loopDelayMs: loopDelayMsMax + 1 }), true, ['LOOP_DELAYED gateway-0']],
   ['a thread that hangs shows by its silence', ofThread({ reportAgeMs: reportAgeMsMax + 1 }), true, ['THREAD_SILENT gateway-0']],
@@ -87,6 +123,52 @@ describe('the verdict', () => {
   }
 });
 
+test('a node is writable while every worker takes writes, and readable all the same when one does not', () => {
+  const writable = (change: Change): boolean => judge({ ...WELL, ...change(WELL) }).writable;
+  assert.equal(writable(nothing), true);
+  for (const state of LOG_STATES) {
+    const takesWrites = state === 'open' || state === 'off';
+    assert.equal(writable(ofWorker(0, { log: { ...LOG, state } })), takesWrites, state);
+    assert.equal(judge({ ...WELL, ...ofWorker(0, { log: { ...LOG, state } })(WELL) }).ready, true, state);
+  }
+  assert.equal(writable(ofWorker(1, { damagedPartitions: 1 })), false);
+  assert.equal(writable(ofWorker(1, { state: 'down' })), false);
+  assert.equal(
+    writable(() => ({ lifecycle: 'draining' })),
+    false,
+  );
+  assert.equal(writable(ofWorker(1, { storage: 'degraded' })), true);
+});
+
+const TEXTS: readonly [change: Change, text: string][] = [
+  [
+    ofWorker(0, { state: 'loading', recordsLoaded: 1234, recordsReplayed: 56 }),
+    'worker-0: 1234 records loaded, 56 replayed from the log',
+  ],
+  [
+    ofWorker(0, { log: { ...LOG, state: 'full' } }),
+    'worker-0: the log is full (3 MiB), writes are refused until the data store has taken some',
+  ],
+  [
+    ofWorker(0, { log: { ...LOG, state: 'failed' } }),
+    'worker-0: the disk refused the log, read-only until the server is restarted',
+  ],
+  [
+    ofWorker(0, { damagedPartitions: 3 }),
+    'worker-0: the log is damaged, 3 of 135 partitions are read-only until `lattice wal repair` has accepted the loss',
+  ],
+  [ofWorker(0, { memoryBytes: 2 ** 30 }), 'worker-0: 1024 MiB of 1024 MiB are in use, nothing more can be dropped'],
+];
+
+test('a degradation says in words what is refused and what helps', () => {
+  for (const [change, text] of TEXTS) {
+    assert.ok(
+      judge({ ...WELL, ...change(WELL) }).degraded.some((degradation) => degradation.text === text),
+      text,
+    );
+  }
+});
+
 test('the document carries the four fields of the protocol, sums of the workers and the longest lag', () => {
   const document = healthDocument(WELL, judge(WELL), '1.2.3');
   assert.deepEqual(document, {
@@ -96,13 +178,14 @@ test('the document carries the four fields of the protocol, sums of the workers 
     uptime_secs: 61,
     version: '1.2.3',
     ready: true,
+    writable: true,
     degraded: [],
+    reasons: [],
     gateways: 1,
     storage: { state: 'normal', stagedBytes: 200, stagedRecords: 8, lagMs: 20 },
-    workers: [
-      { id: 0, state: 'ready', records: 10, partitions: 135 },
-      { id: 1, state: 'ready', records: 10, partitions: 135 },
-    ],
+    log: { state: 'open', bytes: 6 << 20, syncedAgeMs: 7, damagedPartitions: 0 },
+    memory: { bytes: 2000, bytesMax: 2 ** 31 },
+    workers: WELL.workers,
   });
 });
 
@@ -111,6 +194,16 @@ test('the document shows the worst storage and says in words what is wrong', () 
   const document = healthDocument(facts, judge(facts), '1.2.3');
   assert.equal(document.storage.state, 'degraded');
   assert.deepEqual(document.degraded, ['worker-0: storage is away, 4 records wait since 1500 ms']);
+  assert.deepEqual(document.reasons, ['STORAGE_DEGRADED']);
+});
+
+test('the document shows the worst log', () => {
+  const worst = (...states: readonly LogFacts['state'][]): string => {
+    const workers = WELL.workers.map((worker, id) => ({ ...worker, log: { ...LOG, state: states[id] ?? 'open' } }));
+    const facts = { ...WELL, workers };
+    return healthDocument(facts, judge(facts), '1.2.3').log.state;
+  };
+  assert.deepEqual([worst('off', 'open'), worst('disk-full', 'open'), worst('full', 'failed')], ['off', 'disk-full', 'failed']);
 });
 
 test('a degradation that goes on is told once, and its end is told', () => {
@@ -143,6 +236,18 @@ test('facts are read from the shared memory of all threads', () => {
   const worker = new CounterRow(memory.workerCounters, WORKER_COUNTERS, 1);
   worker.set('records', 42);
   worker.set('storageState', 1);
+  worker.set('breakerState', 1);
+  worker.set('recoveryState', 3);
+  worker.set('recordsLoaded', 41);
+  worker.set('logReplayed', 1);
+  worker.set('damagedPartitions', 2);
+  worker.set('memoryBytes', 77);
+  worker.set('logState', 2);
+  worker.set('logSequence', 9);
+  worker.set('logSyncedSequence', 8);
+  worker.set('logFlushedSequence', 7);
+  worker.set('logBytes', 4096);
+  worker.set('logSyncedAtMs', 1_004_990);
   const main = new CounterRow(memory.threadCounters, THREAD_COUNTERS, 4);
   main.set('loopDelayP99Ms', 7);
   main.set('lastHealthCheckAtMs', 1_004_000);
@@ -163,6 +268,14 @@ test('facts are read from the shared memory of all threads', () => {
       ['down', 42, 135, 'degraded'],
     ],
   );
+  const { breaker, recovery, recordsLoaded, recordsReplayed, damagedPartitions, memoryBytes, log } =
+    facts.workers[1] ?? assert.fail();
+  assert.deepEqual(
+    [breaker, recovery, recordsLoaded, recordsReplayed, damagedPartitions, memoryBytes],
+    ['half-open', 'recovering', 41, 1, 2, 77],
+  );
+  assert.deepEqual(log, { state: 'disk-full', sequence: 9, synced: 8, flushed: 7, bytes: 4096, syncedAgeMs: 10 });
+  assert.equal(facts.workers[0]?.log.syncedAgeMs, 0, 'nothing written waits for no sync');
   assert.deepEqual(
     facts.threads.map(({ name }) => name),
     ['gateway-0', 'gateway-1', 'worker-0', 'worker-1', 'main'],

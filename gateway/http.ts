@@ -6,7 +6,7 @@
  */
 import type { TemplatedApp } from 'uWebSockets.js';
 import type { GridMemory } from '../workers/grid-memory.ts';
-import { healthDocument, judge, readFacts } from './health.ts';
+import { healthDocument, judge } from './health.ts';
 import {
   addFallback,
   addRoute,
@@ -16,6 +16,7 @@ import {
   type HttpRouteOptions,
   textReply,
 } from './http-route.ts';
+import { readFacts } from './node-facts.ts';
 import { NodeView } from './node-view.ts';
 import { METRICS_CONTENT_TYPE, Observability } from './observability.ts';
 

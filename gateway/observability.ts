@@ -16,7 +16,8 @@ import type { GridMemory } from '../workers/grid-memory.ts';
 import { LIFECYCLES, WORKER_STATES } from '../workers/grid-state.ts';
 import { WORKER_COUNTERS } from '../workers/worker-counters.ts';
 import { GATEWAY_COUNTERS } from './gateway-counters.ts';
-import { DEGRADED_CODES, type HealthVerdict, judge, readFacts } from './health.ts';
+import { DEGRADED_CODES } from './degradations.ts';
+import { type HealthVerdict, judge } from './health.ts';
 import {
   GATEWAY_METRICS,
   type MetricDefinition,
@@ -25,6 +26,7 @@ import {
   THREAD_METRICS,
   WORKER_METRICS,
 } from './metric-definitions.ts';
+import { readFacts } from './node-facts.ts';
 import { NodeView, type RingReading } from './node-view.ts';
 
 export const METRICS_CONTENT_TYPE = Registry.PROMETHEUS_CONTENT_TYPE;
@@ -46,7 +48,7 @@ export class Observability {
   readonly #options: ObservabilityOptions;
   readonly #registry = new Registry();
   #rings: readonly RingReading[];
-  #verdict: HealthVerdict = { ready: false, degraded: [] };
+  #verdict: HealthVerdict = { ready: false, writable: false, degraded: [] };
 
   constructor(options: ObservabilityOptions) {
     this.#options = options;
@@ -110,6 +112,14 @@ export class Observability {
     alone('topgun_active_connections', 'Open connections of the node.', () => this.#view.gatewayTotal('connections'));
     alone('lattice_uptime_seconds', 'Time since the node started.', () => this.#view.uptimeMs(nowMs()) / 1000);
     alone('lattice_ready', '1 when clients may be sent here.', () => Number(this.#verdict.ready));
+    alone('lattice_writable', '1 when all workers take writes.', () => Number(this.#verdict.writable));
+    alone('lattice_database_away', '1 while the node finds no database.', () => Number(state.isDatabaseAway));
+    alone(
+      'lattice_worker_memory_max_bytes',
+      'What one worker may hold in memory; 0 for no bound.',
+      () => state.workerMemoryBytesMax,
+    );
+    alone('lattice_flush_lag_max_ms', 'Flush lag above which a worker counts as lagging, in ms.', () => state.flushLagMsMax);
     alone(
       'lattice_prune_watermark_ms',
       'Tombstones older than this wall-clock time are forgotten; 0 for none.',

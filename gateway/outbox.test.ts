@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { ackLevels } from '../engine/protocol/ack-level.ts';
 import { errorNumber } from '../engine/protocol/errors.ts';
 import { FLAG_MORE, FLAG_REFUSED, RECORD_ACKS, RECORD_REPLY, RECORD_RESULT, writeEnvelope } from '../engine/protocol/envelope.ts';
 import { RingConsumer, RingProducer } from '../workers/ring.ts';
@@ -10,6 +11,7 @@ import { FanOut } from './fan-out.ts';
 import { OpAckFrames } from './op-ack.ts';
 import { Outbox } from './outbox.ts';
 import { Outgoing } from './outgoing.ts';
+import { PersistedWaits } from './persisted-waits.ts';
 import { Session } from './session.ts';
 
 class OutboxUnderTest {
@@ -21,9 +23,23 @@ class OutboxUnderTest {
   readonly #rings = [0, 1].map(() => createRing({ capacityBytes: 1 << 16, messageBytesMax: 1 << 16 }));
   readonly #producers = this.#rings.map((ring) => new RingProducer(ring, () => {}));
   readonly #consumers = this.#rings.map((ring, worker) => new RingConsumer(ring, worker));
+  readonly #levels = ackLevels({ store: 'none', wal: false, walFsync: 'off' });
+  readonly #answers = new BatchAnswers(
+    this.calls,
+    this.#levels,
+    (_session, frame) => void (typeof frame === 'number' && this.acked.push(frame)),
+  );
   readonly #outbox = new Outbox({
     calls: this.calls,
-    answers: new BatchAnswers(this.calls, (_session, frame) => void (typeof frame === 'number' && this.acked.push(frame))),
+    answers: this.#answers,
+    waits: new PersistedWaits({
+      calls: this.calls,
+      answers: this.#answers,
+      levels: this.#levels,
+      workers: [],
+      counters: { levelTimeouts: 0 },
+      onRefused: () => {},
+    }),
     fanOut: new FanOut(
       () => {},
       () => {},

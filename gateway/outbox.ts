@@ -1,7 +1,8 @@
 /**
  * What comes back from the workers: acks, results, replies and events, taken from the outbox rings by the run loop.
  *
- * Answers of a call count down; the last one settles it. Frames are queued while a batch is drained and leave at its
+ * Answers of a call count down; the last one settles it, unless the batch asks for a level that comes later
+ * (persisted-waits.ts). Frames are queued while a batch is drained and leave at its
  * end. Between batches the frames that found a full ring are tried again.
  */
 import {
@@ -10,9 +11,11 @@ import {
   ENVELOPE_WORDS,
   EVENT_ROW_WORDS,
   FLAG_MORE,
+  FLAG_PERSISTED,
   FLAG_REFUSED,
   RECORD_ACKS,
   RECORD_EVENTS,
+  RECORD_PERSISTED,
   RECORD_REPLY,
   RECORD_RESULT,
 } from '../engine/protocol/envelope.ts';
@@ -24,11 +27,13 @@ import { type BatchAnswers, denseDetails } from './batch-answers.ts';
 import type { CallTable } from './call-table.ts';
 import type { FanOut } from './fan-out.ts';
 import type { Outgoing } from './outgoing.ts';
+import type { PersistedWaits } from './persisted-waits.ts';
 import type { Session } from './session.ts';
 
 export interface OutboxOptions {
   readonly calls: CallTable;
   readonly answers: BatchAnswers;
+  readonly waits: PersistedWaits;
   readonly fanOut: FanOut;
   readonly outgoing: Outgoing;
   /** A worker could not take a batch at all: the client must send it again. */
@@ -43,6 +48,7 @@ export class Outbox implements Runnable {
   readonly tickIntervalMs: number;
   readonly #calls: CallTable;
   readonly #answers: BatchAnswers;
+  readonly #waits: PersistedWaits;
   readonly #fanOut: FanOut;
   readonly #outgoing: Outgoing;
   readonly #options: OutboxOptions;
@@ -51,6 +57,7 @@ export class Outbox implements Runnable {
     this.tickIntervalMs = options.tickIntervalMs;
     this.#calls = options.calls;
     this.#answers = options.answers;
+    this.#waits = options.waits;
     this.#fanOut = options.fanOut;
     this.#outgoing = options.outgoing;
     this.#options = options;
@@ -72,6 +79,9 @@ export class Outbox implements Runnable {
         return;
       case RECORD_EVENTS:
         this.#events(ring, at);
+        return;
+      case RECORD_PERSISTED:
+        this.#waits.persisted(ring.index, sequenceAt(ring, word), (ring.words[word + ENVELOPE.COUNT] as number) - 1);
         return;
       default:
         assert(false, `outbox record of type ${type}`);
@@ -96,17 +106,25 @@ export class Outbox implements Runnable {
   #acks(ring: RingConsumer, word: number): void {
     const words = ring.words;
     const count = words[word + ENVELOPE.COUNT] as number;
-    const bit = 1 << ring.index;
     for (let index = 0; index < count; index++) {
       const slot = this.#calls.slotOf(words[word + ENVELOPE_WORDS + index] as number);
-      if (slot >= 0) this.#answered(slot, bit);
+      if (slot >= 0) this.#answered(slot, ring, word);
     }
   }
 
-  #answered(slot: number, bit: number): void {
-    const waiting = (this.#calls.waiting[slot] as number) & ~bit;
-    this.#calls.waiting[slot] = waiting;
-    if (waiting === 0) this.#answers.settle(slot);
+  /** The worker has handled its part of the call; `word` is where its answer is. */
+  #answered(slot: number, ring: RingConsumer, word: number): void {
+    const bit = 1 << ring.index;
+    const before = this.#calls.waiting[slot] as number;
+    this.#calls.waiting[slot] = before & ~bit;
+    const levels = this.#calls.details[slot]?.levels;
+    if (levels !== undefined && (before & bit) !== 0) {
+      const isPersisted = ((ring.words[word + ENVELOPE.FLAGS] as number) & FLAG_PERSISTED) !== 0;
+      this.#waits.acked(levels, ring.index, sequenceAt(ring, word), isPersisted);
+    }
+    if ((before & ~bit) !== 0) return;
+    if (levels === undefined) this.#answers.settle(slot);
+    else this.#waits.applied(levels);
   }
 
   /** Some ops of the call were rejected, or, with FLAG_REFUSED, the whole part was not applied. */
@@ -125,7 +143,7 @@ export class Outbox implements Runnable {
     for (let pair = 0; pair < (words[word + ENVELOPE.COUNT] as number); pair++) {
       details.rejected.set(words[first + pair * 2] as number, words[first + pair * 2 + 1] as number);
     }
-    this.#answered(slot, 1 << ring.index);
+    this.#answered(slot, ring, word);
   }
 
   #refused(slot: number, error: number): void {
@@ -158,4 +176,8 @@ export class Outbox implements Runnable {
     const rowsWord = (at + ENVELOPE_BYTES) >> 2;
     this.#fanOut.deliver(ring, rowsWord, count, at + ENVELOPE_BYTES + count * EVENT_ROW_WORDS * 4);
   }
+}
+
+function sequenceAt(ring: RingConsumer, word: number): number {
+  return ring.floats[(word >> 1) + ENVELOPE.SEQUENCE_F64] as number;
 }

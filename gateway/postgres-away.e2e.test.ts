@@ -60,7 +60,7 @@ test('while Postgres is away reads and writes go on, health says degraded, and a
 
 test('when staging is full writes are refused with 429 and 1013, and the client brings them again: nothing is lost', async (t) => {
   const storage = await testStorage();
-  const node = await startGrid({ ...storage.config, store: 'write-behind', stagedBytesMax: 256 * 1024 });
+  const node = await startGrid({ ...storage.config, store: 'write-behind', wal: false, stagedBytesMax: 256 * 1024 });
   const ann = new TopGunClient({ port: node.port, nodeId: 'a001', reconnectDelayMs: 100 });
   t.after(async () => {
     ann.close();

@@ -5,7 +5,7 @@
  *      └──────────(not required)─────────────────────────────▲
  *
  * Frames for the client are queued here and leave together, in one cork, when the gateway flushes. Frames from the
- * client that found a full ring are held here, bounded in bytes, and go on in their order when there is room.
+ * client that found a full ring are held here (held-frames.ts) and go on in their order when there is room.
  */
 import { CLOSE, type CloseCause, type Connection } from './connection.ts';
 import type { Principal } from './authentication.ts';
@@ -14,6 +14,13 @@ export type SessionState = 'unauthenticated' | 'verifying' | 'ready' | 'closed';
 
 /** A frame for the client: bytes, or the last id of a plain OP_ACK, which is built when it leaves. */
 export type Outgoing = Uint8Array | number;
+
+/** A frame of the client that waits for room. */
+export interface HeldFrame {
+  readonly frame: Uint8Array;
+  /** When it came, in ms of the gateway's clock. */
+  sinceMs: number;
+}
 
 export class Session {
   /** Number in rings and call table; never 0. Slot and generation, so that a number is not used again soon. */
@@ -53,7 +60,7 @@ export class Session {
   tokensAtMs = 0;
 
   /** Frames that wait for room in a ring, oldest first. */
-  readonly held: Uint8Array[] = [];
+  readonly held: HeldFrame[] = [];
   heldBytes = 0;
   /** The oldest held frame was admitted already: it costs nothing when it is tried again. */
   headAdmitted = false;

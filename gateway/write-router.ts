@@ -7,17 +7,9 @@
  * The hot path makes no object and no string. What is unusual (refused ops, ids that are no plain numbers or do not
  * rise by one, asked levels) is noted in the call's details, which only then exist.
  */
-import {
-  CONCERN_MEMORY,
-  CONCERN_NONE,
-  CONCERN_SHIFT,
-  CONCERN_MASK,
-  FLAG_EMPTY,
-  FLAG_INVALID,
-  FLAG_WRITER_LISTENS,
-} from '../engine/protocol/op-index.ts';
+import { FLAG_EMPTY, FLAG_INVALID, FLAG_WRITER_LISTENS } from '../engine/protocol/op-index.ts';
 import { OP, OP_BYTES, OP_WORDS, type OpIndex } from '../engine/protocol/op-index.ts';
-import { ENVELOPE_BYTES, FLAG_MORE, RECORD_OPS, writeEnvelope } from '../engine/protocol/envelope.ts';
+import { CALL_NONE, ENVELOPE_BYTES, FLAG_MORE, RECORD_OPS, writeEnvelope } from '../engine/protocol/envelope.ts';
 import { errorNumber } from '../engine/protocol/errors.ts';
 import { partitionOf } from '../engine/partition/hash.ts';
 import { type ClockQuarantine, QUARANTINE_NODE_BYTES_MAX, QUARANTINE_NODES_MAX } from '../engine/crdt/clock-quarantine.ts';
@@ -74,6 +66,9 @@ export class WriteRouter {
   #workers = new Int32Array(256);
   /** Bit per worker that gets a part. */
   #targets = 0;
+  /** Call id and flags of the records of the frame at hand. */
+  #callId = CALL_NONE;
+  #opsFlags = 0;
   /** The worker that had no room, after `route` answered 'held'. */
   heldFor = -1;
   readonly #ids: FrameIds = { high: 0, low: 0, dense: true, cost: 0, latestMillis: 0 };
@@ -154,6 +149,10 @@ export class WriteRouter {
       return 'held';
     }
     this.#calls.waiting[slot] = this.#targets;
+    const levels = this.#calls.details[slot]?.levels;
+    this.#opsFlags = levels === undefined ? 0 : levels.opsFlags;
+    // Whoever forgets gets no answers, and its slot is soon another's: with an id, late answers could run through all generations.
+    this.#callId = levels?.forgets === true ? CALL_NONE : this.#calls.callId(slot);
     if (only >= 0 && frame.length + index.count * OP_BYTES <= this.#partBytesMax)
       return this.#sendWhole(session, frame, index, slot, only);
     for (let worker = 0; worker < this.#links.count; worker++) {
@@ -212,17 +211,8 @@ export class WriteRouter {
       return 'held';
     }
     const ring = writer.ring;
-    writeEnvelope(
-      ring,
-      at,
-      RECORD_OPS,
-      this.#calls.callId(slot),
-      session.id,
-      count,
-      frame.length,
-      0,
-      this.#calls.deadlineMs[slot] as number,
-    );
+    const deadlineMs = this.#calls.deadlineMs[slot] as number;
+    writeEnvelope(ring, at, RECORD_OPS, this.#callId, session.id, count, frame.length, this.#opsFlags, deadlineMs);
     const word = (at + ENVELOPE_BYTES) >> 2;
     if (count <= LOOPED_ROWS)
       for (let index32 = 0; index32 < count * OP_WORDS; index32++) ring.words[word + index32] = index.words[index32] as number;
@@ -265,17 +255,8 @@ export class WriteRouter {
     const record = new Uint8Array((bodyAt + bodyBytes + 7) & ~7);
     const memory = { bytes: record, words: new Int32Array(record.buffer), floats: new Float64Array(record.buffer) };
     const deadlineMs = this.#calls.deadlineMs[slot] as number;
-    writeEnvelope(
-      memory,
-      0,
-      RECORD_OPS,
-      this.#calls.callId(slot),
-      session.id,
-      ops.length,
-      bodyBytes,
-      more ? FLAG_MORE : 0,
-      deadlineMs,
-    );
+    const flags = this.#opsFlags | (more ? FLAG_MORE : 0);
+    writeEnvelope(memory, 0, RECORD_OPS, this.#callId, session.id, ops.length, bodyBytes, flags, deadlineMs);
     let at = 0;
     for (let position = 0; position < ops.length; position++) {
       const from = (ops[position] as number) * OP_WORDS;
@@ -315,15 +296,4 @@ export function plainNumber(bytes: Uint8Array, start: number, length: number): n
     value = value * 10 + digit;
   }
   return value;
-}
-
-/** Level that an op asks for: its own, else the batch's, else none. */
-export function concernOf(words: Int32Array, row: number, batchConcern: number): number {
-  const own = ((words[row + OP.FLAGS] as number) >> CONCERN_SHIFT) & CONCERN_MASK;
-  return own === CONCERN_NONE ? batchConcern : own;
-}
-
-/** True when the level is above what this server reaches without a log. */
-export function isBeyondMemory(concern: number): boolean {
-  return concern > CONCERN_MEMORY;
 }

@@ -23,12 +23,14 @@ import {
   RECORD_RESULT,
   writeEnvelope,
 } from '../engine/protocol/envelope.ts';
+import { errorNumber } from '../engine/protocol/errors.ts';
 import type { CounterRow } from './counters.ts';
 import { FULL } from './ring.ts';
 import type { RingWriter } from './ring-writer.ts';
 import type { WorkerCounter } from './worker-counters.ts';
 
 const NO_BODY = new Uint8Array(0);
+const UNAVAILABLE = errorNumber('UNAVAILABLE');
 
 /** Calls handled in the batch at hand, per gateway. */
 class AckBatch {
@@ -116,6 +118,16 @@ export class Answers {
     }
   }
 
+  /** One part of a reply that took its time, written at once. */
+  replyPart(gateway: number, callId: number, part: Uint8Array, more: boolean): void {
+    this.#write(gateway, RECORD_REPLY, callId, 0, part, more ? FLAG_MORE : 0, Number.NaN);
+  }
+
+  /** The end of such a reply that cannot be completed. */
+  replyFailed(gateway: number, callId: number, error: number): void {
+    this.#write(gateway, RECORD_REPLY, callId, error + 1, NO_BODY, 0, Number.NaN);
+  }
+
   /** A call of the batch at hand waits until it is persisted. */
   askPersisted(gateway: number): void {
     this.#asked[gateway] = true;
@@ -180,9 +192,11 @@ export class Answers {
     }
   }
 
-  /** True when some gateway waits until its acks are persisted. */
-  get isAwaited(): boolean {
-    return this.#awaited.some((sequence) => sequence > 0);
+  /** This worker replaces a dead one: whoever waits for what that one acknowledged has to ask again. Before any other answer. */
+  replaced(persistedSequence: number): void {
+    for (let gateway = 0; gateway < this.#outboxes.length; gateway++) {
+      this.#write(gateway, RECORD_PERSISTED, 0, UNAVAILABLE + 1, NO_BODY, 0, persistedSequence);
+    }
   }
 
   #writeResults(sequence: number, flags: number): void {

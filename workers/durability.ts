@@ -15,6 +15,8 @@ import type { WriteBehind } from '../engine/storage/write-behind.ts';
 import type { WriteThrough } from '../engine/storage/write-through.ts';
 import type { WriteAheadLog } from './wal/write-ahead-log.ts';
 
+const PERSIST_DEADLINE_MS = 30_000;
+
 export interface Durability {
   /** Holds everything merged up to the last `endBatch`. */
   readonly sequence: number;
@@ -82,11 +84,9 @@ export class FlushDurability implements Durability {
   readonly persistsBatches = false;
   readonly neverPersists = false;
   readonly #behind: WriteBehind;
-  readonly #nowMs: () => number;
 
-  constructor(behind: WriteBehind, nowMs: () => number) {
+  constructor(behind: WriteBehind) {
     this.#behind = behind;
-    this.#nowMs = nowMs;
   }
 
   get sequence(): number {
@@ -103,8 +103,9 @@ export class FlushDurability implements Durability {
 
   endTick(): void {}
 
+  /** Whatever the delay says. A failure is tried again by the soft flush, and who waits is told at his deadline. */
   persistSoon(): void {
-    this.#behind.softFlush(this.#nowMs());
+    this.#behind.tryFlush(PERSIST_DEADLINE_MS).catch(assertTyped);
   }
 }
 
@@ -138,3 +139,7 @@ export const NO_DURABILITY: Durability = Object.freeze({
   endTick: () => undefined,
   persistSoon: () => undefined,
 });
+
+function assertTyped(error: unknown): void {
+  if (!(error instanceof GridError)) throw error;
+}

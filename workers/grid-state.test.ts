@@ -16,6 +16,9 @@ test('two views of the same memory say the same, and no word touches another', (
   for (const gateway of workers) writer.setBroadcastSessions(gateway, 1000 + gateway);
   writer.pruneWatermarkMs = 1.7e12;
   writer.startedMs = 1.6e12;
+  writer.isDatabaseAway = true;
+  writer.flushLagMsMax = 10_050;
+  writer.workerMemoryBytesMax = 2 ** 40;
   assert.deepEqual(
     workers.map((worker) => reader.workerState(worker)),
     workers.map((worker) => WORKER_STATES[worker % 4]),
@@ -29,6 +32,7 @@ test('two views of the same memory say the same, and no word touches another', (
     workers.map((gateway) => 1000 + gateway),
   );
   assert.deepEqual([reader.pruneWatermarkMs, reader.startedMs, reader.lifecycle], [1.7e12, 1.6e12, 'stopped']);
+  assert.deepEqual([reader.isDatabaseAway, reader.flushLagMsMax, reader.workerMemoryBytesMax], [true, 10_050, 2 ** 40]);
 });
 
 test('a node starts with nothing ready', () => {

@@ -2,9 +2,10 @@
  * What all threads must know of the node at any moment, in shared memory: one writer per word, any reader.
  *
  *   words    0        lifecycle of the node              main thread
+ *            1        database away, seen by the owner   main thread
  *            16+w     state of worker w                  main thread and worker w, in turn
  *            32+16g   broadcast sessions of gateway g    gateway g (a cache line each)
- *   floats   of the second half: prune watermark (ms), start of the node (ms)
+ *   floats   of the second half: prune watermark (ms), start of the node (ms), bounds that health judges by
  */
 
 export const LIFECYCLES = ['starting', 'ready', 'draining', 'stopped'] as const;
@@ -14,6 +15,7 @@ export const WORKER_STATES = ['starting', 'loading', 'ready', 'down'] as const;
 export type WorkerState = (typeof WORKER_STATES)[number];
 
 const LIFECYCLE = 0;
+const DATABASE_AWAY = 1;
 const WORKERS = 16;
 const GATEWAYS = 32;
 const LINE_WORDS = 16;
@@ -21,6 +23,9 @@ const GATEWAYS_MAX = 16;
 const FLOATS_AT = (GATEWAYS + GATEWAYS_MAX * LINE_WORDS) * 4;
 const PRUNE_WATERMARK = 0;
 const STARTED = 1;
+const FLUSH_LAG_MAX = 2;
+const WORKER_MEMORY_MAX = 3;
+const MEMORY_OVER = 4;
 const FLOATS = 8;
 
 export class GridState {
@@ -40,6 +45,15 @@ export class GridState {
 
   set lifecycle(lifecycle: Lifecycle) {
     Atomics.store(this.#words, LIFECYCLE, LIFECYCLES.indexOf(lifecycle));
+  }
+
+  /** True while the owner's own connection finds no database; workers may not have noticed, for want of changes. */
+  get isDatabaseAway(): boolean {
+    return Atomics.load(this.#words, DATABASE_AWAY) === 1;
+  }
+
+  set isDatabaseAway(isAway: boolean) {
+    Atomics.store(this.#words, DATABASE_AWAY, isAway ? 1 : 0);
   }
 
   workerState(worker: number): WorkerState {
@@ -73,6 +87,24 @@ export class GridState {
     this.#floats[PRUNE_WATERMARK] = millis;
   }
 
+  /** Flush lag above which a worker counts as degraded, ms; 0 = none. */
+  get flushLagMsMax(): number {
+    return this.#floats[FLUSH_LAG_MAX] as number;
+  }
+
+  set flushLagMsMax(lagMs: number) {
+    this.#floats[FLUSH_LAG_MAX] = lagMs;
+  }
+
+  /** What one worker may hold in memory, bytes; 0 = no bound. */
+  get workerMemoryBytesMax(): number {
+    return this.#floats[WORKER_MEMORY_MAX] as number;
+  }
+
+  set workerMemoryBytesMax(bytes: number) {
+    this.#floats[WORKER_MEMORY_MAX] = bytes;
+  }
+
   /** Wall-clock ms at which the node started. */
   get startedMs(): number {
     return this.#floats[STARTED] as number;
@@ -80,5 +112,14 @@ export class GridState {
 
   set startedMs(millis: number) {
     this.#floats[STARTED] = millis;
+  }
+
+  /** The process is above its memory bound: slabs make no further segments. */
+  get isMemoryOver(): boolean {
+    return this.#floats[MEMORY_OVER] === 1;
+  }
+
+  set isMemoryOver(over: boolean) {
+    this.#floats[MEMORY_OVER] = over ? 1 : 0;
   }
 }

@@ -45,7 +45,7 @@ interface Answer {
 class RunnerUnderTest {
   readonly engine = new EngineUnderTest({ listeners: [0] });
   admits = true;
-  readonly durability = { ...NO_DURABILITY, sequence: 0, persistsBatches: false };
+  readonly durability = { ...NO_DURABILITY, sequence: 0, persistsBatches: false, neverPersists: true, persistedSequence: 0 };
   /** Gateway → position up to which a predecessor has merged and logged. */
   readonly loggedTo = new Map<number, number>();
   readonly damaged = new Set<number>();
@@ -306,6 +306,7 @@ test('a gateway is told of what is persisted only while somebody waits for it', 
   runner.persisted(7);
   assert.equal(asked, 0);
   runner.durability.sequence = 8;
+  runner.durability.neverPersists = false;
   runner.ops(72, [put('b')], FLAG_PERSIST);
   runner.run();
   assert.equal(asked, 1);
@@ -380,4 +381,13 @@ test('ops on a partition that lost logged writes are refused, ops on others are 
       [RECORD_ACKS, 0, 96],
     ],
   );
+});
+
+test('a batch that changed nothing and whose log is synced already is persisted at once', () => {
+  const runner = new RunnerUnderTest();
+  Object.assign(runner.durability, { neverPersists: false, sequence: 5, persistedSequence: 5 });
+  runner.ops(97, [put('a')], FLAG_PERSIST);
+  runner.run();
+  const [ack] = runner.read();
+  assert.deepEqual([ack?.type, ack?.flags], [RECORD_ACKS, FLAG_PERSISTED]);
 });

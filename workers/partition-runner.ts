@@ -15,6 +15,7 @@
 import { assert } from '../engine/assert.ts';
 import { type CrdtService, Rejections } from '../engine/domains/crdt/crdt-service.ts';
 import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
+import type { LateAnswer } from '../engine/domains/sync/late-leaf.ts';
 import type { SyncService } from '../engine/domains/sync/sync-service.ts';
 import { parsePush, parseSyncQuestion } from '../engine/domains/sync/sync-requests.ts';
 import { partitionOf } from '../engine/partition/hash.ts';
@@ -42,6 +43,8 @@ import type { Runnable } from './runnable.ts';
 import type { WorkerCounter } from './worker-counters.ts';
 
 const INTERNAL = errorNumber('INTERNAL');
+const UNAVAILABLE = errorNumber('UNAVAILABLE');
+const NO_BODY = new Uint8Array(0);
 const LOG_DAMAGED = errorNumber('LOG_DAMAGED');
 /** While an outbox is full, how often it is looked at. */
 const OUTBOX_RETRY_MS = 1;
@@ -155,6 +158,11 @@ export class PartitionRunner implements Runnable {
       crdt.applyOps(ring, rowsWord, count, frameAt, ring.index, session, this.#now(), this.#rejections);
       counters.add(this.#opsCell, count);
       counters.add(this.#batchesCell, 1);
+      if (this.#rejections.mustComeAgain) {
+        this.#rejections.clear(); // what was applied changes nothing when it comes again
+        this.#refuse(ring.index, callId, UNAVAILABLE);
+        return;
+      }
     }
     if ((flags & FLAG_PERSIST) !== 0) answers.askPersisted(ring.index);
     const more = (flags & FLAG_MORE) !== 0;
@@ -227,17 +235,35 @@ export class PartitionRunner implements Runnable {
     this.#options.counters.add(this.#options.counters.indexOf('requests'), 1);
     const refused = kind === REQUEST_OR_PUSH ? this.#options.refusal(body.length) : -1;
     const parts = refused >= 0 ? [] : this.#answerTo(kind, body, ring.index, session);
-    this.#options.answers.reply(ring.index, callId, refused, parts);
+    if (Array.isArray(parts)) this.#options.answers.reply(ring.index, callId, refused, parts);
+    else void this.#answerLater(ring.index, callId, parts);
   }
 
-  #answerTo(kind: number, body: Uint8Array, gateway: number, session: number): Uint8Array[] {
+  #answerTo(kind: number, body: Uint8Array, gateway: number, session: number): Uint8Array[] | LateAnswer {
     const { sync, nowMs } = this.#options;
     if (kind === REQUEST_OR_PUSH) return sync.orPush(parsePush(body, gateway, session), nowMs());
     const question = parseSyncQuestion(body);
     if (kind === REQUEST_LEAVES) return [sync.leaves(question.map, question.kind, question.prefix)];
-    if (kind === REQUEST_LEAF) return sync.leaf(question.map, question.kind, question.prefix);
+    if (kind === REQUEST_LEAF) return sync.leafNowOrLater(question.map, question.kind, question.prefix);
     assert(kind === REQUEST_OR_DIFF, `request of kind ${kind}`);
     return sync.orDiff(question.map, question.keys);
+  }
+
+  /** Values are read back from the data store: the loop goes on, and one part at a time waits for room. */
+  async #answerLater(gateway: number, callId: number, parts: LateAnswer): Promise<void> {
+    const { answers } = this.#options;
+    let held: Uint8Array | undefined;
+    try {
+      for await (const part of parts) {
+        if (held !== undefined) answers.replyPart(gateway, callId, held, true);
+        held = part;
+        await this.#untilRead();
+      }
+      answers.replyPart(gateway, callId, held ?? NO_BODY, false);
+    } catch (error) {
+      if (!(error instanceof GridError)) throw error;
+      answers.replyFailed(gateway, callId, errorNumber(error.code));
+    }
   }
 
   #interest(ring: RingConsumer, at: number): void {
@@ -271,7 +297,10 @@ export class PartitionRunner implements Runnable {
 
   #writeAnswers(): void {
     const { answers, durability } = this.#options;
-    if (answers.write(durability.sequence, durability.persistsBatches)) durability.persistSoon();
+    const { sequence, persistsBatches, neverPersists } = durability;
+    // A re-send changes nothing: what it waits for may be persisted already, and no sync would come to say so.
+    const persisted = persistsBatches || (!neverPersists && durability.persistedSequence >= sequence);
+    if (answers.write(sequence, persisted)) durability.persistSoon();
   }
 
   /** Resolves when every outbox has taken what was written for it. */

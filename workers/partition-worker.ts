@@ -11,12 +11,16 @@ import { ChangeEvents } from '../engine/domains/crdt/change-events.ts';
 import { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
 import { Expiry } from '../engine/domains/crdt/expiry.ts';
 import type { GridMap } from '../engine/domains/crdt/map-catalogue.ts';
+import { LateLeaves } from '../engine/domains/sync/late-leaf.ts';
 import { SyncService } from '../engine/domains/sync/sync-service.ts';
-import type { DeathWay } from '../engine/faults.ts';
+import type { DeathWay, FaultOptions } from '../engine/faults.ts';
+import { WorkerFaults } from './faults/worker-faults.ts';
 import { ServiceRegistry } from '../engine/operation/service-registry.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
-import { type ErrorCode, errorNumber } from '../engine/protocol/errors.ts';
+import { type ErrorCode, errorNumber, GridError } from '../engine/protocol/errors.ts';
 import { KIND_LWW, KIND_OR, type RecordImage } from '../engine/storage/record.ts';
+import type { RecordStore } from '../engine/storage/record-store.ts';
+import type { RecordRef } from '../engine/storage/storage.ts';
 import { imageOf, storedRecord } from '../engine/storage/stored-record.ts';
 import { Answers } from './answers.ts';
 import { CounterRow, THREAD_COUNTERS } from './counters.ts';
@@ -47,10 +51,12 @@ export interface PartitionWorkerConfig {
   readonly shutdownStorageMs: number;
   readonly pgJson: boolean;
   readonly maxMaps: number;
+  readonly evictionPolicy: 'lru' | 'lfu' | 'none';
 }
 
 export interface PartitionWorkerData {
   readonly config: PartitionWorkerConfig;
+  readonly faults: FaultOptions;
   readonly memory: GridMemory;
   /** The wire to each gateway's bell. */
   readonly bells: readonly MessagePort[];
@@ -86,6 +92,7 @@ export type WorkerCommand = { readonly kind: 'crash'; readonly how: DeathWay };
 const TICK_MS = 100;
 const SLICE_MS = 3;
 const STATS_MS = 500;
+const EVICTION_MS = 50;
 const LEAVES_MS = 100;
 const LEAVES_RECORDS = 2000;
 /** A record at which this many workers in a row have died is set aside. */
@@ -114,9 +121,11 @@ class PartitionWorker {
   readonly #suspects = new Map<number, number>();
   /** Gateway → position in its inbox up to which a predecessor has logged. */
   readonly #loggedTo = new Map<number, number>();
+  #late: LateLeaves | undefined;
   #runner: PartitionRunner | undefined;
   #loop: RunLoop | undefined;
   #stopAsked = false;
+  readonly #faults: WorkerFaults | undefined;
   #pruned = 0;
   #buried = 0;
   #fencedTold = false;
@@ -124,12 +133,15 @@ class PartitionWorker {
   constructor(context: WorkerContext<PartitionWorkerData, WorkerCommand, WorkerMessage>) {
     const { data, workerId } = context;
     this.#context = context;
+    this.#faults = WorkerFaults.of(data.faults, workerId, context.launch, (text) =>
+      context.send({ kind: 'log', level: 'warn', text }),
+    );
     this.#state = new GridState(data.memory.state);
     this.#table = new PartitionTable(data.memory.table);
     this.#counters = new CounterRow(data.memory.workerCounters, WORKER_COUNTERS, workerId);
     this.#thread = new CounterRow(data.memory.threadCounters, THREAD_COUNTERS, data.memory.gateways + workerId);
     this.#changes = new ChangeEvents(data.memory.gateways, this.#state);
-    this.#storage = new WorkerStorage(data, workerId, {
+    this.#storage = new WorkerStorage(data, workerId, this.#faults, {
       onPersisted: (sequence, error) => this.#persisted(sequence, error?.code),
       onCheckpoint: (oldNames) => context.send({ kind: 'checkpoint', oldNames }),
       onProgress: ({ records, replayed }) => {
@@ -145,11 +157,14 @@ class PartitionWorker {
       staging,
       flushing,
       log: () => this.#storage.log,
+      logFailed: data.logFailed,
+      breaker: this.#storage.breaker,
     });
     this.#bells = data.bells.map((port) => new Doorbell(port));
     context.listen({
       onStop: () => {
         this.#stopAsked = true;
+        this.#faults?.disarm();
         this.#loop?.stop();
       },
       onMessage: ({ how }) => die(how, `worker ${workerId}`),
@@ -166,7 +181,7 @@ class PartitionWorker {
     const inboxes = data.memory.inboxes.map((rings, gateway) => this.#openInbox(rings[workerId], gateway));
     const runner = this.#newRunner(inboxes);
     this.#runner = runner;
-    const loop = new RunLoop(runner, inboxes, {
+    const loop = new RunLoop(this.#faults?.runnable(runner) ?? runner, inboxes, {
       batchRecords: data.config.batchRecords,
       emptyPolls: 0,
       heartbeat,
@@ -178,6 +193,7 @@ class PartitionWorker {
     this.#publish(Date.now());
     this.#state.setWorkerState(workerId, 'ready');
     this.#context.ready();
+    if (!this.#stopAsked) this.#faults?.arm();
     if (this.#stopAsked) loop.stop();
     await loop.run();
     this.#state.setWorkerState(workerId, 'down');
@@ -210,7 +226,7 @@ class PartitionWorker {
 
   #newRunner(inboxes: readonly RingConsumer[]): PartitionRunner {
     const { data, workerId } = this.#context;
-    const { maps } = this.#storage;
+    const { maps, loader, eviction } = this.#storage;
     const changes = this.#changes;
     const pruneWatermarkMs = (): number => this.#state.pruneWatermarkMs;
     const crdt = new CrdtService({
@@ -219,10 +235,13 @@ class PartitionWorker {
       nodeId: new TextEncoder().encode(data.nodeId),
       pruneWatermarkMs,
       onDeadLetter: (map, image, reason) => this.#bury(map, image, reason),
+      onValueNeeded: (store, ref) => this.#restoreValue(store, ref),
     });
-    const mayWrite = (): boolean => this.#storage.refusal(0) < 0;
+    const mayWrite = (): boolean => this.#storage.mayChange;
     const expiry = new Expiry({ queue: this.#storage.expiry, maps, changes, mayWrite, nowMs: Date.now });
-    const sync = new SyncService(maps, crdt, pruneWatermarkMs, expiry);
+    const late = loader && new LateLeaves({ loader, hasRoomFor: (bytes) => eviction.hasRoomFor(bytes), nowMs: Date.now });
+    this.#late = late;
+    const sync = new SyncService(maps, crdt, pruneWatermarkMs, expiry, late);
     this.#services.registerCore(crdt);
     this.#services.registerCore(sync);
     this.#registerRhythms(expiry);
@@ -231,13 +250,16 @@ class PartitionWorker {
       if (memory === undefined) throw new Error(`no outbox to gateway ${gateway}`);
       return new RingWriter(new RingProducer(memory, () => this.#bells[gateway]?.ring()));
     });
+    const answers = new Answers(outboxes, changes, this.#counters);
+    const durability = this.#storage.durability(() => inboxes.map(({ position }) => position));
+    if (this.#context.launch > 0) answers.replaced(durability.persistedSequence);
     if (this.#loggedTo.size > 0) this.#tellLastChanges(crdt);
     return new PartitionRunner({
-      answers: new Answers(outboxes, changes, this.#counters),
+      answers,
       maps,
       crdt,
       sync,
-      durability: this.#storage.durability(() => inboxes.map(({ position }) => position)),
+      durability,
       refusal: (bytes) => this.#storage.refusal(bytes),
       counters: this.#counters,
       suspects: this.#suspects,
@@ -277,6 +299,7 @@ class PartitionWorker {
 
   #registerRhythms(expiry: Expiry): void {
     this.#slices.register(expiry);
+    this.#slices.register({ name: 'eviction', intervalMs: EVICTION_MS, run: (nowMs) => this.#storage.eviction.run(nowMs) });
     this.#slices.register({ name: 'stats', intervalMs: STATS_MS, run: (nowMs) => this.#publish(nowMs, expiry) });
     this.#slices.register({ name: 'leaves', intervalMs: LEAVES_MS, run: () => this.#hashLeaves() });
     this.#slices.register({ name: 'prune', intervalMs: PRUNE_MS, run: (nowMs) => this.#prune(nowMs) });
@@ -299,6 +322,8 @@ class PartitionWorker {
   }
 
   #publish(nowMs: number, expiry?: Expiry): 'done' {
+    this.#storage.memory.sample();
+    this.#publishMemory();
     this.#report.publish(nowMs);
     if (expiry !== undefined) this.#counters.set('expired', expiry.expired);
     this.#counters.set('tombstonesPruned', this.#pruned);
@@ -308,6 +333,23 @@ class PartitionWorker {
       this.#context.send({ kind: 'fenced', reason: flushing.fatal?.message ?? 'the data store refused this server' });
     }
     return 'done';
+  }
+
+  #publishMemory(): void {
+    const { memory, eviction, loader } = this.#storage;
+    this.#counters.set('memoryBytes', memory.usedBytes);
+    this.#counters.set('evicted', eviction.evicted);
+    this.#counters.set('memoryRefusals', eviction.refusals);
+    this.#counters.set('valueLoads', loader?.loaded ?? 0);
+    this.#counters.set('valuesMissing', loader?.missing ?? 0);
+    this.#counters.set('readsParked', (loader?.parked ?? 0) + (this.#late?.answers ?? 0));
+  }
+
+  /** A write waits for the value that it meets: the client was told to come again. */
+  #restoreValue(store: RecordStore, ref: RecordRef): void {
+    this.#storage.loader?.restoreValue(store, ref).catch((error: unknown) => {
+      if (!(error instanceof GridError)) throw error; // Postgres is away: the next try asks again
+    });
   }
 
   /** Keeps a refused write with its reason; bounded, since anybody may send writes that are refused. */

@@ -74,6 +74,24 @@ function worker(clock: ManualClock, pendingTasksMax = 3): LazyWorker<string> {
   return new LazyWorker<string>({ name: 'jobs', pendingTasksMax, intervalMs: 10, clock: clock.read });
 }
 
+test('a clock that is set back makes nobody wait until it is again what it was', () => {
+  const clock = new ManualClock();
+  clock.nowMs = 10_000_000;
+  const log: string[] = [];
+  const slices = new TimeSlices(5, clock.read);
+  slices.register(subsystem(clock, log, 'gc', 10));
+  clock.nowMs += 10;
+  slices.run(clock.nowMs);
+  clock.nowMs = 500;
+  slices.run(clock.nowMs);
+  clock.nowMs = 510;
+  slices.run(clock.nowMs);
+  assert.deepEqual(
+    log.map((line) => line.split('/')[0]),
+    ['gc@10000010', 'gc@510'],
+  );
+});
+
 test('tasks scheduled before the runner exists are handed over in order', () => {
   const clock = new ManualClock();
   const jobs = worker(clock);

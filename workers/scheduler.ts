@@ -34,6 +34,7 @@ export class TimeSlices {
   readonly #slots: Slot[] = [];
   readonly #sliceMs: number;
   readonly #clock: () => number;
+  #ranAtMs = 0;
 
   /** @param sliceMs time for all subsystems together in one call of `run`, in ms; 2 to 5 keeps records flowing. */
   constructor(sliceMs: number, clock: () => number) {
@@ -50,6 +51,8 @@ export class TimeSlices {
 
   /** Runs what is due until the slice is used up; what is left stays due. Returns how many runs there were. */
   run(nowMs: number): number {
+    if (nowMs < this.#ranAtMs) this.#clockWentBack(nowMs);
+    this.#ranAtMs = nowMs;
     const endAtMs = nowMs + this.#sliceMs;
     let timeMs = nowMs;
     let runs = 0;
@@ -65,6 +68,11 @@ export class TimeSlices {
       runs += 1;
     }
     return runs;
+  }
+
+  /** The wall clock was set back: nothing may wait until it is again what it was. */
+  #clockWentBack(nowMs: number): void {
+    for (const slot of this.#slots) slot.dueAtMs = Math.min(slot.dueAtMs, nowMs + slot.runnable.intervalMs);
   }
 
   #longestDue(nowMs: number): Slot | undefined {

@@ -33,6 +33,7 @@ export const WORKER_COUNTERS = [
   'logSegments', // gauge
   'logSyncs',
   'logSyncMs', // gauge: how long the last sync took
+  'logSyncedAtMs', // gauge: wall clock at which nothing written was unsynced, or a sync ended
   'logState', // gauge: 0 open, 1 off, 2 disk full, 3 full, 4 failed
   'logReplayed', // gauge: records taken from the log at the last load
   'damagedPartitions', // gauge: read-only until the log is repaired
@@ -40,6 +41,7 @@ export const WORKER_COUNTERS = [
   'memoryBytes', // gauge: what counts against the memory bound of this worker
   'evicted',
   'valueLoads',
+  'valuesMissing', // should stay 0: the data store did not have what memory had dropped
   'readsParked', // gauge
   'memoryRefusals',
   'breakerState', // gauge: 0 closed, 1 half-open, 2 open

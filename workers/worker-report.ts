@@ -4,7 +4,7 @@ import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
 import type { MapDataStore } from '../engine/storage/map-data-store.ts';
 import { nextRecoveryState, RECOVERY_STATES, type RecoveryState } from '../engine/storage/recovery-state.ts';
 import type { Slab } from '../engine/storage/slab.ts';
-import type { WriteBehind } from '../engine/storage/write-behind.ts';
+import { WriteBehind } from '../engine/storage/write-behind.ts';
 import type { WriteThrough } from '../engine/storage/write-through.ts';
 import { type CounterRow, LoopDelaySampler, type ThreadCounter } from './counters.ts';
 import type { BreakerState, CircuitBreaker } from './postgres/circuit-breaker.ts';
@@ -25,6 +25,8 @@ export interface ReportSources {
   /** What carries staged changes into the data store; undefined for a cache. */
   readonly flushing: WriteBehind | WriteThrough | undefined;
   readonly log: () => WriteAheadLog | undefined;
+  /** The log of an earlier thread of this worker could not be synced: writes stay refused. */
+  readonly logFailed: boolean;
   /** Of the data store; undefined for a cache. */
   readonly breaker?: CircuitBreaker | undefined;
 }
@@ -100,10 +102,10 @@ export class WorkerReport {
   }
 
   #publishRecovery(nowMs: number): void {
-    const { staging, flushing, log, breaker } = this.#sources;
+    const { staging, flushing, log, logFailed, breaker } = this.#sources;
     this.#recovery = nextRecoveryState(this.#recovery, {
       isLoading: false,
-      isRefused: flushing?.state === 'failed' || log()?.state === 'failed',
+      isRefused: flushing?.state === 'failed' || logFailed || log()?.state === 'failed',
       failuresInARow: flushing?.failuresInARow ?? 0,
       successesInARow: flushing?.successesInARow ?? 0,
       stagedRecords: staging.stagedRecords,
@@ -116,8 +118,9 @@ export class WorkerReport {
   #publishLog(nowMs: number): void {
     const log = this.#sources.log();
     const row = this.#row;
-    row.set('logState', log === undefined ? LOG_OFF : LOG_STATES.indexOf(log.state));
-    if (log === undefined) return;
+    const state = this.#sources.logFailed ? 'failed' : log?.state;
+    row.set('logState', state === undefined ? LOG_OFF : LOG_STATES.indexOf(state));
+    if (log === undefined) return this.#publishFlushed();
     const { sequence, syncedSequence } = log;
     if (syncedSequence >= sequence || syncedSequence !== row.get('logSyncedSequence')) row.set('logSyncedAtMs', nowMs);
     row.set('logSequence', sequence);
@@ -127,6 +130,14 @@ export class WorkerReport {
     row.set('logSegments', log.segments);
     row.set('logSyncs', log.syncs);
     row.set('logSyncMs', log.lastSyncMs);
+  }
+
+  /** Without a log, what proves an answer is how far staging has got. */
+  #publishFlushed(): void {
+    const { flushing } = this.#sources;
+    if (!(flushing instanceof WriteBehind)) return;
+    this.#row.set('logSequence', flushing.stagedSequence);
+    this.#row.set('logFlushedSequence', flushing.flushedSequence);
   }
 
   #publishThread(nowMs: number): void {

@@ -12,27 +12,36 @@ import { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
 import { decode } from '../engine/protocol/codec.ts';
 import { type ErrorCode, errorNumber, GridError } from '../engine/protocol/errors.ts';
 import type { DataStore } from '../engine/storage/data-store.ts';
+import { Eviction } from '../engine/storage/eviction.ts';
 import { ExpiryQueue } from '../engine/storage/expiry-queue.ts';
 import type { FlushTime } from '../engine/storage/flusher.ts';
 import { LeafBacklog } from '../engine/storage/leaf-backlog.ts';
 import { LoggedDataStore } from '../engine/storage/logged-data-store.ts';
 import type { MapDataStore } from '../engine/storage/map-data-store.ts';
 import { NullDataStore } from '../engine/storage/null-data-store.ts';
-import type { RecordKind } from '../engine/storage/record.ts';
+import { type JoinResult, JOIN_EVICTED } from '../engine/storage/join-rule.ts';
+import type { RecordImage, RecordKind } from '../engine/storage/record.ts';
 import { RecordStore } from '../engine/storage/record-store.ts';
 import { Slab } from '../engine/storage/slab.ts';
+import { type StoredRecord, storedRecord } from '../engine/storage/stored-record.ts';
+import { ValueLoader } from '../engine/storage/value-loader.ts';
 import { WriteBehind } from '../engine/storage/write-behind.ts';
 import { WriteThrough } from '../engine/storage/write-through.ts';
 import { type Durability, FlushDurability, LogDurability, NO_DURABILITY, StoreDurability } from './durability.ts';
+import { GridState } from './grid-state.ts';
 import type { PartitionWorkerData } from './partition-worker.ts';
 import { BREAKER_DEFAULTS, CircuitBreaker } from './postgres/circuit-breaker.ts';
 import { PostgresDataStore } from './postgres/postgres-data-store.ts';
 import { TranscodedJson } from './postgres/transcoded-json.ts';
+import type { WorkerFaults } from './faults/worker-faults.ts';
+import { WorkerMemory } from './worker-memory.ts';
 import { type LoggedPast, openFiles, openLog, replayPast } from './wal/worker-log.ts';
 import type { LogFiles } from '../engine/storage/log-files.ts';
 import type { WriteAheadLog } from './wal/write-ahead-log.ts';
 
 const OVERLOADED = errorNumber('OVERLOADED');
+/** Records between two looks at the memory while loading. */
+const SAMPLE_RECORDS = 8192;
 
 /** How far a load has come. */
 export interface LoadProgress {
@@ -59,26 +68,40 @@ export class WorkerStorage {
   readonly store: DataStore | undefined;
   readonly flushing: WriteBehind | WriteThrough | undefined;
   readonly staging: MapDataStore;
+  readonly eviction: Eviction;
+  /** Reads dropped values back; undefined for a cache. */
+  readonly loader: ValueLoader | undefined;
+  readonly memory: WorkerMemory;
   log: WriteAheadLog | undefined;
   /** What the log says of the time before this thread; there after `load`. */
   past: LoggedPast | undefined;
   readonly #data: PartitionWorkerData;
+  readonly #faults: WorkerFaults | undefined;
   readonly #workerId: number;
   readonly #events: WorkerStorageEvents;
   readonly #logged: LoggedDataStore | undefined;
+  readonly #ties: StoredRecord[] = [];
+  #loadedRecords = 0;
   /** Changes staged up to here were replayed; -1 once they are in the data store. */
   #replayedUpTo = -1;
 
-  constructor(data: PartitionWorkerData, workerId: number, events: WorkerStorageEvents) {
+  constructor(data: PartitionWorkerData, workerId: number, faults: WorkerFaults | undefined, events: WorkerStorageEvents) {
     this.#data = data;
+    this.#faults = faults;
     this.#workerId = workerId;
     this.#events = events;
-    this.store = openStore(data, workerId, this.breaker);
+    const store = openStore(data, workerId, this.breaker);
+    this.store = store === undefined ? undefined : (faults?.dataStore(store) ?? store);
     this.flushing = flushingOf(data, this.store);
     this.#logged =
       data.log !== undefined && this.flushing instanceof WriteBehind ? new LoggedDataStore(this.flushing) : undefined;
     this.staging = this.#logged ?? this.flushing ?? new NullDataStore();
     this.maps = new MapCatalogue((map, kind) => this.#newStore(map, kind), data.config.maxMaps);
+    const policy = this.store === undefined ? 'none' : data.config.evictionPolicy;
+    this.eviction = new Eviction({ slab: this.slab, random: Math.random, policy, stores: () => this.#stores() });
+    this.loader =
+      this.store && new ValueLoader({ dataStore: this.store, time: FLUSH_TIME, deadlineMs: data.config.storageTimeoutMs });
+    this.memory = new WorkerMemory(this.slab, this.eviction, new GridState(data.memory.state));
   }
 
   /** Streams the partitions in, then what the log has above them, and opens the log. */
@@ -86,16 +109,18 @@ export class WorkerStorage {
     const progress: LoadProgress = { records: 0, replayed: 0 };
     this.#events.onProgress(progress);
     await this.store?.load(partitions, (kind, name, image) => {
-      this.#storeOf(name, kind).restore(image);
+      this.#loaded(kind, name, image, this.#storeOf(name, kind).restore(image));
       progress.records += 1;
       this.#events.onProgress(progress);
     });
     const { logFolder } = this.#data;
     if (logFolder !== undefined && this.flushing !== undefined) {
-      const files = openFiles(logFolder);
+      const plain = openFiles(logFolder);
+      const files = this.#faults?.logFiles(plain) ?? plain;
       await this.#replay(files, logFolder, partitions, launch > 0, progress);
       this.#openLog(files, partitions);
     }
+    await this.#settleTies();
     return progress;
   }
 
@@ -104,15 +129,24 @@ export class WorkerStorage {
     const { flushing, log } = this;
     if (flushing instanceof WriteThrough) return new StoreDurability(flushing);
     if (flushing === undefined) return NO_DURABILITY;
-    if (log === undefined) return new FlushDurability(flushing, Date.now);
+    if (log === undefined) return new FlushDurability(flushing);
     return new LogDurability(log, flushing, this.#data.log?.policy === 'always', inboxPositions);
   }
 
   /** Why a write of this size is refused now: an error number, or -1. */
   refusal(bytes: number): number {
-    const code: ErrorCode | undefined = this.#data.logFailed ? 'READ_ONLY' : this.log?.refusal;
+    const code = this.#logRefusal() ?? this.eviction.refusalOf(bytes);
     if (code !== undefined) return errorNumber(code);
     return this.staging.admits(bytes) ? -1 : OVERLOADED;
+  }
+
+  /** False while changes cannot be logged. Removals of expired records go on when memory is short: they make room. */
+  get mayChange(): boolean {
+    return this.#logRefusal() === undefined;
+  }
+
+  #logRefusal(): ErrorCode | undefined {
+    return this.#data.logFailed ? 'READ_ONLY' : this.log?.refusal;
   }
 
   tick(nowMs: number): void {
@@ -134,6 +168,7 @@ export class WorkerStorage {
   }
 
   async close(): Promise<void> {
+    this.loader?.close();
     await this.log?.close();
     await this.store?.close();
   }
@@ -151,7 +186,7 @@ export class WorkerStorage {
       folder,
       isReplacement,
       onRecord: (kind, map, image) => {
-        this.#storeOf(map, kind).join(image, Date.now());
+        this.#loaded(kind, map, image, this.#storeOf(map, kind).join(image, Date.now()));
         progress.replayed += 1;
         this.#events.onProgress(progress);
       },
@@ -185,6 +220,26 @@ export class WorkerStorage {
     partitions: readonly number[];
   } {
     return { files, epoch: this.#data.ownerEpoch, worker: this.#workerId, database: this.#data.nodeId, partitions };
+  }
+
+  /** A load never fails for want of memory: what comes from the data store may be dropped again at once. */
+  #loaded(kind: RecordKind, map: Uint8Array, image: RecordImage, result: JoinResult): void {
+    if (result === JOIN_EVICTED) this.#ties.push(storedRecord(kind, map, image));
+    if (this.#loadedRecords % SAMPLE_RECORDS === 0) this.memory.sample();
+    this.#loadedRecords += 1;
+    this.eviction.relieve(Date.now());
+  }
+
+  /** Versions with equal clocks whose stored value was dropped while loading: told apart with the value read back. */
+  async #settleTies(): Promise<void> {
+    for (const tie of this.#ties.splice(0)) {
+      const settled = await this.loader?.settleTie(this.#storeOf(tie.map, tie.kind), tie, Date.now());
+      if (settled !== true) this.#events.onWarning('two writes with one clock: the value of one could not be read back');
+    }
+  }
+
+  *#stores(): Generator<RecordStore> {
+    for (const map of this.maps.maps()) yield* map.stores();
   }
 
   #storeOf(map: Uint8Array, kind: RecordKind): RecordStore {

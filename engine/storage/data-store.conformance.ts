@@ -8,7 +8,8 @@ import { describe, test } from 'node:test';
 import { partitionOf } from '../partition/hash.ts';
 import type { DataStore } from './data-store.ts';
 import { lwwGuard, orGuard, removals } from './data-store-guards.conformance.ts';
-import { ALL_PARTITIONS, bury, DEADLINE_MS, loadAll, put, type StoreTest, sorted } from './data-store-probe.ts';
+import { ALL_PARTITIONS, bury, DEADLINE_MS, loadAll, put, type StoreTest, sorted, prune } from './data-store-probe.ts';
+import { reading } from './data-store-reads.conformance.ts';
 import { KIND_LWW, KIND_OR } from './record.ts';
 import { imageOf, recordOf } from './stored-record.ts';
 
@@ -41,6 +42,7 @@ export function testDataStore(name: string, create: () => Promise<DataStoreFixtu
     removals(storeTest);
     bytesAndNumbers(storeTest);
     loading(storeTest);
+    reading(storeTest);
     deadLetters(storeTest);
     reopening(create);
   });
@@ -231,6 +233,29 @@ function deadLetters(storeTest: StoreTest): void {
     await bury(store, rejected, 'too old', false);
     await bury(store, applied, 'refused');
     assert.deepEqual(await loadAll(store), [applied]);
+  });
+
+  storeTest('a write that was rejected once and applied later is loaded', async (store) => {
+    const record = recordOf({ key: 'k', value: 'v' });
+    await bury(store, record, 'too old', false);
+    await bury(store, record, 'refused');
+    await bury(store, record, 'too old', false);
+    assert.deepEqual(await loadAll(store), [record]);
+  });
+
+  storeTest('what is pruned does not come back from its dead letter, newer ones and other keys stay', async (store) => {
+    const lww = recordOf({ key: 'k', value: 'v', millis: 1 });
+    const or = recordOf({ kind: KIND_OR, key: 'k', tag: 't', value: 'v', millis: 1 });
+    const kept = [
+      recordOf({ key: 'k', value: 'newer', millis: 3 }),
+      recordOf({ key: 'other', value: 'v', millis: 1 }),
+      recordOf({ kind: KIND_OR, key: 'k', tag: 'other', value: 'v', millis: 1 }),
+    ];
+    for (const record of [lww, or, ...kept]) await bury(store, record, 'refused');
+    const tombstones = [recordOf({ key: 'k', tombstone: true, millis: 2 }), recordOf({ ...or, tombstone: true, value: '' })];
+    await put(store, ...tombstones);
+    await prune(store, ...tombstones);
+    assert.deepEqual(await loadAll(store), sorted(kept));
   });
 
   storeTest('a record buried twice is still loaded', async (store) => {

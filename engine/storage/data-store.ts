@@ -3,7 +3,8 @@
  *
  * Guards, so that repeats and reordering change nothing: an LWW row is only overwritten by a newer clock (millis,
  * counter, node id by byte order, then the larger value bytes); an OR row's tombstone is `old OR new` and its value
- * never changes; a removal (`prune`) only hits a tombstone whose clock is not newer than the one named.
+ * never changes; a removal (`prune`) only hits a tombstone whose clock is not newer than the one named, and ends that dead
+ * letters of it are loaded again.
  */
 import type { GridError } from '../protocol/errors.ts';
 import type { RecordImage, RecordKind } from './record.ts';
@@ -35,6 +36,18 @@ export interface DataBatch {
 /** Called for each stored record while loading; the image is valid during the call only. */
 export type OnStoredRecord = (kind: RecordKind, map: Uint8Array, record: RecordImage) => void;
 
+/** Names a record within its map and kind. */
+export interface RecordIdentity {
+  /** fnv1a(key). */
+  readonly keyHash: number;
+  readonly key: Uint8Array;
+  /** Empty for LWW. */
+  readonly tag: Uint8Array;
+}
+
+/** Identities of one `read`. */
+export const READ_RECORDS_MAX = 1000;
+
 /** A write given up: kept with its bytes and the reason, to be looked at and loaded again. */
 export interface DeadLetter {
   readonly kind: RecordKind;
@@ -53,6 +66,18 @@ export interface DataStore {
    * Rejects with GridError STORAGE_UNAVAILABLE; then what was delivered must not be served as if complete.
    */
   load(partitions: readonly number[], onRecord: OnStoredRecord): Promise<void>;
+  /**
+   * Reads the records of these identities, of one map and kind, in no special order: the row and every applied dead letter
+   * of each, so it may be told several versions; of an identity that is not stored, none. At most `READ_RECORDS_MAX`.
+   * Settles by `deadlineMs` from now; rejects with GridError STORAGE_UNAVAILABLE.
+   */
+  read(
+    kind: RecordKind,
+    map: Uint8Array,
+    identities: readonly RecordIdentity[],
+    onRecord: OnStoredRecord,
+    deadlineMs: number,
+  ): Promise<void>;
   /** Commits one dead letter with its bytes and reason. */
   bury(letter: DeadLetter, deadlineMs: number): Promise<void>;
   /** Waits for what is under way and lets go of connections. */

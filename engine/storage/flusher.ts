@@ -74,6 +74,8 @@ export class Flusher {
   lastFlushMs = 0;
   /** Before this time a flush should not be tried again. */
   retryAtMs = 0;
+  failuresInARow = 0;
+  successesInARow = 0;
   readonly #dataStore: DataStore;
   readonly #removals: StagedQueue;
   readonly #records: StagedQueue;
@@ -81,7 +83,6 @@ export class Flusher {
   readonly #time: FlushTime;
   /** The flush under way. */
   #flight: Promise<GridError | undefined> | undefined;
-  #failuresInARow = 0;
   #fatal: GridError | undefined;
 
   constructor(dataStore: DataStore, removals: StagedQueue, records: StagedQueue, limits: FlushLimits, time: FlushTime) {
@@ -96,7 +97,7 @@ export class Flusher {
 
   get state(): FlushState {
     if (this.#fatal !== undefined) return 'failed';
-    return this.#failuresInARow > 0 ? 'degraded' : 'normal';
+    return this.failuresInARow > 0 ? 'degraded' : 'normal';
   }
 
   /** Why flushing stopped for good. */
@@ -136,13 +137,15 @@ export class Flusher {
   #note(failure: GridError | undefined, startedMs: number): void {
     const nowMs = this.#time.nowMs();
     if (failure === undefined) {
-      this.#failuresInARow = 0;
+      this.failuresInARow = 0;
+      this.successesInARow += 1;
       this.lastFlushMs = nowMs - startedMs;
       return;
     }
     this.flushFailures += 1;
-    this.#failuresInARow += 1;
-    this.retryAtMs = nowMs + retryBackoffMs(this.#failuresInARow, this.#time.random());
+    this.successesInARow = 0;
+    this.failuresInARow += 1;
+    this.retryAtMs = nowMs + retryBackoffMs(this.failuresInARow, this.#time.random());
     if (isFatal(failure)) this.#fatal = failure;
   }
 

@@ -4,10 +4,13 @@
  *   LWW   the newer (millis, counter, node id) wins; on equal clocks the larger value bytes, counted in `clockTies`
  *   OR    one record a (key, tag): a value never changes, tombstone = old OR new, a removed tag never comes back
  *
+ * An evicted value is known by its length and hash: enough to tell a repeat, not to compare (JOIN_EVICTED).
+ *
  * Both rules are joins: commutative, associative, idempotent. Compared in the block itself: an image of the stored
  * record is only made when millis and counter are equal.
  */
 import { compareLwwStamps, compareLwwValues } from '../crdt/lww.ts';
+import { isEvictedValue } from './evicted-value.ts';
 import { RecordImage } from './record.ts';
 import { COUNTER, isTombstoneBlock, MILLIS_F64, readBlock, segmentOf, wordOf } from './record-block.ts';
 import type { Slab } from './slab.ts';
@@ -19,7 +22,9 @@ export const JOIN_APPLIED = 0;
 export const JOIN_STALE = 1;
 /** The write is stored already. */
 export const JOIN_DUPLICATE = 2;
-export type JoinResult = typeof JOIN_APPLIED | typeof JOIN_STALE | typeof JOIN_DUPLICATE;
+/** The clocks are equal and the stored value, which differs, was evicted: read it back, then join again. Nothing changed. */
+export const JOIN_EVICTED = 3;
+export type JoinResult = typeof JOIN_APPLIED | typeof JOIN_STALE | typeof JOIN_DUPLICATE | typeof JOIN_EVICTED;
 
 export class JoinRule {
   /** Joins of equal clocks with different values: some node gave one clock to two writes. */
@@ -64,6 +69,10 @@ export class JoinRule {
     const byStamp = compareLwwStamps(image, stored);
     if (byStamp !== 0) return byStamp > 0 ? JOIN_APPLIED : JOIN_STALE;
     if (image.tombstone) image.valueBytes = 0;
+    if (stored.evicted) {
+      if (image.valueBytes === 0) return JOIN_STALE; // any value is larger than none, and only values are evicted
+      return isEvictedValue(stored, image) ? JOIN_DUPLICATE : JOIN_EVICTED;
+    }
     const byValue = compareLwwValues(image, stored);
     if (byValue === 0) return JOIN_DUPLICATE;
     this.clockTies += 1;

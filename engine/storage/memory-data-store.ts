@@ -10,9 +10,17 @@
 import { assert } from '../assert.ts';
 import { partitionOf } from '../partition/hash.ts';
 import { GridError } from '../protocol/errors.ts';
-import type { BatchResult, DataBatch, DataStore, DeadLetter, OnStoredRecord } from './data-store.ts';
+import {
+  type BatchResult,
+  type DataBatch,
+  type DataStore,
+  type DeadLetter,
+  type OnStoredRecord,
+  READ_RECORDS_MAX,
+  type RecordIdentity,
+} from './data-store.ts';
 import { KIND_LWW, RecordImage, type RecordKind } from './record.ts';
-import { fillImage, identityOf, type StoredRecord, storedRecord } from './stored-record.ts';
+import { fillImage, identityOf, imageOf, type StoredRecord, storedRecord } from './stored-record.ts';
 
 export interface BuriedRecord {
   readonly record: StoredRecord;
@@ -26,6 +34,10 @@ export class MemoryFaults {
   readonly commits: GridError[] = [];
   /** The next burials reject with these, one each. */
   readonly burials: GridError[] = [];
+  /** The next reads reject with these, one each. */
+  readonly reads: GridError[] = [];
+  /** Awaited before each read looks at the rows. */
+  beforeRead: () => Promise<void> = () => Promise.resolve();
   /** So many of the next commits take effect, but answer STORAGE_UNAVAILABLE, as when a connection is cut. */
   answersLost = 0;
   /** A commit that holds a put of such a record rejects with STORAGE_POISON. */
@@ -47,6 +59,8 @@ export class MemoryDataStore implements DataStore {
   readonly faults = new MemoryFaults();
   /** Commits that took effect. */
   commits = 0;
+  /** Reads that were answered. */
+  reads = 0;
   readonly #waitMs: (ms: number) => Promise<void>;
   #committing = false;
 
@@ -62,12 +76,28 @@ export class MemoryDataStore implements DataStore {
   async load(partitions: readonly number[], onRecord: OnStoredRecord): Promise<void> {
     const wanted = new Set(partitions);
     const image = new RecordImage();
-    const all = [...this.rows.values(), ...this.letters.filter(({ applied }) => applied).map(({ record }) => record)];
-    for (const record of all) {
+    for (const record of this.#all()) {
       if (!wanted.has(partitionOf(record.keyHash))) continue;
       fillImage(record, image);
       onRecord(record.kind, record.map, image);
     }
+  }
+
+  async read(
+    kind: RecordKind,
+    map: Uint8Array,
+    identities: readonly RecordIdentity[],
+    onRecord: OnStoredRecord,
+    deadlineMs: number,
+  ): Promise<void> {
+    assert(identities.length <= READ_RECORDS_MAX, `a read of ${identities.length} records`);
+    await this.faults.beforeRead();
+    if (this.faults.hanging) await this.#settle(deadlineMs, []);
+    const failure = this.faults.reads.shift();
+    if (failure !== undefined) throw failure;
+    const wanted = new Set(identities.map((identity) => identityOf({ ...identity, kind, map })));
+    this.reads += 1;
+    for (const record of this.#all()) if (wanted.has(identityOf(record))) onRecord(kind, map, imageOf(record));
   }
 
   async bury(letter: DeadLetter, deadlineMs: number): Promise<void> {
@@ -77,6 +107,10 @@ export class MemoryDataStore implements DataStore {
   }
 
   async close(): Promise<void> {}
+
+  #all(): StoredRecord[] {
+    return [...this.rows.values(), ...this.letters.filter(({ applied }) => applied).map(({ record }) => record)];
+  }
 
   async #commit(rows: readonly MemoryRow[], deadlineMs: number): Promise<void> {
     assert(!this.#committing, 'two batches of one store are being committed at a time');
@@ -113,10 +147,19 @@ export class MemoryDataStore implements DataStore {
     const identity = identityOf(record);
     const stored = this.rows.get(identity);
     if (prune) {
+      this.#forgetLetters(identity, record);
       if (stored?.tombstone === true && compareClocks(stored, record) <= 0) this.rows.delete(identity);
       return;
     }
     this.rows.set(identity, stored === undefined ? record : joined(stored, record));
+  }
+
+  /** Letters of what is removed stay, but are not loaded again. */
+  #forgetLetters(identity: string, pruned: StoredRecord): void {
+    for (const [index, letter] of this.letters.entries()) {
+      if (identityOf(letter.record) !== identity || compareClocks(letter.record, pruned) > 0) continue;
+      this.letters[index] = { ...letter, applied: false };
+    }
   }
 }
 

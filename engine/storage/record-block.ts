@@ -5,7 +5,7 @@
  *         2     counter u32       second part of the clock
  *         3     keyHash u32       fnv1a(key)
  *         4     keyBytes u16 | tagBytes u16 << 16
- *         5     nodeBytes u16 | flags u16 << 16
+ *         5     nodeBytes u16 | flags u8 << 16 | expiry mark u8 << 24
  *         6     valueBytes
  *         7     entryHash u32     what the record adds to its Merkle leaf, before mixing
  *         8     stagedAt          0, or place in the staging list + 1
@@ -50,6 +50,11 @@ export const HEADER_BYTES = 80;
 export const TOMBSTONE_BIT = 1 << 16;
 /** The record is in no Merkle leaf: its key is not UTF-8, which clients cannot name. */
 export const UNLISTED_BIT = 1 << 17;
+/** The value was dropped from memory; evicted-value.ts says what stands in its place. No write of a record sets it. */
+export const EVICTED_BIT = 1 << 21;
+/** Upper byte of word 5: which entry of the expiry queue is the record's; 0 is none. */
+export const EXPIRY_MARK_SHIFT = 24;
+export const EXPIRY_MARK_MASK = 0xff << EXPIRY_MARK_SHIFT;
 const PROVENANCE_SHIFT = 18;
 const PROVENANCE_MASK = 7;
 const SPAN_MASK = 0xffff;
@@ -92,6 +97,10 @@ export function isTombstoneBlock(slab: Slab, ref: number): boolean {
   return ((segmentOf(slab, ref).i32[wordOf(ref) + NODE_BYTES_FLAGS] as number) & TOMBSTONE_BIT) !== 0;
 }
 
+export function isEvictedBlock(slab: Slab, ref: number): boolean {
+  return ((segmentOf(slab, ref).i32[wordOf(ref) + NODE_BYTES_FLAGS] as number) & EVICTED_BIT) !== 0;
+}
+
 /** Where the value begins in the segment's u8. */
 function valueStartOf(i32: Int32Array, word: number): number {
   const spans = i32[word + KEY_TAG_BYTES] as number;
@@ -120,6 +129,7 @@ export function readBlock(slab: Slab, ref: number, into: RecordImage): void {
   into.counter = (i32[word + COUNTER] as number) >>> 0;
   into.ttlMs = segment.f64[(word >>> 1) + TTL_F64] as number;
   into.tombstone = (nodeAndFlags & TOMBSTONE_BIT) !== 0;
+  into.evicted = (nodeAndFlags & EVICTED_BIT) !== 0;
   into.provenance = ((nodeAndFlags >>> PROVENANCE_SHIFT) & PROVENANCE_MASK) as Provenance;
 }
 
@@ -133,18 +143,18 @@ export function writeIdentity(segment: Segment, word: number, image: RecordImage
   if (image.tagBytes > 0) copySpan(image.source, view, image.tagStart, segment, start + image.keyBytes, image.tagBytes);
 }
 
-/** Writes clock, node, value, TTL and flags of the image after key and tag, which are in place; keeps UNLISTED_BIT. */
+/** Writes clock, node, value, TTL and flags of the image after key and tag, which are in place; keeps UNLISTED_BIT and the expiry mark. */
 export function writeState(segment: Segment, word: number, image: RecordImage, view: DataView): void {
   const i32 = segment.i32;
   const spans = i32[word + KEY_TAG_BYTES] as number;
   const nodeStart = (word << 2) + HEADER_BYTES + (spans & SPAN_MASK) + (spans >>> 16);
   const valueBytes = image.tombstone ? 0 : image.valueBytes;
-  const listed = (i32[word + NODE_BYTES_FLAGS] as number) & UNLISTED_BIT;
+  const kept = (i32[word + NODE_BYTES_FLAGS] as number) & (UNLISTED_BIT | EXPIRY_MARK_MASK);
   const tombstone = image.tombstone ? TOMBSTONE_BIT : 0;
   segment.f64[(word >>> 1) + MILLIS_F64] = image.millis;
   segment.f64[(word >>> 1) + TTL_F64] = image.ttlMs;
   i32[word + COUNTER] = image.counter;
-  i32[word + NODE_BYTES_FLAGS] = image.nodeBytes | tombstone | listed | (image.provenance << PROVENANCE_SHIFT);
+  i32[word + NODE_BYTES_FLAGS] = image.nodeBytes | tombstone | kept | (image.provenance << PROVENANCE_SHIFT);
   i32[word + VALUE_BYTES] = valueBytes;
   copySpan(image.source, view, image.nodeStart, segment, nodeStart, image.nodeBytes);
   copySpan(image.source, view, image.valueStart, segment, nodeStart + image.nodeBytes, valueBytes);

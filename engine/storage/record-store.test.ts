@@ -9,6 +9,7 @@ import { NullDataStore } from './null-data-store.ts';
 import { KIND_LWW, KIND_OR, RecordImage, type RecordKind } from './record.ts';
 import { CompositeObserver } from './record-observer.ts';
 import { JOIN_APPLIED, JOIN_DUPLICATE, JOIN_STALE, RecordStore } from './record-store.ts';
+import { stampAfter } from './server-stamp.ts';
 import { Slab } from './slab.ts';
 import type { RecordRef } from './storage.ts';
 import { sample } from './storage.conformance.ts';
@@ -137,7 +138,7 @@ describe('last writer wins', () => {
     const store = newStore();
     const stamped = (nowMs: number): number[] => {
       const image = write('a', 0);
-      store.stampAfter(image, nowMs);
+      stampAfter(store, image, nowMs);
       assert.equal(store.join(image, nowMs), JOIN_APPLIED);
       return [image.millis, image.counter];
     };

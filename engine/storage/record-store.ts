@@ -4,26 +4,24 @@
  *   join ──▶ table of the key's partition ──▶ newer? ──▶ record, Merkle leaf ──▶ MapDataStore, observer
  *
  * Which version wins says join-rule.ts. A join allocates nothing and reads, of a stored record, the slot, the header
- * with the key behind it, and what it overwrites.
- *
- * An LWW record keeps the hash that it added to its leaf, so a leaf follows a write in O(1), a little later
- * (leaf-backlog.ts). The hash of an OR entry
- * needs the values of all tags of the key: a write only marks the leaf dirty, and `refreshLeaves` computes it when
- * somebody syncs. Records whose key is not UTF-8 are in no leaf: a client could not name them.
+ * with the key behind it, and what it overwrites. Merkle leaves follow in their own time (record-leaves.ts). Dropping a
+ * value from memory and putting it back (evicted-value.ts) is no write: nobody hears of it.
  */
 import { assert } from '../assert.ts';
-import { expiryMillis, isExpired, lwwEntryHash } from '../crdt/lww.ts';
-import { MerkleLeaves } from '../crdt/merkle-tree.ts';
-import { isUtf8, PARTITION_COUNT, partitionOf } from '../partition/hash.ts';
-import { JOIN_APPLIED, JOIN_STALE, type JoinResult, JoinRule } from './join-rule.ts';
-import { linkRecord, nextInLeaf, relinkRecord, unlinkRecord } from './leaf-list.ts';
+import { expiryMillis, isExpired } from '../crdt/lww.ts';
+import type { MerkleLeaves } from '../crdt/merkle-tree.ts';
+import { PARTITION_COUNT, partitionOf } from '../partition/hash.ts';
+import { becomeRemoval, blockExpiryMillis } from './expired-record.ts';
+import { evictedBytes } from './evicted-value.ts';
+import { type ExpiringStore, ExpiryQueue } from './expiry-queue.ts';
+import { JOIN_APPLIED, JOIN_DUPLICATE, JOIN_STALE, type JoinResult, JoinRule } from './join-rule.ts';
 import { LeafBacklog } from './leaf-backlog.ts';
-import type { MapDataStore, StagedSource } from './map-data-store.ts';
-import { type DecodeValue, orLeafSum } from './or-leaf.ts';
-import { KIND_LWW, KIND_OR, RecordImage, type RecordKind } from './record.ts';
+import type { MapDataStore } from './map-data-store.ts';
+import type { DecodeValue } from './or-leaf.ts';
+import { KIND_LWW, RecordImage, type RecordKind } from './record.ts';
 import {
-  BACKLOG_AT,
-  ENTRY_HASH,
+  EXPIRY_MARK_MASK,
+  isEvictedBlock,
   isTombstoneBlock,
   KEY_HASH,
   MILLIS_F64,
@@ -34,16 +32,16 @@ import {
   storedBlockBytes,
   TOMBSTONE_BIT,
   TTL_F64,
-  UNLISTED_BIT,
   wordOf,
 } from './record-block.ts';
+import { RecordLeaves } from './record-leaves.ts';
 import type { RecordObserver } from './record-observer.ts';
 import { RecordTable } from './record-table.ts';
 import { roundedBytes, type Slab } from './slab.ts';
 import type { RecordCursor, RecordMeta, RecordRef } from './storage.ts';
 import { StoreCursor } from './store-cursor.ts';
 
-export { JOIN_APPLIED, JOIN_DUPLICATE, JOIN_STALE, type JoinResult } from './join-rule.ts';
+export { JOIN_APPLIED, JOIN_DUPLICATE, JOIN_EVICTED, JOIN_STALE, type JoinResult } from './join-rule.ts';
 
 export interface RecordStoreOptions {
   /** Name of the map, UTF-8. Not copied. */
@@ -54,45 +52,54 @@ export interface RecordStoreOptions {
   readonly observer?: RecordObserver | undefined;
   /** The worker's, shared by all its stores; one of its own when left out. */
   readonly backlog?: LeafBacklog | undefined;
+  /** The worker's, shared by all its stores; one of its own when left out. */
+  readonly expiry?: ExpiryQueue | undefined;
   /** Decodes value bytes, for the entry hashes of OR-Maps. Needed by `refreshLeaves` of an OR store only. */
   readonly decode?: DecodeValue | undefined;
 }
 
-const COUNTER_MAX = 0xffffffff;
-const LEAF_SHIFT = 20;
-
-export class RecordStore implements StagedSource {
+export class RecordStore implements ExpiringStore {
   readonly map: Uint8Array;
   readonly kind: RecordKind;
-  readonly leaves = new MerkleLeaves();
   /** The record of the last join or restore: the joined one, or the stored one that won. */
   lastRef: RecordRef = 0;
   /** Records, tombstones included. */
   records = 0;
   tombstones = 0;
+  /** Records whose value was dropped from memory, and the bytes of those values. */
+  evicted = 0;
+  evictedBytes = 0;
   applied = 0;
   stale = 0;
   duplicates = 0;
 
   readonly #slab: Slab;
-  readonly #backlog: LeafBacklog;
+  readonly #leaves: RecordLeaves;
+  readonly #expiry: ExpiryQueue;
+  readonly #expiryNumber: number;
   readonly #dataStore: MapDataStore;
   readonly #observer: RecordObserver | undefined;
-  readonly #decode: DecodeValue | undefined;
   readonly #tables: (RecordTable | undefined)[] = new Array<RecordTable | undefined>(PARTITION_COUNT).fill(undefined);
   readonly #rule: JoinRule;
   readonly #stored = new RecordImage();
+  readonly #expiring = new RecordImage();
   #pruneCursor: RecordCursor | undefined;
 
   constructor(options: RecordStoreOptions) {
     this.map = options.map;
     this.kind = options.kind;
     this.#slab = options.slab;
-    this.#backlog = options.backlog ?? new LeafBacklog(options.slab);
+    const backlog = options.backlog ?? new LeafBacklog(options.slab);
+    this.#leaves = new RecordLeaves(options.slab, options.kind, backlog, options.decode);
+    this.#expiry = options.expiry ?? new ExpiryQueue(options.slab);
+    this.#expiryNumber = this.#expiry.register(this);
     this.#dataStore = options.dataStore;
     this.#observer = options.observer;
-    this.#decode = options.decode;
     this.#rule = new JoinRule(options.slab);
+  }
+
+  get leaves(): MerkleLeaves {
+    return this.#leaves.merkle;
   }
 
   /** Memory of all records, header and rounding included, without the indexes. */
@@ -153,6 +160,23 @@ export class RecordStore implements StagedSource {
     return result;
   }
 
+  /**
+   * Turns a record whose TTL has passed into its removal, joined as if somebody had written it: staged, logged, told to
+   * observers. Every server makes the same removal of the same record (expired-record.ts). False when it has not expired.
+   */
+  expire(ref: RecordRef, nowMs: number): boolean {
+    if (!this.isExpired(ref, nowMs)) return false;
+    const image = this.#expiring;
+    readBlock(this.#slab, ref, image);
+    becomeRemoval(image);
+    return this.join(image, nowMs) === JOIN_APPLIED;
+  }
+
+  holds(ref: RecordRef): boolean {
+    const keyHash = segmentOf(this.#slab, ref).i32[wordOf(ref) + KEY_HASH] as number;
+    return this.#tables[partitionOf(keyHash)]?.holds(ref) === true;
+  }
+
   /** The record of the image's key and tag, whatever its state, or 0. */
   find(image: RecordImage): RecordRef {
     const table = this.#tables[partitionOf(image.keyHash)];
@@ -194,20 +218,6 @@ export class RecordStore implements StagedSource {
     return expiryMillis(f64[at + MILLIS_F64] as number, f64[at + TTL_F64] as number);
   }
 
-  /** Gives a write without a clock one that wins: now, but strictly after the record stored under its key and tag. */
-  stampAfter(image: RecordImage, nowMs: number): void {
-    const ref = this.find(image);
-    image.millis = Math.floor(nowMs);
-    image.counter = 0;
-    if (ref === 0) return;
-    const stored = this.#stored;
-    readBlock(this.#slab, ref, stored);
-    if (stored.millis < image.millis) return;
-    const overflows = stored.counter === COUNTER_MAX;
-    image.millis = overflows ? stored.millis + 1 : stored.millis;
-    image.counter = overflows ? 0 : stored.counter + 1;
-  }
-
   stagedAt(ref: RecordRef): number {
     return segmentOf(this.#slab, ref).i32[wordOf(ref) + STAGED_AT] as number;
   }
@@ -220,37 +230,51 @@ export class RecordStore implements StagedSource {
     return roundedBytes(storedBlockBytes(segmentOf(this.#slab, ref).i32, wordOf(ref)));
   }
 
+  /** Notes a read of the record. */
+  touch(ref: RecordRef, nowMs: number): void {
+    this.#tableOf(ref).touch(ref, (nowMs / 1000) >>> 0);
+  }
+
+  /** A record by two numbers from [0, 1), of the first partition behind the one chosen that has any; 0 when there is none. */
+  sample(partition: number, position: number): RecordRef {
+    const first = Math.floor(partition * PARTITION_COUNT);
+    for (let step = 0; step < PARTITION_COUNT; step++) {
+      const ref = this.#tables[(first + step) % PARTITION_COUNT]?.sample(position) ?? 0;
+      if (ref !== 0) return ref;
+    }
+    return 0;
+  }
+
+  /** Drops the record's value or puts it back (evicted-value.ts): the version stays, the record may move. Use the answer. */
+  replaceValue(ref: RecordRef, image: RecordImage, evicted: boolean): RecordRef {
+    assert(this.stagedAt(ref) === 0, 'the value of a staged record stays');
+    this.#unevict(ref);
+    const to = this.#tableOf(ref).replaceValue(ref, image, evicted);
+    if (evicted) {
+      readBlock(this.#slab, to, this.#stored);
+      this.evicted += 1;
+      this.evictedBytes += evictedBytes(this.#stored);
+    }
+    if (to === ref) return to;
+    this.#follow(ref, to);
+    this.#leaves.moved(to);
+    this.#expiry.schedule(this.#expiryNumber, to, Number.NaN);
+    return to;
+  }
+
   /** Every record, of one partition or of all. */
   cursor(partition = -1): RecordCursor {
     return new StoreCursor(partition < 0 ? this.#tables : [this.#tables[partition]]);
   }
 
-  /** Calls `visit` with each record of a Merkle leaf, tombstones included. `visit` must not change the store. */
+  /** Calls `visit` with each record of a Merkle leaf, tombstones included. `visit` must not add, move or remove records. */
   forEachInLeaf(leaf: number, visit: (ref: RecordRef) => void): void {
-    for (let ref = this.leaves.head(leaf); ref !== 0; ref = nextInLeaf(this.#slab, ref)) visit(ref);
-  }
-
-  /** Computes an LWW record's entry hash and tells its leaf. Called by the backlog. */
-  hashEntry(ref: RecordRef): void {
-    const stored = this.#stored;
-    readBlock(this.#slab, ref, stored);
-    const nodeEnd = stored.nodeStart + stored.nodeBytes;
-    const hash = lwwEntryHash(stored.keyHash, stored.millis, stored.counter, stored.source, stored.nodeStart, nodeEnd);
-    const i32 = segmentOf(this.#slab, ref).i32;
-    const word = wordOf(ref);
-    this.leaves.replace(stored.keyHash >>> LEAF_SHIFT, (i32[word + ENTRY_HASH] as number) >>> 0, hash);
-    i32[word + ENTRY_HASH] = hash;
+    this.#leaves.forEach(leaf, visit);
   }
 
   /** Makes the leaf sums true to all that was written. */
   refreshLeaves(): void {
-    if (this.kind === KIND_LWW) return this.#backlog.hash();
-    const decode = this.#decode;
-    this.leaves.forEachDirty((leaf) => {
-      assert(decode !== undefined, 'an OR store needs `decode` to hash its leaves');
-      this.leaves.setSum(leaf, orLeafSum(this.#slab, this.leaves.head(leaf), decode));
-      this.leaves.clearDirty(leaf);
-    });
+    this.#leaves.refresh();
   }
 
   /** Writes the sum of every leaf into `into[leaf]`, dirty ones refreshed before. */
@@ -312,7 +336,7 @@ export class RecordStore implements StagedSource {
   #refuse(ref: RecordRef, result: JoinResult): JoinResult {
     this.lastRef = ref;
     if (result === JOIN_STALE) this.stale += 1;
-    else this.duplicates += 1;
+    else if (result === JOIN_DUPLICATE) this.duplicates += 1;
     return result;
   }
 
@@ -321,36 +345,38 @@ export class RecordStore implements StagedSource {
     this.lastRef = ref;
     this.records += 1;
     if (image.tombstone) this.tombstones += 1;
-    const i32 = segmentOf(this.#slab, ref).i32;
-    const word = wordOf(ref);
-    if (!isUtf8(image.source, image.keyStart, image.keyStart + image.keyBytes)) {
-      i32[word + NODE_BYTES_FLAGS] = (i32[word + NODE_BYTES_FLAGS] as number) | UNLISTED_BIT;
-      return;
-    }
-    const leaf = image.keyHash >>> LEAF_SHIFT;
-    linkRecord(this.#slab, this.leaves, leaf, ref);
-    if (this.kind === KIND_LWW) this.#backlog.add(this, ref);
-    else if (!image.tombstone) this.leaves.markDirty(leaf); // tombstones are not hashed
+    if (!Number.isNaN(image.ttlMs)) this.#expiry.schedule(this.#expiryNumber, ref, Number.NaN);
+    this.#leaves.added(ref, image);
+  }
+
+  /** The record at `ref` stands at `to` now: staging and expiry must follow. */
+  #follow(ref: RecordRef, to: RecordRef): void {
+    const i32 = segmentOf(this.#slab, to).i32;
+    const word = wordOf(to);
+    if (i32[word + STAGED_AT] !== 0) this.#dataStore.moved(this, ref, to);
+    if (((i32[word + NODE_BYTES_FLAGS] as number) & EXPIRY_MARK_MASK) !== 0) this.#expiry.release(to);
+  }
+
+  /** The record is about to be overwritten or forgotten, or to get its value back. */
+  #unevict(ref: RecordRef): void {
+    if (!isEvictedBlock(this.#slab, ref)) return;
+    readBlock(this.#slab, ref, this.#stored);
+    this.evicted -= 1;
+    this.evictedBytes -= evictedBytes(this.#stored);
   }
 
   #overwrite(table: RecordTable, ref: RecordRef, image: RecordImage, nowS: number): void {
+    if (this.evicted > 0) this.#unevict(ref);
     if (this.isTombstone(ref)) this.tombstones -= 1;
     if (image.tombstone) this.tombstones += 1;
+    const expires = !Number.isNaN(image.ttlMs);
+    const beforeMs = expires ? blockExpiryMillis(segmentOf(this.#slab, ref), wordOf(ref)) : Number.NaN;
     const to =
       this.kind === KIND_LWW ? table.overwrite(ref, image, nowS) : table.overwrite(ref, this.#rule.removal(ref, image), nowS);
     this.lastRef = to;
-    const i32 = segmentOf(this.#slab, to).i32;
-    const word = wordOf(to);
-    const leaf = image.keyHash >>> LEAF_SHIFT;
-    const listed = ((i32[word + NODE_BYTES_FLAGS] as number) & UNLISTED_BIT) === 0;
-    if (to !== ref) {
-      if (listed) relinkRecord(this.#slab, this.leaves, leaf, to);
-      if (i32[word + STAGED_AT] !== 0) this.#dataStore.moved(this, ref, to);
-    }
-    if (!listed) return;
-    if (this.kind === KIND_OR) this.leaves.markDirty(leaf);
-    else if (i32[word + BACKLOG_AT] === 0) this.#backlog.add(this, to);
-    else if (to !== ref) this.#backlog.moved(to);
+    if (to !== ref) this.#follow(ref, to);
+    if (expires) this.#expiry.schedule(this.#expiryNumber, to, beforeMs);
+    this.#leaves.changed(to, to !== ref);
   }
 
   #forget(ref: RecordRef): void {
@@ -366,13 +392,9 @@ export class RecordStore implements StagedSource {
     assert(i32[word + STAGED_AT] === 0, `record ${ref} is staged`);
     const flags = i32[word + NODE_BYTES_FLAGS] as number;
     this.records -= 1;
+    if (this.evicted > 0) this.#unevict(ref);
+    if ((flags & EXPIRY_MARK_MASK) !== 0) this.#expiry.release(ref);
     if ((flags & TOMBSTONE_BIT) !== 0) this.tombstones -= 1;
-    if ((flags & UNLISTED_BIT) !== 0) return;
-    const leaf = (i32[word + KEY_HASH] as number) >>> LEAF_SHIFT;
-    unlinkRecord(this.#slab, this.leaves, leaf, ref);
-    if (this.kind === KIND_LWW) {
-      if (i32[word + BACKLOG_AT] !== 0) this.#backlog.drop(ref);
-      this.leaves.replace(leaf, (i32[word + ENTRY_HASH] as number) >>> 0, 0);
-    } else if ((flags & TOMBSTONE_BIT) === 0) this.leaves.markDirty(leaf);
+    this.#leaves.removed(ref);
   }
 }

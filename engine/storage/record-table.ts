@@ -12,11 +12,13 @@ import type { RecordImage } from './record.ts';
 import {
   ACCESSED_S,
   CREATED_S,
+  EVICTED_BIT,
   HEADER_BYTES,
   HITS,
   imageBlockBytes,
   KEY_HASH,
   KEY_TAG_BYTES,
+  NODE_BYTES_FLAGS,
   POSITION,
   readBlock,
   segmentOf,
@@ -99,6 +101,31 @@ export class RecordTable implements Storage {
     }
     writeState(segment, word, image, this.#slab.viewOf(image.source));
     return ref;
+  }
+
+  /**
+   * Stores the same version with another value span: no write, so nothing is counted. `evicted` says that the span stands
+   * for a value that was dropped. The record may move: use the answer.
+   */
+  replaceValue(ref: RecordRef, image: RecordImage, evicted: boolean): RecordRef {
+    const before = segmentOf(this.#slab, ref).i32;
+    const to = this.overwrite(ref, image, before[wordOf(ref) + UPDATED_S] as number);
+    const i32 = segmentOf(this.#slab, to).i32;
+    const word = wordOf(to);
+    i32[word + VERSION] = (i32[word + VERSION] as number) - 1;
+    if (evicted) i32[word + NODE_BYTES_FLAGS] = (i32[word + NODE_BYTES_FLAGS] as number) | EVICTED_BIT;
+    return to;
+  }
+
+  /** A record of the table by a number from [0, 1); 0 when there is none. */
+  sample(random: number): RecordRef {
+    return this.#dense.length === 0 ? 0 : this.#dense.at(Math.floor(random * this.#dense.length));
+  }
+
+  /** True when the block at `ref`, which may be free or another table's, is a record of this table. */
+  holds(ref: RecordRef): boolean {
+    const position = segmentOf(this.#slab, ref).i32[wordOf(ref) + POSITION] as number;
+    return position >>> 0 < this.#dense.length && this.#dense.at(position) === ref;
   }
 
   remove(ref: RecordRef): void {

@@ -40,5 +40,7 @@ export class RecordImage {
   /** NaN when the record does not expire. */
   ttlMs = Number.NaN;
   tombstone = false;
+  /** The value was dropped from memory: its span holds what is kept in its place (evicted-value.ts). */
+  evicted = false;
   provenance: Provenance = PROVENANCE_CLIENT;
 }

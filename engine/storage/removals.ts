@@ -4,7 +4,8 @@
  * The store only deletes a row that is a tombstone. So when the tombstone itself was still staged, its removal
  * writes it first (`writes`): else an older live row would stay behind and come back at the next boot.
  * When the queue is full, a removal whose tombstone is in the store is left out: the row is loaded again at the next
- * boot and pruned again. One that writes is never left out; it takes over the bytes its record was staged with.
+ * boot and pruned again. One that writes is never left out; it takes over the bytes its record was staged with, and its
+ * place in the order: the watermark must not pass a tombstone that neither the store nor anybody else has yet.
  */
 import { assert } from '../assert.ts';
 import type { DataBatch } from './data-store.ts';
@@ -39,13 +40,21 @@ export class Removals implements StagedQueue {
     return this.#removals[this.#flyingFirst]?.sinceMs ?? Number.POSITIVE_INFINITY;
   }
 
+  /** What waits is in order, but may be older than what flies. */
   get oldestSequence(): number {
-    return this.#removals[this.#flyingFirst]?.sequence ?? Number.POSITIVE_INFINITY;
+    const flying = this.#flyingFirst < this.#flying ? this.#sequenceAt(this.#flyingFirst) : Number.POSITIVE_INFINITY;
+    return Math.min(flying, this.#sequenceAt(this.#flying));
   }
 
-  /** @param bytes  what it counts for. @param writes  whether the tombstone may be missing in the store. */
+  /**
+   * @param bytes what it counts for.
+   * @param writes whether the tombstone may be missing in the store.
+   * @param sequence of the oldest change that it stands for.
+   */
   add(record: StoredRecord, writes: boolean, bytes: number, nowMs: number, sequence: number): void {
-    this.#removals.push({ record, writes, bytes, sinceMs: nowMs, sequence, done: false });
+    let at = this.#removals.length;
+    while (at > this.#flying && this.#sequenceAt(at - 1) > sequence) at -= 1;
+    this.#removals.splice(at, 0, { record, writes, bytes, sinceMs: nowMs, sequence, done: false });
     this.records += 1;
     this.bytes += bytes;
   }
@@ -83,9 +92,15 @@ export class Removals implements StagedQueue {
   }
 
   land(): void {
-    if (this.#flying > 0) this.#removals = this.#removals.filter((removal) => !removal.done);
+    if (this.#flying > 0) {
+      this.#removals = this.#removals.filter((removal) => !removal.done).sort((left, right) => left.sequence - right.sequence);
+    }
     this.#flying = 0;
     this.#flyingFirst = 0;
+  }
+
+  #sequenceAt(index: number): number {
+    return this.#removals[index]?.sequence ?? Number.POSITIVE_INFINITY;
   }
 
   #at(index: number): Removal {

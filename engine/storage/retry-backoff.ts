@@ -1,7 +1,8 @@
-/** How long to leave a store alone that failed: 100 ms doubling to 30 s, with jitter so that workers do not march in step. */
+/** How long to leave a store alone that failed: 100 ms doubling to 10 s, with jitter so that workers do not march in step. */
 
 const RETRY_BACKOFF_MS_MIN = 100;
-const RETRY_BACKOFF_MS_MAX = 30_000;
+/** An attempt costs next to nothing, and a store that is back should not be left waiting. */
+const RETRY_BACKOFF_MS_MAX = 10_000;
 
 /**
  * Milliseconds to wait after failure number `attempt` (from 1) in a row: between half and all of the doubled time.

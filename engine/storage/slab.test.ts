@@ -20,8 +20,9 @@ test('blocks in use never overlap, whatever was allocated and released', () => {
     { maxLength: 200 },
   );
   fc.assert(
-    fc.property(steps, (all) => {
+    fc.property(steps, fc.constantFrom(Number.POSITIVE_INFINITY, 1 << 20, 3 << 20), (all, reservedBytesMax) => {
       const slab = new Slab();
+      slab.reservedBytesMax = reservedBytesMax;
       const blocks: { ref: number; bytes: number }[] = [];
       for (const { release, bytes } of all) {
         const oldest = release ? blocks.shift() : undefined;
@@ -84,4 +85,35 @@ test('the end of a segment that a large block does not fit is used by smaller on
 
 test('a block larger than the largest is refused as a mistake of the caller', () => {
   assert.throws(() => new Slab().allocate(BLOCK_BYTES_MAX + 1), /larger than/);
+});
+
+test('at its bound a slab cuts larger free blocks, joins neighbours, and makes no segment while they serve', () => {
+  const slab = new Slab();
+  slab.allocate(16);
+  slab.reservedBytesMax = 1 << 20;
+  const blocks: number[] = [];
+  while (slab.usedBytes + 1024 <= slab.reservedBytes) blocks.push(slab.allocate(1024));
+  for (const ref of blocks.splice(0, 500)) slab.release(ref, 1024);
+  const small = Array.from({ length: 3500 }, () => slab.allocate(112)); // more than 500 KB of blocks that do not fit 1024 evenly
+  assert.deepEqual([slab.overruns, slab.joins], [0, 0]);
+  for (const ref of small) slab.release(ref, 112);
+  const large = Array.from({ length: 3 }, () => slab.allocate(100_000));
+  assert.deepEqual([slab.reservedBytes, slab.overruns, slab.joins], [1 << 20, 0, 1]);
+  assert.equal(new Set([...large, ...blocks]).size, large.length + blocks.length);
+});
+
+test('what does not fit the bound is made beyond it, a little at a time, and counted', () => {
+  const slab = new Slab();
+  slab.allocate(16);
+  slab.reservedBytesMax = 1 << 20;
+  for (let block = 0; block < 300; block++) slab.allocate(4096);
+  assert.ok(slab.overruns > 0);
+  assert.ok(slab.reservedBytes < 1.3 * 1024 * 1024);
+});
+
+test('the last segment within the bound is as large as there is room', () => {
+  const slab = new Slab();
+  slab.reservedBytesMax = 5 << 20;
+  for (let block = 0; block < 1200; block++) slab.allocate(4096);
+  assert.deepEqual([slab.reservedBytes, slab.overruns], [5 << 20, 0]);
 });

@@ -7,9 +7,11 @@
  *   carved     next reference never handed out             up to `#limit`, then a new segment
  *
  * Size classes: every multiple of 16 bytes up to 256, then 8 steps a doubling, so that rounding wastes at most one
- * eighth. A class never lends blocks to another one: a load whose sizes shift for good keeps the memory of the old
- * sizes until records of those sizes come back. (Splitting and joining blocks would cure that, at the price of a
- * search on the hot path; not needed so far, since eviction and tombstones free and reuse the same few classes.)
+ * eighth. While there is room for segments a class lends no blocks to another one. At `reservedBytesMax` a larger free
+ * block is cut up, which is what eviction needs, as it makes small blocks of large ones; and when there is none,
+ * neighbouring free blocks are joined, all at once (0.1 to 0.3 µs a free block), after enough was released to be worth it.
+ * An allocation never fails: who merges was admitted before (eviction.ts), and what fragmentation still lacks is made
+ * beyond the bound, a small segment at a time, and counted in `overruns`.
  *
  * The first segment is small because tests and simulations make many engines that hold a handful of records.
  *
@@ -27,6 +29,11 @@ export const BLOCK_BYTES_MAX = 8 << 20;
 const SEGMENT_UNITS = 1 << SEGMENT_SHIFT;
 const FIRST_SEGMENT_UNITS = SEGMENT_UNITS >>> 4;
 const SEGMENTS_MAX = 1 << (31 - SEGMENT_SHIFT);
+/** Size of a segment that is made although there is no room for it: this share of the bound, but not more than the second. */
+const OVERRUN_SHARE = 1 / 16;
+const OVERRUN_UNITS_MAX = SEGMENT_UNITS >>> 2;
+/** Free blocks are joined again when so much was released since, as a share of what is free: each release pays for a few. */
+const JOIN_SHARE = 1 / 8;
 const LINEAR_CLASSES = 16;
 const CLASS_COUNT = sizeClassOf(BLOCK_BYTES_MAX) + 1;
 
@@ -49,11 +56,18 @@ export class Segment {
 export class Slab {
   /** Indexed by `reference >>> SEGMENT_SHIFT`. */
   readonly segments: Segment[] = [];
+  /** No segment is made beyond it while a free block can serve instead. May be changed at any time. */
+  reservedBytesMax = Number.POSITIVE_INFINITY;
+  /** Segments made beyond the bound, because free memory was in pieces too small. */
+  overruns = 0;
+  /** Times that free blocks were joined. */
+  joins = 0;
   readonly #free = new Int32Array(CLASS_COUNT);
   #carved = 0;
   #limit = 0;
   #usedUnits = 0;
   #reservedUnits = 0;
+  #releasedUnits = 0;
   #viewed: Uint8Array = new Uint8Array(0);
   #view = new DataView(this.#viewed.buffer);
 
@@ -83,7 +97,9 @@ export class Slab {
   /** Takes back a block that was allocated with the same size class as `bytes` has. Overwrites its first word only. */
   release(ref: number, bytes: number): void {
     const sizeClass = sizeClassOf(bytes);
-    this.#usedUnits -= unitsOfClass(sizeClass);
+    const units = unitsOfClass(sizeClass);
+    this.#usedUnits -= units;
+    this.#releasedUnits += units;
     this.#shelve(ref, sizeClass);
   }
 
@@ -106,33 +122,101 @@ export class Slab {
   }
 
   #carve(units: number): number {
-    if (this.#carved + units > this.#limit) this.#addSegment(units);
+    if (this.#carved + units > this.#limit && !this.#addSegmentWithin(units)) {
+      const ref = this.#cutOrJoin(units);
+      if (ref !== 0) return ref;
+      this.overruns += 1;
+      const boundUnits = Math.floor((this.reservedBytesMax * OVERRUN_SHARE) / UNIT_BYTES);
+      this.#addSegment(Math.max(units, Math.min(boundUnits, OVERRUN_UNITS_MAX)));
+    }
     const ref = this.#carved;
     this.#carved += units;
     return ref;
   }
 
+  /** Makes a segment if the bound allows it, the last one as large as there is room. The first one is always made. */
+  #addSegmentWithin(units: number): boolean {
+    const isFirst = this.segments.length === 0;
+    const wanted = isFirst && units < FIRST_SEGMENT_UNITS ? FIRST_SEGMENT_UNITS : SEGMENT_UNITS;
+    const room = Math.floor((this.reservedBytesMax - this.reservedBytes) / UNIT_BYTES);
+    if (room < wanted && !isFirst && room < Math.max(units, FIRST_SEGMENT_UNITS)) return false;
+    this.#addSegment(isFirst ? wanted : Math.min(room, wanted));
+    return true;
+  }
+
   #addSegment(units: number): void {
-    this.#shelveRest();
+    this.#shelveSpan(this.#carved, this.#limit - this.#carved);
     const index = this.segments.length;
     assert(index < SEGMENTS_MAX, 'slab is full: 32 GiB');
-    const segmentUnits = index === 0 && units < FIRST_SEGMENT_UNITS ? FIRST_SEGMENT_UNITS : SEGMENT_UNITS;
-    this.segments.push(new Segment(segmentUnits * UNIT_BYTES));
-    this.#reservedUnits += segmentUnits;
+    this.segments.push(new Segment(units * UNIT_BYTES));
+    this.#reservedUnits += units;
     this.#carved = index * SEGMENT_UNITS;
-    this.#limit = this.#carved + segmentUnits;
+    this.#limit = this.#carved + units;
     if (index === 0) this.#carved += 1; // reference 0 means none
   }
 
-  /** Puts the end of the current segment on the free lists. */
-  #shelveRest(): void {
-    let rest = this.#limit - this.#carved;
+  /** A block from a larger free one, or 0. */
+  #cutOrJoin(units: number): number {
+    const ref = this.#cut(units);
+    if (ref !== 0 || this.#releasedUnits < (this.#reservedUnits - this.#usedUnits) * JOIN_SHARE) return ref;
+    this.#join();
+    return this.#cut(units);
+  }
+
+  /** Takes the smallest free block that is large enough and gives the rest of it back. */
+  #cut(units: number): number {
+    for (let sizeClass = sizeClassOf(units * UNIT_BYTES); sizeClass < CLASS_COUNT; sizeClass++) {
+      const ref = this.#free[sizeClass] as number;
+      if (ref === 0) continue;
+      const segment = this.segments[ref >>> SEGMENT_SHIFT] as Segment;
+      this.#free[sizeClass] = segment.i32[(ref & UNIT_MASK) << 2] as number;
+      this.#shelveSpan(ref + units, unitsOfClass(sizeClass) - units);
+      return ref;
+    }
+    return 0;
+  }
+
+  /** Joins free blocks that lie side by side, and puts what they make on the free lists anew. */
+  #join(): void {
+    const spans = this.#freeSpans();
+    this.#free.fill(0);
+    let from = 0;
+    let units = 0;
+    for (const span of spans) {
+      const ref = Math.floor(span / SEGMENT_UNITS);
+      if (ref !== from + units || (ref & UNIT_MASK) === 0) {
+        this.#shelveSpan(from, units);
+        from = ref;
+        units = 0;
+      }
+      units += span % SEGMENT_UNITS;
+    }
+    this.#shelveSpan(from, units);
+    this.#releasedUnits = 0;
+    this.joins += 1;
+  }
+
+  /** Every free block as `reference * 2^20 + units`, by address. */
+  #freeSpans(): Float64Array {
+    const spans: number[] = [];
+    for (let sizeClass = 1; sizeClass < CLASS_COUNT; sizeClass++) {
+      const units = unitsOfClass(sizeClass);
+      for (let ref = this.#free[sizeClass] as number; ref !== 0; ) {
+        spans.push(ref * SEGMENT_UNITS + units);
+        ref = (this.segments[ref >>> SEGMENT_SHIFT] as Segment).i32[(ref & UNIT_MASK) << 2] as number;
+      }
+    }
+    return Float64Array.from(spans).sort();
+  }
+
+  /** Puts units that follow one another on the free lists. */
+  #shelveSpan(from: number, units: number): void {
+    let rest = units;
     while (rest > 0) {
-      let sizeClass = sizeClassOf(rest * UNIT_BYTES);
+      let sizeClass = rest * UNIT_BYTES >= BLOCK_BYTES_MAX ? CLASS_COUNT - 1 : sizeClassOf(rest * UNIT_BYTES);
       if (unitsOfClass(sizeClass) > rest) sizeClass -= 1;
-      this.#shelve(this.#carved, sizeClass);
-      this.#carved += unitsOfClass(sizeClass);
-      rest = this.#limit - this.#carved;
+      this.#shelve(from + units - rest, sizeClass);
+      rest -= unitsOfClass(sizeClass);
     }
   }
 }

@@ -37,8 +37,10 @@ export class Staging implements StagedQueue {
   bytes = 0;
   /** Changes that needed no slot, because their record had one waiting. */
   coalesced = 0;
-  /** Sequence given last. Every staged change, and every removal, has its own. */
+  /** Sequence given last. Every staged change has its own, and so has a removal of what was not staged. */
   sequence = 0;
+  /** Of the record dropped last: sequence of its oldest change that is not in the data store. */
+  droppedSequence = 0;
 
   #sources: (StagedSource | undefined)[] = new Array(CAPACITY_MIN).fill(undefined);
   #refs = new Float64Array(CAPACITY_MIN);
@@ -86,12 +88,16 @@ export class Staging implements StagedQueue {
     if (slot !== 0) this.#refs[slot] = to;
   }
 
-  /** Forgets the record, which leaves memory. Answers what it cost, or -1 when it was not staged. */
+  /**
+   * Forgets the record, which leaves memory. Answers what it cost, or -1 when it was not staged; then `droppedSequence`
+   * says since when: whoever carries the removal must not let the watermark pass it before.
+   */
   drop(source: StagedSource, ref: RecordRef): number {
     const slot = source.stagedAt(ref);
     if (slot === 0) return -1;
     const state = this.#states[slot] as number;
     const cost = this.#costs[slot] as number;
+    this.droppedSequence = (state & FLYING) !== 0 ? this.#flyingSequence(slot) : (this.#sequences[slot] as number);
     if ((state & LINKED) !== 0) this.#unlink(slot);
     this.#forget(slot, source, ref);
     if ((state & FLYING) !== 0) this.#states[slot] = FLYING | DROPPED;
@@ -136,6 +142,7 @@ export class Staging implements StagedQueue {
     const source = this.#sources[slot];
     if (source === undefined) return; // dropped: a removal carries what must be written
     source.read(this.#refs[slot] as number, this.#image);
+    assert(!this.#image.evicted, 'the value of a staged record was dropped');
     batch.put(source.kind, source.map, this.#image);
   }
 
@@ -144,6 +151,7 @@ export class Staging implements StagedQueue {
     const source = this.#sources[slot];
     if (source === undefined) return undefined;
     source.read(this.#refs[slot] as number, this.#image);
+    assert(!this.#image.evicted, 'the value of a staged record was dropped');
     return storedRecord(source.kind, source.map, this.#image);
   }
 
@@ -188,6 +196,11 @@ export class Staging implements StagedQueue {
     if (this.#head === 0) this.#tail = slot;
     else this.#previous[this.#head] = slot;
     this.#head = slot;
+  }
+
+  /** Of the version in flight, which is older than the one that may be linked. A search, for the rare drop of what flies. */
+  #flyingSequence(slot: number): number {
+    return this.#flightSequences[this.#flight.indexOf(slot)] as number;
   }
 
   #add(source: StagedSource, ref: RecordRef, nowMs: number): void {

@@ -71,6 +71,7 @@ export function fillImage(record: StoredRecord, image: RecordImage): void {
   image.counter = record.counter;
   image.ttlMs = record.ttlMs;
   image.tombstone = record.tombstone;
+  image.evicted = false;
 }
 
 /** Fields of a record as a test or a tool writes them: text becomes UTF-8, what is left out has a plain default. */
@@ -108,7 +109,7 @@ export function recordOf(fields: RecordFields): StoredRecord {
 }
 
 /** Text that names the record's kind, map, key and tag and no other: latin-1 of the bytes, each part with its length. */
-export function identityOf(record: StoredRecord): string {
+export function identityOf(record: Pick<StoredRecord, 'kind' | 'map' | 'key' | 'tag'>): string {
   const { map, key, tag } = record;
   return `${record.kind} ${map.length} ${key.length} ${latin1(map)}${latin1(key)}${latin1(tag)}`;
 }

@@ -1,7 +1,7 @@
 /**
  * Random lives of a staging area: changes, moves, removals, flushes that succeed, fail, lose their answer or meet
  * poison, all interleaved with commits that are held in flight. Whatever happened, a hard flush ends with the data
- * store equal to memory.
+ * store equal to memory, and the flushed watermark never passes what a crash would lose.
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -59,6 +59,7 @@ class Life {
       }),
   );
   #millis = 100;
+  readonly #ledger: Noted[] = [];
   readonly #gate = this.world.holdCommits();
 
   constructor() {
@@ -87,24 +88,55 @@ class Life {
     const name = `k${key}`;
     const value = poison ? POISON : 'v'.repeat(length);
     // After a removal that was pruned, a write may well be older than what was there.
-    if (key % 2 === 0) lww.write({ key: name, value, millis: this.#nextMillis(lww.get(name)) }, moves);
-    else if (or.get(name, 't') === undefined) or.write({ key: name, tag: 't', value, millis: this.#nextMillis(undefined) });
+    const counter = this.#ledger.length;
+    if (key % 2 === 0) lww.write({ key: name, value, millis: this.#nextMillis(lww.get(name)), counter }, moves);
+    else if (or.get(name, 't') !== undefined) return;
+    else or.write({ key: name, tag: 't', value, millis: this.#nextMillis(undefined), counter });
+    this.#note(key, name);
   }
 
   #remove(key: number, moves: boolean): void {
     const { lww, or, store } = this.world;
     if (!store.admits(110)) return;
     const name = `k${key}`;
-    if (key % 2 === 0) lww.write({ key: name, tombstone: true, millis: this.#nextMillis(lww.get(name)) }, moves);
-    else if (or.get(name, 't')?.tombstone !== true) or.write({ key: name, tag: 't', tombstone: true, millis: 1 }, moves);
+    const counter = this.#ledger.length;
+    if (key % 2 === 0) lww.write({ key: name, tombstone: true, millis: this.#nextMillis(lww.get(name)), counter }, moves);
+    else if (or.get(name, 't')?.tombstone === true) return;
+    else or.write({ key: name, tag: 't', tombstone: true, millis: or.get(name, 't')?.millis ?? 1, counter }, moves);
+    this.#note(key, name);
+  }
+
+  /** What the log would note beside the frame of this change. The counter of each version is its place in the ledger. */
+  #note(key: number, name: string): void {
+    const record = key % 2 === 0 ? this.world.lww.get(name) : this.world.or.get(name, 't');
+    assert.ok(record !== undefined);
+    this.#ledger.push({ record, sequence: this.world.store.stagedSequence, pruned: false });
+  }
+
+  /** Of the changes that the watermark has passed, what a boot from the data store alone would not know, or bring back. */
+  forgotten(): string[] {
+    const { rows, letters } = this.world.dataStore;
+    const passed = this.#ledger.filter(({ sequence }) => sequence <= this.world.store.flushedSequence);
+    return passed.flatMap(({ record, pruned }) => {
+      const name = identityOf(record);
+      const applied = letters.filter((letter) => letter.applied && identityOf(letter.record) === name);
+      const stored = [rows.get(name), ...applied.map((letter) => letter.record)].filter((found) => found !== undefined);
+      const newest = stored.reduce((most, found) => Math.max(most, found.counter), -1);
+      const isKnown = newest >= record.counter || (pruned && stored.length === 0);
+      return isKnown ? [] : [`${name} ${record.counter} of ${newest}`];
+    });
   }
 
   #prune(key: number): void {
     const { lww, or, store } = this.world;
     if (!store.admits(REMOVAL_BYTES)) return; // for want of room a removal is left to the next boot
     const name = `k${key}`;
-    if (key % 2 === 0 && lww.get(name)?.tombstone === true) lww.prune(name);
-    if (key % 2 === 1 && or.get(name, 't')?.tombstone === true) or.prune(name, 't');
+    const record = key % 2 === 0 ? lww.get(name) : or.get(name, 't');
+    if (record?.tombstone !== true) return;
+    if (key % 2 === 0) lww.prune(name);
+    else or.prune(name, 't');
+    const noted = this.#ledger.filter((each) => identityOf(each.record) === identityOf(record));
+    for (const each of noted) each.pruned = true;
   }
 
   #nextMillis(stored: StoredRecord | undefined): number {
@@ -126,6 +158,13 @@ class Life {
   }
 }
 
+interface Noted {
+  readonly record: StoredRecord;
+  readonly sequence: number;
+  /** The record was removed for good since. */
+  pruned: boolean;
+}
+
 /** More than the removal of any record here counts for. */
 const REMOVAL_BYTES = 200;
 
@@ -143,8 +182,10 @@ describe('a random life of a staging area', () => {
           await life.apply(each);
           assert.ok(world.store.stagedBytes <= STAGED_BYTES_MAX, `${world.store.stagedBytes} bytes staged`);
           assert.ok(world.store.stagedRecords <= 2 * KEYS + steps.length);
+          assert.deepEqual(life.forgotten(), []);
         }
         await life.settle();
+        assert.deepEqual(life.forgotten(), []);
         assertEqual(world);
         assert.equal(world.store.stagedRecords, 0);
         assert.equal(world.store.stagedBytes, 0);

@@ -52,6 +52,47 @@ describe('the soft flush', () => {
     it.assertPersisted();
   });
 
+  for (const hurry of [true, false]) {
+    test(`does not pause ${hurry ? 'in a hurry' : 'when the oldest change is older than pacedLagMsMax'}`, async () => {
+      const it = world({ flushDelayMs: 0, flushShare: 0.01, flushRecordsMax: 10, pacedLagMsMax: 500 });
+      const gate = it.holdCommits();
+      it.store.hurry = hurry;
+      for (let index = 0; index < 40; index++) it.lww.write({ key: `k${index}`, value: 'v' });
+      await it.tick(hurry ? 0 : 500);
+      for (let batch = 0; batch < 4; batch++) {
+        assert.equal(gate.held, 1);
+        it.time.advance(100);
+        await gate.release();
+      }
+      it.assertPersisted();
+    });
+  }
+
+  test('brings what piled up while the data store was away without a pause, what came later with pauses', async () => {
+    const it = world({ flushDelayMs: 0, flushShare: 0.1, flushRecordsMax: 10, pacedLagMsMax: 1e9 });
+    it.dataStore.faults.commits.push(away(), away());
+    for (let index = 0; index < 40; index++) it.lww.write({ key: `k${index}`, value: 'v' });
+    await it.tick(0);
+    await it.tick(1000); // the second failure: 40 changes wait
+    assert.equal(it.store.failuresInARow, 2);
+    const gate = it.holdCommits();
+    await it.tick(1000);
+    for (let index = 0; index < 20; index++) it.lww.write({ key: `late${index}`, value: 'v' });
+    for (let batch = 0; batch < 4; batch++) {
+      assert.equal(gate.held, 1);
+      it.time.advance(100);
+      await gate.release();
+    }
+    assert.equal(it.store.successesInARow, 4);
+    assert.equal(it.dataStore.rows.size, 40);
+    assert.equal(gate.held, 0, 'the pause is back');
+    await it.tick(800);
+    assert.equal(gate.held, 0);
+    await it.tick(200);
+    assert.equal(gate.held, 1);
+    await gate.open();
+  });
+
   test('cuts a batch at flushBytesMax, but takes a single record of any size', async () => {
     const it = world({ flushDelayMs: 0, flushBytesMax: 1000 });
     it.lww.write({ key: 'huge', value: 'v'.repeat(5000) });

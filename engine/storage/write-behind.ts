@@ -5,6 +5,10 @@
  *                        ├─▶ Flusher ─▶ DataStore        soft flush: due by age, paced, in the background
  *   pruned ──▶ Removals ─┘                               hard flush: all that is staged now, waited for
  *
+ * In ordinary times flushes leave pauses, so that changes coalesce and the machine is free for writes. There are none
+ * when half of the room is taken, when the log says `hurry`, when changes are old, and for what piled up while the data
+ * store was away.
+ *
  * Everything is bounded in bytes by `stagedBytesMax`: `admits` is asked before a change is merged, and says no when
  * the data store was away for too long. There are no timers for the soft flush: the worker's tick calls it, and the
  * end of a flush starts the next when more is due.
@@ -27,10 +31,12 @@ export interface WriteBehindOptions extends FlushLimits {
    */
   readonly flushDelayMs: number;
   /**
-   * Share of the time that soft flushes may take while staging is less than half full, above 0 and up to 1. Lower it:
-   * more coalescing and more of the machine for writes. Raise it: less to replay after a crash.
+   * Share of the time that soft flushes may take in ordinary times, above 0 and up to 1. Lower it: more coalescing and
+   * more of the machine for writes. Raise it: less to replay after a crash. See `#isHurried` for when it does not hold.
    */
   readonly flushShare: number;
+  /** Age, in ms, from which a staged change is flushed without pauses: bounds what is replayed after a crash. */
+  readonly pacedLagMsMax: number;
   /** Bound of everything staged, in bytes of `costBytes`. Changes are refused beyond it. */
   readonly stagedBytesMax: number;
   /** Bound of the removals that wait; more of them are left to the next boot. */
@@ -44,6 +50,7 @@ export const WRITE_BEHIND_DEFAULTS: WriteBehindOptions = Object.freeze({
   commitDeadlineMs: 30_000,
   flushDelayMs: 50,
   flushShare: 0.25,
+  pacedLagMsMax: 5_000,
   stagedBytesMax: 256 * 1024 * 1024,
   removalsMax: 10_000,
 });
@@ -65,6 +72,8 @@ export interface WriteBehindCounters {
 }
 
 export class WriteBehind implements MapDataStore {
+  /** Set while something else runs full that only a flush can empty, such as the log: flushes follow without pauses. */
+  hurry = false;
   readonly #staging = new Staging();
   readonly #removals = new Removals();
   readonly #flusher: Flusher;
@@ -72,6 +81,10 @@ export class WriteBehind implements MapDataStore {
   readonly #time: FlushTime;
   #removalsSkipped = 0;
   #pausedUntilMs = 0;
+  /** What was staged up to here waited while the data store was away: it goes out without pauses. */
+  #backlogSequence = 0;
+  /** The latest time that `softFlush` was told. */
+  #askedMs = 0;
 
   /** @param time its clock is the one of `nowMs` in all calls. */
   constructor(dataStore: DataStore, time: FlushTime, options: Partial<WriteBehindOptions> = {}) {
@@ -111,14 +124,23 @@ export class WriteBehind implements MapDataStore {
     return this.#staging.sequence;
   }
 
+  /** Flushes that failed since the last one that did not. */
+  get failuresInARow(): number {
+    return this.#flusher.failuresInARow;
+  }
+
+  /** Flushes that succeeded since the last one that did not. */
+  get successesInARow(): number {
+    return this.#flusher.successesInARow;
+  }
+
   /** All changes up to this `stagedSequence` are in the data store, dead letters included. */
   get flushedSequence(): number {
     return Math.min(this.#staging.sequence, this.#oldestSequence - 1);
   }
 
   lagMs(nowMs: number): number {
-    const oldestMs = Math.min(this.#staging.oldestSinceMs, this.#removals.oldestSinceMs);
-    return Math.max(0, nowMs - Math.min(nowMs, oldestMs));
+    return Math.max(0, nowMs - Math.min(nowMs, this.#oldestSinceMs));
   }
 
   admits(bytes: number): boolean {
@@ -142,20 +164,34 @@ export class WriteBehind implements MapDataStore {
       this.#removalsSkipped += 1;
       return;
     }
-    this.#removals.add(record, writes, bytes, nowMs, this.#staging.nextSequence());
+    const sequence = writes ? this.#staging.droppedSequence : this.#staging.nextSequence();
+    this.#removals.add(record, writes, bytes, nowMs, sequence);
   }
 
   softFlush(nowMs: number): void {
     const flusher = this.#flusher;
+    if (nowMs < this.#askedMs) this.#clockWentBack(nowMs);
+    this.#askedMs = nowMs;
     if (flusher.flight !== undefined || flusher.fatal !== undefined) return;
     if (nowMs < flusher.retryAtMs || !this.#isDue(nowMs)) return;
-    void flusher.flush(this.#staging.sequence, nowMs + this.#options.commitDeadlineMs).then(() => this.#flushed(nowMs));
+    void flusher
+      .flush(this.#staging.sequence, nowMs + this.#options.commitDeadlineMs)
+      .then((failure) => this.#flushed(failure, nowMs));
+  }
+
+  /** The wall clock was set back: no wait may last until it is again what it was. */
+  #clockWentBack(nowMs: number): void {
+    this.#pausedUntilMs = Math.min(this.#pausedUntilMs, nowMs);
+    this.#flusher.retryAtMs = Math.min(this.#flusher.retryAtMs, nowMs);
   }
 
   /** Pauses in proportion to what the flush took, so that the data store gets its share of the machine and no more. */
-  #flushed(startedMs: number): void {
+  #flushed(failure: GridError | undefined, startedMs: number): void {
+    if (failure !== undefined) this.#backlogSequence = this.#staging.sequence;
     const endedMs = this.#time.nowMs();
-    this.#pausedUntilMs = endedMs + (endedMs - startedMs) * (1 / this.#options.flushShare - 1);
+    const { commitDeadlineMs, flushShare } = this.#options;
+    const tookMs = Math.min(Math.max(0, endedMs - startedMs), commitDeadlineMs); // the clock may have been set meanwhile
+    this.#pausedUntilMs = endedMs + tookMs * (1 / flushShare - 1);
     this.softFlush(endedMs);
   }
 
@@ -171,9 +207,21 @@ export class WriteBehind implements MapDataStore {
 
   #isDue(nowMs: number): boolean {
     if (this.stagedRecords === 0) return false;
-    const { stagedBytesMax, flushDelayMs } = this.#options;
-    if (this.stagedBytes * 2 >= stagedBytesMax) return true; // room comes before everything else
-    return nowMs >= this.#pausedUntilMs && this.lagMs(nowMs) >= flushDelayMs;
+    if (this.#isHurried(nowMs)) return true;
+    if (nowMs < this.#pausedUntilMs) return false;
+    // Staged in the future: the clock was set back, and how long it has waited is not known.
+    return this.lagMs(nowMs) >= this.#options.flushDelayMs || this.#oldestSinceMs > nowMs;
+  }
+
+  /** True when flushes follow one another: room runs out, here or elsewhere, or too much waits for too long. */
+  #isHurried(nowMs: number): boolean {
+    const { stagedBytesMax, pacedLagMsMax, flushDelayMs } = this.#options;
+    if (this.hurry || this.stagedBytes * 2 >= stagedBytesMax) return true;
+    return this.#oldestSequence <= this.#backlogSequence || this.lagMs(nowMs) >= pacedLagMsMax + flushDelayMs;
+  }
+
+  get #oldestSinceMs(): number {
+    return Math.min(this.#staging.oldestSinceMs, this.#removals.oldestSinceMs);
   }
 
   get #oldestSequence(): number {

@@ -39,6 +39,14 @@ export class WriteThrough implements MapDataStore {
     return this.#behind.fatal;
   }
 
+  get failuresInARow(): number {
+    return this.#behind.failuresInARow;
+  }
+
+  get successesInARow(): number {
+    return this.#behind.successesInARow;
+  }
+
   get counters(): WriteBehindCounters {
     return this.#behind.counters;
   }

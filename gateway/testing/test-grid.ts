@@ -9,7 +9,7 @@ import type { Config } from '../../engine/config.ts';
 import { resolveConfig } from '../../engine/config-resolution.ts';
 import { PgClient } from '../../workers/postgres/connection.ts';
 import { testFolder, testPostgres } from '../../workers/postgres/test-postgres.ts';
-import { Grid } from '../grid.ts';
+import { Grid, type GridTuning } from '../grid.ts';
 import { PostgresProxy } from './postgres-proxy.ts';
 
 export interface TestGrid {
@@ -26,6 +26,8 @@ export interface TestStorage {
   readonly proxy: PostgresProxy;
   /** Rows of one statement, past the proxy. */
   rows(statement: string): Promise<readonly Readonly<Record<string, unknown>>[]>;
+  /** Runs several statements, past the proxy. */
+  script(statements: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -44,11 +46,11 @@ export function testConfig(overrides: Partial<Config>): Config {
 }
 
 /** Starts a grid that keeps nothing, unless `overrides` say otherwise. */
-export async function startGrid(overrides: Partial<Config> = {}): Promise<TestGrid> {
+export async function startGrid(overrides: Partial<Config> = {}, tuning: GridTuning = {}): Promise<TestGrid> {
   const config = testConfig(overrides);
   const fatal: Error[] = [];
   const log = pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: true }));
-  const grid = await Grid.start(config, log, { onFatal: (error) => void fatal.push(error) });
+  const grid = await Grid.start(config, log, { onFatal: (error) => void fatal.push(error) }, tuning);
   return { grid, port: grid.port, config, fatal };
 }
 
@@ -62,6 +64,7 @@ export async function testStorage(): Promise<TestStorage> {
     config: { databaseUrl: `postgres://${target.user}@127.0.0.1:${proxy.port}/${target.database}`, dataDir: await testFolder() },
     proxy,
     rows: (statement) => client.run(30_000, (session) => session.rows(statement)),
+    script: (statements) => client.run(30_000, async (session) => void (await session.script(statements))),
     close: async () => {
       await client.close();
       await proxy.close();

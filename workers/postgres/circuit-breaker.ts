@@ -38,6 +38,7 @@ export class CircuitBreaker {
     this.#options = options;
   }
 
+  /** Closed, open, or a probe is under way. */
   get state(): BreakerState {
     return this.#state;
   }

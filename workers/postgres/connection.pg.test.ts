@@ -3,10 +3,10 @@
  * moment. Whatever it does, every call settles by its deadline and the client works again when the server is back.
  */
 import assert from 'node:assert/strict';
-import { connect, createServer, type Server, type Socket } from 'node:net';
 import { after, test } from 'node:test';
 import { KIND_LWW } from '../../engine/storage/record.ts';
 import { imageOf, recordOf } from '../../engine/storage/stored-record.ts';
+import { FaultyProxy } from '../testing/faulty-proxy.ts';
 import { CircuitBreaker } from './circuit-breaker.ts';
 import { PgClient } from './connection.ts';
 import type { PgTarget } from './pg-session.ts';
@@ -15,63 +15,6 @@ import { migrate } from './schema.ts';
 import { testPostgres } from './test-postgres.ts';
 
 const ALL = Array.from({ length: 271 }, (_, index) => index);
-
-/** What the proxy does with a chunk from the client. */
-type Fault = 'PASS' | 'SWALLOW' | 'FIN' | 'RESET';
-
-class FaultyProxy {
-  /** Asked for each chunk that a client sends; `text` is its bytes as latin-1. */
-  onClientChunk: (text: string) => Fault = () => 'PASS';
-  /** False: accepts connections and closes them at once. */
-  accepting = true;
-  connections = 0;
-  readonly #sockets = new Set<Socket>();
-  readonly #server: Server;
-
-  constructor(serverPath: string) {
-    this.#server = createServer((client) => this.#serve(client, serverPath));
-  }
-
-  /** Answers the port. */
-  async listen(): Promise<number> {
-    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
-    const address = this.#server.address();
-    assert.ok(address !== null && typeof address === 'object');
-    return address.port;
-  }
-
-  async close(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    await new Promise((resolve) => this.#server.close(resolve));
-  }
-
-  #serve(client: Socket, serverPath: string): void {
-    this.connections += 1;
-    if (!this.accepting) {
-      client.on('error', () => {});
-      client.end();
-      return;
-    }
-    const server = connect(serverPath);
-    for (const socket of [client, server]) {
-      this.#sockets.add(socket);
-      socket.on('error', () => {});
-      socket.on('close', () => {
-        client.destroy();
-        server.destroy();
-      });
-    }
-    server.on('data', (chunk) => client.write(chunk));
-    client.on('data', (chunk: Buffer) => this.#apply(this.onClientChunk(chunk.toString('latin1')), chunk, client, server));
-  }
-
-  #apply(fault: Fault, chunk: Buffer, client: Socket, server: Socket): void {
-    if (fault === 'PASS') server.write(chunk);
-    if (fault === 'SWALLOW') server.removeAllListeners('data'); // silent from now on, in both directions
-    if (fault === 'FIN') client.end();
-    if (fault === 'RESET') client.resetAndDestroy();
-  }
-}
 
 const proxies: FaultyProxy[] = [];
 after(() => Promise.all(proxies.map((proxy) => proxy.close())));
@@ -109,6 +52,22 @@ test('a call into a black hole rejects at its deadline, and the next one has a n
   const [row] = await client.run(10_000, (session) => session.script('select 8 as eight'));
   assert.equal(row?.eight, 8);
   assert.equal(proxy.connections, 2);
+  await client.close();
+});
+
+test('a connection that goes silent while it is set up is given up long before the deadline of a load', async () => {
+  const { proxy, target } = await proxied();
+  const breaker = patientBreaker();
+  const client = new PgClient({ target, applicationName: 'test', breaker, connectTimeoutMs: 300 });
+  for (const step of ['application_name', 'bytea_output']) {
+    proxy.onClientChunk = (text) => (text.includes(step) ? 'SWALLOW' : 'PASS');
+    await assert.rejects(
+      client.run(3_600_000, (session) => session.script('select 1')),
+      { code: 'STORAGE_UNAVAILABLE' },
+    );
+  }
+  proxy.onClientChunk = () => 'PASS';
+  assert.equal(await settled(client.run(5000, (session) => session.script('select 1'))), 'fulfilled');
   await client.close();
 });
 

@@ -27,7 +27,7 @@ export interface PgClientOptions {
   readonly breaker?: CircuitBreaker;
   /** Default 10 000. */
   readonly connectTimeoutMs?: number;
-  /** Default Date.now. */
+  /** A clock that only counts; default performance.now. */
   readonly nowMs?: () => number;
 }
 
@@ -47,7 +47,7 @@ export class PgClient {
 
   constructor(options: PgClientOptions) {
     this.#options = options;
-    this.#nowMs = options.nowMs ?? Date.now;
+    this.#nowMs = options.nowMs ?? (() => performance.now());
     this.breaker = options.breaker ?? new CircuitBreaker({ ...BREAKER_DEFAULTS, random: Math.random });
   }
 
@@ -101,13 +101,18 @@ export class PgClient {
     const session = new PgSession({ target, applicationName, connectTimeoutMs });
     this.#session = session;
     try {
-      await session.script(SESSION_SETTINGS);
-      await this.#options.prepare?.(session);
+      // Calls may have deadlines of hours (a load); a session that does not come about is known much sooner.
+      await withDeadline(this.#setUp(session), connectTimeoutMs, () => session.kill('the session was not set up in time'));
     } catch (error) {
       session.kill('the session could not be set up');
       throw error;
     }
     return session;
+  }
+
+  async #setUp(session: PgSession): Promise<void> {
+    await session.script(SESSION_SETTINGS);
+    await this.#options.prepare?.(session);
   }
 
   /** Counts the failure where it is the connection's, and makes it a GridError where it is the world's. */

@@ -3,7 +3,7 @@
  *
  *   no folder ──initdb beside it, rename──▶ folder (complete by existing)
  *   start: stop an orphan of a killed process ─▶ spawn ─▶ "ready to accept connections" ─▶ connection
- *   stop:  SIGINT (ends sessions, checkpoints), SIGQUIT when that takes too long
+ *   stop:  SIGINT (ends sessions, checkpoints), SIGQUIT when that takes too long, SIGKILL at last
  *
  * The server is its own process group, so Ctrl-C reaches it only through `stop`, after the last flush; on Linux the
  * kernel interrupts it when we die (setpriv). Authentication is by the operating system's user of the connection
@@ -26,6 +26,10 @@ const PORT = 5432;
 const SOCKET_PATH_BYTES_MAX = 107;
 const START_DEADLINE_MS = 60_000;
 const STOP_DEADLINE_MS = 20_000;
+/** After SIGQUIT, which needs no checkpoint. */
+const QUIT_DEADLINE_MS = 5_000;
+/** Of initdb and pg_ctl. */
+const PROGRAM_DEADLINE_MS = 120_000;
 
 export interface EmbeddedOptions {
   readonly dataDir: string;
@@ -40,6 +44,10 @@ export interface EmbeddedOptions {
 export interface EmbeddedPostgres {
   readonly connection: PgTarget;
   readonly pid: number;
+  /** Resolves when the server is gone, whoever ended it, with its exit status or signal. */
+  readonly exited: Promise<string>;
+  /** Once it has exited: starts it again over the same data and at the same socket. Rejects as `startEmbedded` does. */
+  startAgain(): Promise<EmbeddedPostgres>;
   /** Ends all sessions, writes a checkpoint, resolves when the server is gone. */
   stop(): Promise<void>;
   /** Kills the server at once (SIGKILL), as a crash would; it recovers at the next start. */
@@ -64,7 +72,13 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedP
   else await initialise({ natives, runAs, pgData, durable: options.durable ?? true });
   await checkVersion(natives, pgData);
   await writeAuthentication(pgData, runAs);
-  return start(natives, pgData, runAs, options);
+  const socketDir = await makeSocketDir(runAs);
+  try {
+    return await start({ natives, pgData, runAs, socketDir, options });
+  } catch (error) {
+    await rm(socketDir, { recursive: true, force: true });
+    throw error;
+  }
 }
 
 /** Creates a database folder, whole or not at all. */
@@ -112,7 +126,11 @@ async function stopOrphan(
 }
 
 async function checkVersion(natives: Natives, pgData: string): Promise<void> {
-  const stored = (await readFile(join(pgData, 'PG_VERSION'), 'utf8')).trim();
+  const stored = (await readFile(join(pgData, 'PG_VERSION'), 'utf8').catch(() => '')).trim();
+  if (stored === '') {
+    const message = `${pgData} is no PostgreSQL data folder: bring its content back, or remove it to begin with an empty grid`;
+    throw new GridError('STORAGE_VERSION', message);
+  }
   const ours = natives.version.split('.')[0];
   if (stored === ours) return;
   throw new GridError('STORAGE_VERSION', `${pgData} was written by PostgreSQL ${stored}, this program brings PostgreSQL ${ours}`);
@@ -179,33 +197,37 @@ async function makeSocketDir(runAs: RunAs | undefined): Promise<string> {
   return socketDir;
 }
 
-async function start(
-  natives: Natives,
-  pgData: string,
-  runAs: RunAs | undefined,
-  options: EmbeddedOptions,
-): Promise<EmbeddedPostgres> {
-  const socketDir = await makeSocketDir(runAs);
+interface Place {
+  readonly natives: Natives;
+  readonly pgData: string;
+  readonly runAs: RunAs | undefined;
+  readonly socketDir: string;
+  readonly options: EmbeddedOptions;
+}
+
+async function start(place: Place): Promise<EmbeddedPostgres> {
+  const { natives, pgData, runAs, socketDir, options } = place;
   const args = ['-D', pgData, ...settings(socketDir, options.durable ?? true)];
   const setpriv = process.platform === 'linux' ? await findSetpriv() : undefined;
   const [program, programArgs] =
     setpriv === undefined ? [natives.postgres, args] : [setpriv, ['--pdeathsig', 'INT', natives.postgres, ...args]];
   const child = spawn(program, programArgs, { ...spawnOptions(runAs), detached: true, stdio: ['ignore', 'ignore', 'pipe'] });
-  const exited = new Promise<void>((resolve) => {
-    child.once('exit', () => resolve());
-    child.once('error', () => resolve());
+  const exited = new Promise<string>((resolve) => {
+    child.once('exit', (code, signal) => resolve(String(code ?? signal)));
+    child.once('error', (error) => resolve(error.message));
   });
   try {
     await untilReady(child, options.log);
   } catch (error) {
     child.kill('SIGQUIT');
-    await rm(socketDir, { recursive: true, force: true });
     throw error;
   }
   if (options.holdsProcess === false) letProcessEnd(child);
   return {
     connection: { path: join(socketDir, `.s.PGSQL.${PORT}`), user: ROLE, database: 'postgres' },
     pid: child.pid ?? 0,
+    exited,
+    startAgain: () => start(place),
     stop: () => stop(child, exited, socketDir),
     kill: () => {
       child.kill('SIGKILL');
@@ -213,12 +235,14 @@ async function start(
   };
 }
 
-async function stop(child: ChildProcess, exited: Promise<void>, socketDir: string): Promise<void> {
+async function stop(child: ChildProcess, exited: Promise<string>, socketDir: string): Promise<void> {
   child.ref();
   child.kill('SIGINT');
-  const impatience = setTimeout(() => child.kill('SIGQUIT'), STOP_DEADLINE_MS);
+  const quits = setTimeout(() => child.kill('SIGQUIT'), STOP_DEADLINE_MS);
+  const kills = setTimeout(() => child.kill('SIGKILL'), STOP_DEADLINE_MS + QUIT_DEADLINE_MS);
   await exited;
-  clearTimeout(impatience);
+  clearTimeout(quits);
+  clearTimeout(kills);
   await rm(socketDir, { recursive: true, force: true });
 }
 
@@ -275,12 +299,13 @@ async function run(program: string, args: readonly string[], runAs: RunAs | unde
   const child = spawn(program, [...args], { ...spawnOptions(runAs), stdio: ['ignore', 'ignore', 'pipe'] });
   const output: string[] = [];
   eachLine(child, (line) => output.push(line));
+  const impatience = setTimeout(() => child.kill('SIGKILL'), PROGRAM_DEADLINE_MS);
   await new Promise<void>((resolve, reject) => {
     const fail = (what: string): void =>
       reject(new GridError('STORAGE_UNAVAILABLE', `${program} ${what}: ${output.slice(-8).join(' | ')}`));
     child.once('error', (error) => fail(error.message));
-    child.once('close', (code) => (code === 0 ? resolve() : fail(`ended with ${code}`)));
-  });
+    child.once('close', (code, signal) => (code === 0 ? resolve() : fail(`ended with ${code ?? signal}`)));
+  }).finally(() => clearTimeout(impatience));
 }
 
 /** Partial folders of starts that were killed in the middle. */

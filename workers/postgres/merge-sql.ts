@@ -6,11 +6,12 @@
  *             +2 for a removal
  *
  * LWW rows compare (millis, counter, node bytes, value bytes), a tombstone's value as no bytes; OR rows only turn
- * from live to tombstone; a removal hits a tombstone whose clock is not newer; counters only grow. Repeats and
+ * from live to tombstone; a removal hits a tombstone whose clock is not newer, and dead letters; counters only grow. Repeats and
  * reordering therefore change nothing. The DISTINCT forms take a batch that may name a record twice; they sort,
  * so the plain ones are used where the batch knows that it does not. One table for all kinds, because emptying a
  * temporary table at the commit costs near a millisecond.
  */
+import { KIND_LWW, type RecordKind } from '../../engine/storage/record.ts';
 
 /** Columns of the temporary table, in the order of its COPY. */
 const BATCH_COLUMNS = 'kind, partition, map, key, tag, millis, counter, node, ttl_ms, tombstone, value, json, provenance';
@@ -51,8 +52,15 @@ set ${setAll('millis, counter, node, ttl_ms, tombstone, value, json, provenance'
 where excluded.tombstone and not stored.tombstone`;
 }
 
-/** The planner knows nothing of the temporary table: kept from reading the whole stored one to join it. */
+/**
+ * The planner knows nothing of the temporary table: kept from reading the whole stored one to join it. Dead letters of
+ * what is removed are kept for people, but not loaded again: with the tombstone gone they would bring the record back.
+ */
 export const PRUNE = `
+update lattice.dead_letters letter set applied = false from pg_temp.lattice_batch pruned
+where letter.applied and pruned.kind = letter.kind + ${PRUNE_KIND} and letter.partition = pruned.partition
+  and letter.map = pruned.map and letter.key = pruned.key and letter.tag = pruned.tag
+  and (letter.millis, letter.counter, letter.node) <= (pruned.millis, pruned.counter, pruned.node);
 set local enable_hashjoin = off; set local enable_mergejoin = off;
 delete from lattice.lww stored using pg_temp.lattice_batch pruned
 where pruned.kind = 2 and stored.partition = pruned.partition and stored.map = pruned.map and stored.key = pruned.key
@@ -71,12 +79,12 @@ on conflict (name, node) do update set positive = greatest(stored.positive, excl
   negative = greatest(stored.negative, excluded.negative), updated_at = now()
 where excluded.positive > stored.positive or excluded.negative > stored.negative`;
 
-/** Buries a write once: $1 digest, then the columns. */
+/** Buries a write once: $1 digest, then the columns. One that was rejected before and is applied now will be loaded. */
 export const BURY = `
-insert into lattice.dead_letters (digest, kind, partition, map, key, tag, millis, counter, node, ttl_ms, tombstone, value, provenance, reason, applied)
+insert into lattice.dead_letters as stored (digest, kind, partition, map, key, tag, millis, counter, node, ttl_ms, tombstone, value, provenance, reason, applied)
 values ($1::bytea, $2::int2, $3::int2, $4::bytea, $5::bytea, $6::bytea, $7::float8, $8::float8, $9::bytea, $10::float8, $11::boolean,
   $12::bytea, $13::int2, $14, $15::boolean)
-on conflict (digest) do nothing`;
+on conflict (digest) do update set applied = true, reason = excluded.reason where excluded.applied and not stored.applied`;
 
 /** Columns of the COPY that loads, the same for each table. */
 export const LOAD_COLUMN_COUNT = 11;
@@ -92,6 +100,26 @@ export function loadStatements(partitions: readonly number[] | undefined): reado
     copy(`1::int2, map, key, tag, ${rest}, tombstone, provenance`, 'or_map'),
     copy(`kind, map, key, tag, ${rest}, tombstone, provenance`, 'dead_letters', `applied and ${ours}`),
   ];
+}
+
+/**
+ * Rows and applied dead letters of some records of a map: $1 map, $2 partitions, $3 keys, and of an OR-Map $4 tags, of one
+ * length. The limit keeps the planner from joining the whole table: each record is looked up by its primary key.
+ */
+export function readStatement(kind: RecordKind): string {
+  const isLww = kind === KIND_LWW;
+  const tags = isLww ? '' : ', $4::bytea[]';
+  const wanted = `unnest($2::smallint[], $3::bytea[]${tags}) as wanted (partition, key${isLww ? '' : ', tag'})`;
+  const own = `stored.partition = wanted.partition and stored.map = $1::bytea and stored.key = wanted.key
+    ${isLww ? '' : 'and stored.tag = wanted.tag'}`;
+  const row = isLww
+    ? `select key, ''::bytea as tag, node, value, millis, counter, ttl_ms, value is null as tombstone, provenance from lattice.lww stored`
+    : `select key, tag, node, value, millis, counter, ttl_ms, tombstone, provenance from lattice.or_map stored`;
+  return `
+select found.* from ${wanted} cross join lateral (${row} where ${own} limit 1) found
+union all
+select stored.key, stored.tag, stored.node, stored.value, stored.millis, stored.counter, stored.ttl_ms, stored.tombstone, stored.provenance
+from ${wanted} join lattice.dead_letters stored on ${own} where stored.applied and stored.kind = ${kind}`;
 }
 
 function setAll(columns: string): string {

@@ -27,6 +27,8 @@ export interface OwnershipOptions {
   readonly target: PgTarget;
   /** Called once, when another process has become the owner: stop writing, end. */
   readonly onFenced: (error: GridError) => void;
+  /** Told at each beat whether the database was there. */
+  readonly onReach?: (isThere: boolean) => void;
   /** How long a refused lock is tried again: a killed predecessor's session may take a moment to end. Default 5000. */
   readonly waitMs?: number;
   /** Default 5000. */
@@ -37,6 +39,7 @@ export class Ownership {
   readonly target: PgTarget;
   readonly #client: PgClient;
   readonly #onFenced: (error: GridError) => void;
+  readonly #onReach: (isThere: boolean) => void;
   #epoch: number | undefined;
   #backendPid = 0;
   #beat: NodeJS.Timeout | undefined;
@@ -44,6 +47,7 @@ export class Ownership {
   private constructor(options: OwnershipOptions) {
     this.target = options.target;
     this.#onFenced = options.onFenced;
+    this.#onReach = options.onReach ?? (() => {});
     const applicationName = `lattice owner pid=${process.pid} host=${hostname()}`.slice(0, APPLICATION_NAME_BYTES_MAX);
     this.#client = new PgClient({ target: options.target, applicationName, prepare: (session) => this.#lock(session) });
   }
@@ -78,15 +82,18 @@ export class Ownership {
   async check(): Promise<void> {
     try {
       await this.#client.run(DEADLINE_MS, (session) => session.script('select 1'));
+      if (this.#beat !== undefined) this.#onReach(true);
     } catch (error) {
-      if (error instanceof GridError && error.code === 'STORAGE_FENCED') this.#fenced(error);
-      else if (!(error instanceof GridError)) throw error; // away: the next beat tries again
+      if (!(error instanceof GridError)) throw error;
+      if (error.code === 'STORAGE_FENCED') this.#fenced(error);
+      else if (this.#beat !== undefined) this.#onReach(false); // the next beat tries again
     }
   }
 
   /** Gives the lock free by closing its connection. */
   async release(): Promise<void> {
     clearInterval(this.#beat);
+    this.#beat = undefined;
     await this.#client.close();
   }
 
@@ -98,14 +105,14 @@ export class Ownership {
   }
 
   async #take(waitMs: number): Promise<void> {
-    const endsMs = Date.now() + waitMs;
+    const endsMs = performance.now() + waitMs;
     for (;;) {
       try {
         this.#epoch = await this.#client.run(DEADLINE_MS, becomeOwner);
         return;
       } catch (error) {
         const refused = error instanceof GridError && error.code === 'STORAGE_FENCED';
-        if (!refused || Date.now() + RETRY_MS > endsMs) throw error;
+        if (!refused || performance.now() + RETRY_MS > endsMs) throw error;
         await delay(RETRY_MS);
       }
     }

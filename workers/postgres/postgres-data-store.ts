@@ -12,8 +12,17 @@ import { createHash } from 'node:crypto';
 import { assert } from '../../engine/assert.ts';
 import { partitionOf, PARTITION_COUNT } from '../../engine/partition/hash.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
-import type { BatchResult, DataBatch, DataStore, DeadLetter, OnStoredRecord } from '../../engine/storage/data-store.ts';
-import type { CircuitBreaker } from './circuit-breaker.ts';
+import {
+  type BatchResult,
+  type DataBatch,
+  type DataStore,
+  type DeadLetter,
+  type OnStoredRecord,
+  READ_RECORDS_MAX,
+  type RecordIdentity,
+} from '../../engine/storage/data-store.ts';
+import type { RecordKind } from '../../engine/storage/record.ts';
+import type { BreakerState, CircuitBreaker } from './circuit-breaker.ts';
 import { PgClient } from './connection.ts';
 import { CopyReader } from './copy.ts';
 import {
@@ -25,9 +34,11 @@ import {
   mergeLww,
   mergeOr,
   PRUNE,
+  readStatement,
 } from './merge-sql.ts';
 import type { PgParameter, PgRow, PgSession, PgTarget } from './pg-session.ts';
 import { BatchBuffers, type JsonSource, PostgresBatch } from './postgres-batch.ts';
+import { imageOfRow, readParameters } from './value-read.ts';
 import { StoredRowReader } from './stored-row-reader.ts';
 import { unavailable } from './storage-errors.ts';
 
@@ -73,6 +84,11 @@ export class PostgresDataStore implements DataStore {
     return this.#writes.breaker.state !== 'CLOSED';
   }
 
+  /** Of the connection that writes. */
+  get breakerState(): BreakerState {
+    return this.#writes.breaker.state;
+  }
+
   batch(): DataBatch {
     const buffers = this.#spare ?? new BatchBuffers();
     this.#spare = undefined;
@@ -87,6 +103,22 @@ export class PostgresDataStore implements DataStore {
     await this.#loads.run(LOAD_DEADLINE_MS, async (session) => {
       for (const statement of statements) await this.#loadTable(session, statement, onRecord);
     });
+  }
+
+  /** On the connection of loads, so that it waits for no flush. */
+  async read(
+    kind: RecordKind,
+    map: Uint8Array,
+    identities: readonly RecordIdentity[],
+    onRecord: OnStoredRecord,
+    deadlineMs: number,
+  ): Promise<void> {
+    assert(identities.length <= READ_RECORDS_MAX, `a read of ${identities.length} records`);
+    if (identities.length === 0) return;
+    const statement = readStatement(kind);
+    const parameters = readParameters(kind, map, identities);
+    const rows = await this.#loads.run(deadlineMs, (session) => session.rows(statement, parameters));
+    for (const row of rows) onRecord(kind, map, imageOfRow(row));
   }
 
   async bury(letter: DeadLetter, deadlineMs: number): Promise<void> {

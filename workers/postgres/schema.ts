@@ -29,7 +29,7 @@ interface Migration {
 }
 
 /** Position plus one is the version. Append only: a released migration is never edited. */
-const MIGRATIONS: readonly Migration[] = [
+export const MIGRATIONS: readonly Migration[] = [
   {
     name: 'records, counters, dead letters, meta and the view for people',
     sql: `

@@ -22,6 +22,7 @@ import type { RingMemory } from '../../protocol/envelope.ts';
 import type { ManagedService } from '../../operation/service-registry.ts';
 import { KIND_LWW, KIND_OR, RecordImage, type RecordKind } from '../../storage/record.ts';
 import { JOIN_APPLIED, JOIN_EVICTED, type RecordStore } from '../../storage/record-store.ts';
+import { stampAfter } from '../../storage/server-stamp.ts';
 import type { RecordRef } from '../../storage/storage.ts';
 import type { ChangeEvents, EventKind } from './change-events.ts';
 import type { GridMap, MapCatalogue } from './map-catalogue.ts';
@@ -217,7 +218,7 @@ export class CrdtService implements ManagedService {
     image.valueStart = keyBytes;
     image.nodeStart = keyBytes + image.valueBytes;
     image.nodeBytes = this.#nodeId.length;
-    store.stampAfter(image, nowMs);
+    stampAfter(store, image, nowMs);
   }
 }
 

@@ -6,6 +6,7 @@
  */
 import type { MessageWriter } from '../../protocol/msgpack-writer.ts';
 import { decodeText } from '../../protocol/wire-text.ts';
+import { isExpiredImage } from '../../storage/expired-record.ts';
 import { RecordImage } from '../../storage/record.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
 import type { RecordRef } from '../../storage/storage.ts';
@@ -17,8 +18,11 @@ export interface KeyRecords {
   readonly tombstones: RecordRef[];
 }
 
-/** Groups the records of a leaf by key; the map's keys are the key's bytes, one character each. */
-export function recordsByKey(store: RecordStore, leaf: number): Map<string, KeyRecords> {
+/**
+ * Groups the records of a leaf by key; the map's keys are the key's bytes, one character each. A record that has expired
+ * by `nowMs` is among the tombstones: the value of a tag never changes, so nothing can keep it from becoming one.
+ */
+export function recordsByKey(store: RecordStore, leaf: number, nowMs: number): Map<string, KeyRecords> {
   const image = new RecordImage();
   const byKey = new Map<string, KeyRecords>();
   store.forEachInLeaf(leaf, (ref) => {
@@ -29,7 +33,7 @@ export function recordsByKey(store: RecordStore, leaf: number): Map<string, KeyR
       records = { live: [], tombstones: [] };
       byKey.set(key, records);
     }
-    (image.tombstone ? records.tombstones : records.live).push(ref);
+    (image.tombstone || isExpiredImage(image, nowMs) ? records.tombstones : records.live).push(ref);
   });
   return byKey;
 }

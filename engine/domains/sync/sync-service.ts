@@ -6,18 +6,24 @@
  *
  *   leaves   u32 records of the map here · then pairs (u32 leaf, u32 sum) of non-zero leaves under the prefix
  *   leaf     parts of about a megabyte: u32 items · then the items, MessagePack maps back to back: LWW `{key, record}`, OR `{key, records, tombstones}`
+ *
+ * Before a question is answered, due records are expired, up to a slice of them. What is left of them is answered as the
+ * removal that it is about to become; the sums still contain it. So a client may find a leaf that differs from what it
+ * then holds, and finds it equal at its next sync, when the slices have come to an end.
  */
 import { fnv1aUtf8 } from '../../partition/hash.ts';
 import { encode } from '../../protocol/codec.ts';
-import { MessageWriter } from '../../protocol/msgpack-writer.ts';
 import { encodeText } from '../../protocol/wire-text.ts';
 import type { ManagedService } from '../../operation/service-registry.ts';
+import { becomeRemoval, isExpiredImage } from '../../storage/expired-record.ts';
 import { KIND_LWW, KIND_OR, RecordImage, type RecordKind } from '../../storage/record.ts';
 import { fitsBlock } from '../../storage/record-block.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
-import { encodeRecord } from '../crdt/change-events.ts';
 import type { CrdtService } from '../crdt/crdt-service.ts';
+import type { Expiry } from '../crdt/expiry.ts';
 import type { GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
+import { ItemParts, PART_BYTES_MAX } from './item-parts.ts';
+import type { LateAnswer, LateLeaves } from './late-leaf.ts';
 import { byteText, encodeEntry, portionsOf, recordsByKey, tagOf } from './or-entries.ts';
 
 const LEAVES = 4096;
@@ -51,10 +57,18 @@ export class SyncService implements ManagedService {
   readonly #maps: MapCatalogue;
   readonly #crdt: CrdtService;
   readonly #pruneWatermarkMs: () => number;
+  readonly #expiry: Expiry | undefined;
+  readonly #late: LateLeaves | undefined;
   readonly #image = new RecordImage();
 
-  /** @param pruneWatermarkMs unknown tags with an older clock count as removed; ms, 0 = none. */
-  constructor(maps: MapCatalogue, crdt: CrdtService, pruneWatermarkMs: () => number) {
+  /**
+   * @param pruneWatermarkMs unknown tags with an older clock count as removed; ms, 0 = none.
+   * @param expiry knows what has expired; without it nothing has.
+   * @param late reads back values that were dropped from memory; without it none are.
+   */
+  constructor(maps: MapCatalogue, crdt: CrdtService, pruneWatermarkMs: () => number, expiry?: Expiry, late?: LateLeaves) {
+    this.#late = late;
+    this.#expiry = expiry;
     this.#maps = maps;
     this.#crdt = crdt;
     this.#pruneWatermarkMs = pruneWatermarkMs;
@@ -66,6 +80,7 @@ export class SyncService implements ManagedService {
 
   /** Number and bytes of the map's records, then leaf sums under `prefix` (0–3 hex digits). The answer is valid until the next call. */
   leaves(map: Uint8Array, kind: RecordKind, prefix: string): Uint8Array {
+    this.#expiry?.catchUp();
     const store = this.#maps.find(map)?.existing(kind);
     const pairs: number[] = [];
     if (store !== undefined) {
@@ -77,27 +92,45 @@ export class SyncService implements ManagedService {
         if (sum !== 0 || store.leaves.head(leaf) !== 0) pairs.push(leaf, sum); // tombstones of an OR-Map have no hash
       });
     }
-    const bytes = Math.min(0xffff_ffff, store?.bytes ?? 0);
+    const bytes = Math.min(0xffff_ffff, store === undefined ? 0 : store.bytes + store.evictedBytes);
     return new Uint8Array(Uint32Array.of(store?.records ?? 0, bytes, ...pairs).buffer);
   }
 
   /** The records (LWW) or entries (OR) of every leaf under `prefix`, in parts. */
   leaf(map: Uint8Array, kind: RecordKind, prefix: string): Uint8Array[] {
+    const nowMs = this.#expireDue();
     const store = this.#maps.find(map)?.existing(kind);
     return this.#items((out) => {
       if (store === undefined) return;
       forEachLeafUnder(prefix, (leaf) => {
-        if (kind === KIND_LWW) this.#lwwItems(out, store, leaf);
-        else this.#orItems(out, store, leaf);
+        if (kind === KIND_LWW) this.#lwwItems(out, store, leaf, nowMs);
+        else this.#orItems(out, store, leaf, nowMs);
       });
     });
   }
 
+  /** As `leaf`, or an answer that comes later when values must be read back for it. */
+  leafNowOrLater(map: Uint8Array, kind: RecordKind, prefix: string): Uint8Array[] | LateAnswer {
+    const late = this.#late;
+    const store = this.#maps.find(map)?.existing(kind);
+    if (late === undefined || store === undefined || store.evicted === 0) return this.leaf(map, kind, prefix);
+    const nowMs = this.#expireDue();
+    const leaves: number[] = [];
+    let isLate = false;
+    forEachLeafUnder(prefix, (leaf) => {
+      if (store.leaves.head(leaf) === 0) return;
+      leaves.push(leaf);
+      isLate ||= late.needs(store, leaf, nowMs);
+    });
+    return isLate ? late.answer(store, leaves) : this.leaf(map, kind, prefix);
+  }
+
   /** The entries of the given keys of an OR-Map, in parts. */
   orDiff(map: Uint8Array, keys: readonly string[]): Uint8Array[] {
+    const nowMs = this.#expireDue();
     const store = this.#maps.find(map)?.existing(KIND_OR);
     return this.#items((out) => {
-      if (store !== undefined) this.#orKeys(out, store, new Map(keys.map((key) => [key, NO_TAGS])));
+      if (store !== undefined) this.#orKeys(out, store, new Map(keys.map((key) => [key, NO_TAGS])), nowMs);
     });
   }
 
@@ -106,6 +139,7 @@ export class SyncService implements ManagedService {
    * entries of keys for which it pushed a tag that is removed here, so that it converges; often none.
    */
   orPush(push: Push, nowMs: number): Uint8Array[] {
+    this.#expireDue();
     const map = this.#maps.openByName(push.map);
     return this.#items((out) => {
       if (map === undefined) return;
@@ -120,7 +154,7 @@ export class SyncService implements ManagedService {
         if (tags.size > 0) refused.set(key, tags);
       }
       if (removed.size > 0) this.#pushTombstones(push, map, keys, removed, nowMs);
-      this.#orKeys(out, map.store(KIND_OR), refused);
+      this.#orKeys(out, map.store(KIND_OR), refused, nowMs);
     });
   }
 
@@ -140,7 +174,7 @@ export class SyncService implements ManagedService {
       const isTooOld = record.millis < this.#pruneWatermarkMs() && store.find(this.#image) === 0;
       if (isTooOld) refused.add(record.tag);
       else if (this.#crdt.applyImage(map, this.#image, push.gateway, push.session, push.writerListens, nowMs)) continue;
-      else if (isRemoved(store, this.#image)) refused.add(record.tag);
+      else if (isRemoved(store, this.#image, nowMs)) refused.add(record.tag);
     }
   }
 
@@ -148,12 +182,13 @@ export class SyncService implements ManagedService {
   #pushTombstones(push: Push, map: GridMap, keys: Iterable<string>, removed: ReadonlySet<string>, nowMs: number): void {
     const store = map.store(KIND_OR);
     for (const [leaf, leafKeys] of keysByLeaf(keys)) {
-      const byKey = recordsByKey(store, leaf);
+      const byKey = recordsByKey(store, leaf, nowMs);
       for (const { key, bytes } of leafKeys) {
         const live = byKey.get(byteText(bytes, 0, bytes.length))?.live ?? [];
         for (const tag of live.map((ref) => tagOf(store, ref, this.#image))) {
           if (!removed.has(tag)) continue;
           this.#fill(key, tag, undefined);
+          this.#image.millis = nowMs; // kept for the whole horizon, however old the tag is
           this.#crdt.applyImage(map, this.#image, push.gateway, push.session, push.writerListens, nowMs);
         }
       }
@@ -185,30 +220,28 @@ export class SyncService implements ManagedService {
     image.counter = record?.counter ?? 0;
     image.ttlMs = record?.ttlMs ?? Number.NaN;
     image.tombstone = record === undefined;
+    image.evicted = false;
   }
 
-  #lwwItems(out: ItemParts, store: RecordStore, leaf: number): void {
+  #lwwItems(out: ItemParts, store: RecordStore, leaf: number, nowMs: number): void {
     store.forEachInLeaf(leaf, (ref) => {
       store.read(ref, this.#image);
-      const writer = out.item();
-      writer.mapHeader(2);
-      writer.string('key');
-      writer.stringBytes(this.#image.source, this.#image.keyStart, this.#image.keyBytes);
-      writer.string('record');
-      encodeRecord(writer, this.#image);
+      if (!Number.isNaN(nowMs)) store.touch(ref, nowMs);
+      if (isExpiredImage(this.#image, nowMs)) becomeRemoval(this.#image);
+      out.lwwItem(this.#image);
     });
   }
 
-  #orItems(out: ItemParts, store: RecordStore, leaf: number): void {
-    for (const records of recordsByKey(store, leaf).values()) {
+  #orItems(out: ItemParts, store: RecordStore, leaf: number, nowMs: number): void {
+    for (const records of recordsByKey(store, leaf, nowMs).values()) {
       for (const portion of portionsOf(store, records, PART_BYTES_MAX)) encodeEntry(out.item(), store, portion);
     }
   }
 
   /** The entries of keys of which there is anything to say, each with tags to be told as removed as well. */
-  #orKeys(out: ItemParts, store: RecordStore, removedOf: ReadonlyMap<string, ReadonlySet<string>>): void {
+  #orKeys(out: ItemParts, store: RecordStore, removedOf: ReadonlyMap<string, ReadonlySet<string>>, nowMs: number): void {
     for (const [leaf, leafKeys] of keysByLeaf(removedOf.keys())) {
-      const byKey = recordsByKey(store, leaf);
+      const byKey = recordsByKey(store, leaf, nowMs);
       for (const { key, bytes } of leafKeys) {
         const records = byKey.get(byteText(bytes, 0, bytes.length));
         let removed = [...(removedOf.get(key) ?? NO_TAGS)];
@@ -221,6 +254,12 @@ export class SyncService implements ManagedService {
     }
   }
 
+  /** Expires what is due, up to a slice. Answers the time by which what is left counts as expired. */
+  #expireDue(): number {
+    this.#expiry?.catchUp();
+    return this.#expiry?.nowMs() ?? Number.NaN;
+  }
+
   #items(write: (out: ItemParts) => void): Uint8Array[] {
     const parts = new ItemParts();
     write(parts);
@@ -228,13 +267,10 @@ export class SyncService implements ManagedService {
   }
 }
 
-/** True when the record of this key and tag is a tombstone here, or known only as removed. */
-function isRemoved(store: RecordStore, image: RecordImage): boolean {
+/** True when the record of this key and tag is a tombstone or expired here, or known only as removed. */
+function isRemoved(store: RecordStore, image: RecordImage, nowMs: number): boolean {
   const ref = store.find(image);
-  if (ref === 0) return true;
-  const stored = new RecordImage();
-  store.read(ref, stored);
-  return stored.tombstone;
+  return ref === 0 || store.isTombstone(ref) || store.isExpired(ref, nowMs);
 }
 
 interface LeafKey {
@@ -260,40 +296,6 @@ function keysByLeaf(keys: Iterable<string>): Map<number, LeafKey[]> {
 function isStorable(map: GridMap, image: RecordImage): boolean {
   const identityBytes = map.name.length + image.keyBytes + image.tagBytes;
   return identityBytes <= IDENTITY_BYTES_MAX && image.nodeBytes <= NODE_BYTES_MAX && fitsBlock(image);
-}
-
-/** A part with more than this is closed: a gateway makes a frame of each. */
-const PART_BYTES_MAX = 1024 * 1024;
-const FOUR_BYTES = new Uint8Array(4);
-
-/** Items gathered into parts of about a megabyte, each with the number of its items in front. */
-class ItemParts {
-  readonly #parts: Uint8Array[] = [];
-  readonly #writer = new MessageWriter();
-  #items = 0;
-
-  /** Where the next item is to be written. */
-  item(): MessageWriter {
-    if (this.#writer.length > PART_BYTES_MAX) this.#close();
-    if (this.#items === 0) this.#writer.raw(FOUR_BYTES, 0, 4);
-    this.#items += 1;
-    return this.#writer;
-  }
-
-  /** All parts; one at least. */
-  finish(): Uint8Array[] {
-    if (this.#items > 0 || this.#parts.length === 0) this.#close();
-    return this.#parts;
-  }
-
-  #close(): void {
-    if (this.#items === 0) this.#writer.raw(FOUR_BYTES, 0, 4);
-    const part = this.#writer.bytes.slice(0, this.#writer.length);
-    new DataView(part.buffer).setUint32(0, this.#items, true);
-    this.#parts.push(part);
-    this.#writer.reset();
-    this.#items = 0;
-  }
 }
 
 /** Calls `visit` with each leaf under a prefix of 0–3 hex digits, ascending. */

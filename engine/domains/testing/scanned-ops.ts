@@ -8,8 +8,10 @@ import type { MapDataStore } from '../../storage/map-data-store.ts';
 import { NullDataStore } from '../../storage/null-data-store.ts';
 import type { RecordImage } from '../../storage/record.ts';
 import { RecordStore } from '../../storage/record-store.ts';
+import { ExpiryQueue } from '../../storage/expiry-queue.ts';
 import { Slab } from '../../storage/slab.ts';
 import { ChangeEvents } from '../crdt/change-events.ts';
+import { Expiry } from '../crdt/expiry.ts';
 import { CrdtService, Rejections } from '../crdt/crdt-service.ts';
 import { type GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
 import { SyncService } from '../sync/sync-service.ts';
@@ -21,6 +23,9 @@ export interface EngineOptions {
   readonly mapsMax?: number;
   readonly dataStore?: MapDataStore;
   readonly listeners?: number[];
+  /** The clock that says what has expired; without it nothing has. */
+  readonly nowMs?: () => number;
+  readonly mayWrite?: () => boolean;
 }
 
 /** The services of one worker. */
@@ -29,6 +34,8 @@ export class EngineUnderTest {
   readonly changes: ChangeEvents;
   readonly crdt: CrdtService;
   readonly sync: SyncService;
+  readonly expiry: Expiry;
+  readonly queue: ExpiryQueue;
   readonly staleKeys: string[] = [];
   /** Broadcast sessions per gateway. */
   readonly listeners: number[];
@@ -38,7 +45,9 @@ export class EngineUnderTest {
     const slab = new Slab();
     const dataStore = options.dataStore ?? new NullDataStore();
     this.listeners = options.listeners ?? [1];
-    const newStore = (map: Uint8Array, kind: 0 | 1): RecordStore => new RecordStore({ map, kind, slab, dataStore, decode });
+    this.queue = new ExpiryQueue(slab);
+    const newStore = (map: Uint8Array, kind: 0 | 1): RecordStore =>
+      new RecordStore({ map, kind, slab, dataStore, decode, expiry: this.queue });
     this.maps = new MapCatalogue(newStore, options.mapsMax ?? 100);
     this.changes = new ChangeEvents(options.gateways ?? 1, { broadcastSessions: (gateway) => this.listeners[gateway] ?? 0 });
     this.crdt = new CrdtService({
@@ -48,7 +57,10 @@ export class EngineUnderTest {
       pruneWatermarkMs: () => this.watermarkMs,
       onDeadLetter: (_map: GridMap, image: RecordImage) => this.staleKeys.push(keyOf(image)),
     });
-    this.sync = new SyncService(this.maps, this.crdt, () => this.watermarkMs);
+    const { nowMs, mayWrite = () => true } = options;
+    const { maps, changes, queue } = this;
+    this.expiry = new Expiry({ queue, maps, changes, mayWrite, nowMs: nowMs ?? (() => 0) });
+    this.sync = new SyncService(this.maps, this.crdt, () => this.watermarkMs, nowMs === undefined ? undefined : this.expiry);
   }
 
   /** Applies ops as they come from a client; answers with the rejected: ordinal → error number. */

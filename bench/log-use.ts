@@ -1,0 +1,63 @@
+/**
+ * What the server's log and flushes did during a run, by its own counters: a row that says `fsync-always` must have synced.
+ */
+import { metricSum } from './applied-ops.ts';
+import type { Variant } from './harness.ts';
+import type { Figures } from './result.ts';
+
+/** Counts since the server started, and when they were read. */
+export interface LogUse {
+  readonly atMs: number;
+  readonly frames: number;
+  readonly syncs: number;
+  readonly rowsFlushed: number;
+}
+
+/** With `always` each batch waits for its own sync; what a tick logs waits for none. */
+const SYNCED_SHARE = 0.9;
+
+/** The counts by the server's metrics; NaN where it has none. */
+export async function readLogUse(port: number): Promise<LogUse> {
+  const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+  const text = await response.text();
+  return {
+    atMs: performance.now(),
+    frames: metricSum(text, 'lattice_log_sequence', {}),
+    syncs: metricSum(text, 'lattice_log_syncs_total', {}),
+    rowsFlushed: metricSum(text, 'lattice_flushed_rows_total', {}),
+  };
+}
+
+/** Ops that shared a frame and a sync, and the speed of flushes; what did not happen is left out. */
+export function logFigures(before: LogUse, after: LogUse, ops: number): Figures {
+  const figures: Record<string, number> = {
+    opsPerLogFrame: ops / (after.frames - before.frames),
+    opsPerLogSync: ops / (after.syncs - before.syncs),
+    rowsFlushedPerSecond: ((after.rowsFlushed - before.rowsFlushed) * 1000) / (after.atMs - before.atMs),
+  };
+  return Object.fromEntries(Object.entries(figures).filter(([, value]) => value > 0 && Number.isFinite(value)));
+}
+
+/** Why the run is void: the server did not log as its variant says. Undefined when it did. */
+export function reasonMisnamed(variant: Variant, before: LogUse, after: LogUse): string | undefined {
+  const frames = after.frames - before.frames;
+  const syncs = after.syncs - before.syncs;
+  if (didAsNamed(variant, frames, syncs)) return undefined;
+  return `void: ${frames} frames logged and ${syncs} syncs, which is not ${variant}`;
+}
+
+function didAsNamed(variant: Variant, frames: number, syncs: number): boolean {
+  switch (variant) {
+    case 'log-off':
+    case 'alone':
+      return frames === 0 && syncs === 0;
+    case 'fsync-off':
+      return frames > 0 && syncs === 0;
+    case 'fsync-10':
+      return frames > 0 && syncs > 0;
+    case 'fsync-always':
+      return frames > 0 && syncs >= frames * SYNCED_SHARE;
+    default:
+      return true; // the defaults may be set otherwise by whoever runs this, and references have no log
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * Answers with LWW records of which some have no value in memory: read back from the data store a little at a time.
+ *
+ *   asked ─▶ waits for its turn (`answersMax` at once) ─▶ for each few records: load what is evicted ─ encode ─▶ part, part, …
+ *
+ * The loop of the worker goes on meanwhile; records come, change and go. So what to send is noted by key, and each record
+ * is sent as it is at the moment of encoding. What was read is put back into memory only where there is room: a sync of
+ * more than memory holds streams through, leaf by leaf. What cannot be read is an error, never an empty value.
+ */
+import { GridError } from '../../protocol/errors.ts';
+import { evictedBytes, fillValue } from '../../storage/evicted-value.ts';
+import { becomeRemoval, isExpiredImage } from '../../storage/expired-record.ts';
+import { RecordImage } from '../../storage/record.ts';
+import type { RecordStore } from '../../storage/record-store.ts';
+import type { RecordRef } from '../../storage/storage.ts';
+import { imageOf, type StoredRecord, storedRecord } from '../../storage/stored-record.ts';
+import { type LoadedValues, ValueLoader } from '../../storage/value-loader.ts';
+import { ItemParts } from './item-parts.ts';
+
+/** An answer that comes in parts, later. Whoever takes them may take their time. Rejects with GridError UNAVAILABLE. */
+export type LateAnswer = AsyncGenerator<Uint8Array, void, void>;
+
+export interface LateLeavesOptions {
+  readonly loader: ValueLoader;
+  /** True when a value of this size may be kept in memory. */
+  readonly hasRoomFor: (bytes: number) => boolean;
+  /** The time by which a record counts as expired, ms; NaN: none does. */
+  readonly nowMs: () => number;
+  /** Answers under way at a time: each holds a few records with their values. */
+  readonly answersMax?: number;
+  /** Answers that may wait for their turn. */
+  readonly waitingMax?: number;
+}
+
+const ANSWERS_MAX = 4;
+const WAITING_MAX = 1024;
+/** Longest wait for a turn, ms. */
+const DEADLINE_MS = 30_000;
+/** Records encoded between two parts, and the bytes of values read for them; one record may exceed it. */
+const CHUNK_RECORDS = 256;
+const CHUNK_BYTES = 4 * 1024 * 1024;
+/** Times that a record is asked for which changes each time while it is read. */
+const ATTEMPTS_MAX = 5;
+
+export class LateLeaves {
+  readonly #loader: ValueLoader;
+  readonly #options: LateLeavesOptions;
+  readonly #turns: (() => void)[] = [];
+  #running = 0;
+  readonly #image = new RecordImage();
+
+  constructor(options: LateLeavesOptions) {
+    this.#options = options;
+    this.#loader = options.loader;
+  }
+
+  /** Answers under way and waiting. */
+  get answers(): number {
+    return this.#running + this.#turns.length;
+  }
+
+  /** True when the leaf has a record whose value must be read back to answer. */
+  needs(store: RecordStore, leaf: number, nowMs: number): boolean {
+    let found = false;
+    store.forEachInLeaf(leaf, (ref) => {
+      found ||= this.#isMissing(store, ref, nowMs);
+    });
+    return found;
+  }
+
+  /** The records of the leaves, in parts. */
+  async *answer(store: RecordStore, leaves: readonly number[]): LateAnswer {
+    const sinceMs = this.#options.nowMs();
+    await this.#turn();
+    try {
+      this.#assertInTime(sinceMs);
+      const out = new ItemParts();
+      for (const leaf of leaves) {
+        const wanted = keysOf(store, leaf);
+        while (wanted.length > 0) {
+          await this.#encodeSome(out, store, wanted);
+          for (let part = out.takeClosed(); part !== undefined; part = out.takeClosed()) yield part;
+        }
+      }
+      yield* out.finish();
+    } finally {
+      const next = this.#turns.shift();
+      if (next === undefined) this.#running -= 1;
+      else next();
+    }
+  }
+
+  /** Waits until fewer than `answersMax` are under way; then the turn is taken. A read has its deadline, so turns come. */
+  async #turn(): Promise<void> {
+    const { answersMax = ANSWERS_MAX, waitingMax = WAITING_MAX } = this.#options;
+    if (this.#running < answersMax) {
+      this.#running += 1;
+      return;
+    }
+    if (this.#turns.length >= waitingMax) throw new GridError('UNAVAILABLE', 'too many answers wait for values');
+    await new Promise<void>((resolve) => this.#turns.push(resolve));
+  }
+
+  /** Nobody waits any more for what was asked so long ago. */
+  #assertInTime(sinceMs: number): void {
+    if (this.#options.nowMs() - sinceMs > DEADLINE_MS)
+      throw new GridError('UNAVAILABLE', `no turn came within ${DEADLINE_MS} ms`);
+  }
+
+  /** Encodes records from the end of `wanted`, and takes them off: as many as a chunk may have. */
+  async #encodeSome(out: ItemParts, store: RecordStore, wanted: StoredRecord[]): Promise<void> {
+    let chunk = this.#takeChunk(store, wanted);
+    let values: LoadedValues = new Map();
+    for (let attempt = 0; chunk.length > 0; attempt++) {
+      const missing = this.#missing(store, chunk);
+      if (missing.length > 0) {
+        if (attempt === ATTEMPTS_MAX) throw this.#inconsistent(missing.length);
+        values = await this.#loader.load(store, missing);
+      }
+      chunk = chunk.filter((record) => !this.#encode(out, store, record, values));
+    }
+  }
+
+  /** Records whose values, as far as they must be read, fit a chunk. */
+  #takeChunk(store: RecordStore, wanted: StoredRecord[]): StoredRecord[] {
+    const chunk: StoredRecord[] = [];
+    let bytes = 0;
+    while (chunk.length < CHUNK_RECORDS) {
+      const next = wanted.at(-1);
+      if (next === undefined) break;
+      const ref = store.find(imageOf(next));
+      if (ref !== 0 && this.#isMissing(store, ref, this.#options.nowMs())) bytes += evictedBytes(this.#image);
+      if (chunk.length > 0 && bytes > CHUNK_BYTES) break;
+      chunk.push(next);
+      wanted.pop();
+    }
+    return chunk;
+  }
+
+  /** References of those whose value must be read. */
+  #missing(store: RecordStore, chunk: readonly StoredRecord[]): RecordRef[] {
+    const refs: RecordRef[] = [];
+    for (const record of chunk) {
+      const ref = store.find(imageOf(record));
+      if (ref !== 0 && this.#isMissing(store, ref, this.#options.nowMs())) refs.push(ref);
+    }
+    return refs;
+  }
+
+  /** Points the image at the record. True when its value is wanted and not in memory. */
+  #isMissing(store: RecordStore, ref: RecordRef, nowMs: number): boolean {
+    store.read(ref, this.#image);
+    return this.#image.evicted && !isExpiredImage(this.#image, nowMs);
+  }
+
+  /** Encodes the record as it is now. False when its value is not here: it changed, and was dropped again, while it was read. */
+  #encode(out: ItemParts, store: RecordStore, record: StoredRecord, values: LoadedValues): boolean {
+    const ref = store.find(imageOf(record));
+    if (ref === 0) return true; // removed and forgotten meanwhile
+    const nowMs = this.#options.nowMs();
+    if (!Number.isNaN(nowMs)) store.touch(ref, nowMs);
+    if (!this.#isMissing(store, ref, nowMs)) {
+      if (isExpiredImage(this.#image, nowMs)) becomeRemoval(this.#image);
+      out.lwwItem(this.#image);
+      return true;
+    }
+    const loaded = ValueLoader.valueOf(store, this.#image, values);
+    if (loaded === undefined) return false;
+    out.lwwItem(loaded);
+    if (this.#options.hasRoomFor(loaded.valueBytes)) fillValue(store, loaded);
+    return true;
+  }
+
+  #inconsistent(records: number): GridError {
+    this.#loader.missing += records;
+    return new GridError('UNAVAILABLE', `${records} records are not in the data store as they were dropped from memory`);
+  }
+}
+
+/** Key of each record of the leaf, copied: references do not outlive a wait. */
+function keysOf(store: RecordStore, leaf: number): StoredRecord[] {
+  const image = new RecordImage();
+  const keys: StoredRecord[] = [];
+  store.forEachInLeaf(leaf, (ref) => {
+    store.read(ref, image);
+    image.nodeBytes = 0;
+    image.valueBytes = 0;
+    keys.push(storedRecord(store.kind, store.map, image));
+  });
+  return keys;
+}
