@@ -251,6 +251,14 @@ test('when a sync of the log fails nothing is acknowledged as persisted or taken
   const reader = newClient(t, node.port, 'a0f4', 'io');
   await reader.settled();
   assert.equal(reader.get('io', 'k'), 1);
+
+  const before = startedAtMs(node, 0);
+  assert.ok(node.grid.crashWorker(0));
+  await eventually(() => assert.notEqual(startedAtMs(node, 0), before));
+  const third = await WireSession.open({ port: node.port });
+  t.after(() => third.socket.terminate());
+  third.sendOps(put('3', 'io', 'k', 3));
+  assert.match(String(payloadOf(await third.next('ERROR')).message), /READ_ONLY/, 'nor by a worker that takes over its files');
 });
 
 /** When the worker's thread began; another time means another thread. */

@@ -366,10 +366,14 @@ export class Grid {
 
   async #stop(): Promise<void> {
     const { shutdownNetworkMs, shutdownStorageMs } = this.#config;
+    const wasReady = this.#state.lifecycle === 'ready';
     this.#watch.stop();
     clearInterval(this.#pruner);
     this.#state.lifecycle = 'draining';
     if (this.#port !== 0) await this.#drainGateways(shutdownNetworkMs);
+    for (let worker = 0; wasReady && worker < this.memory.workers; worker++) {
+      if (this.#state.workerState(worker) === 'down') this.#stopFailure ??= new Error(`worker ${worker} died before the stop`);
+    }
     await this.#pool?.stop(shutdownStorageMs);
     for (const thread of this.#gateways) await thread.stop(GATEWAY_STOP_MS);
     await this.#storage?.close();

@@ -18,17 +18,18 @@ import {
   RECORD_REQUEST,
   RECORD_RESULT,
   REQUEST_LEAF,
+  REQUEST_OR_PUSH,
   writeEnvelope,
 } from '../engine/protocol/envelope.ts';
 import { fnv1a, partitionOf } from '../engine/partition/hash.ts';
 import { errorNumber, GridError } from '../engine/protocol/errors.ts';
-import { KIND_LWW } from '../engine/storage/record.ts';
+import { KIND_LWW, KIND_OR } from '../engine/storage/record.ts';
 import { Answers } from './answers.ts';
 import { CounterRow, createCounters } from './counters.ts';
 import { NO_DURABILITY } from './durability.ts';
 import { PartitionRunner } from './partition-runner.ts';
 import { RingConsumer, RingProducer } from './ring.ts';
-import { createRing } from './ring-layout.ts';
+import { createRing, HEAD, TAIL } from './ring-layout.ts';
 import { RingWriter } from './ring-writer.ts';
 import { WORKER_COUNTERS } from './worker-counters.ts';
 
@@ -54,8 +55,8 @@ class RunnerUnderTest {
   readonly #mapIds = new Map<string, number>();
   readonly #inbox = createRing({ capacityBytes: 1 << 16, messageBytesMax: 1 << 20 });
   readonly #outbox: SharedArrayBuffer;
-  readonly #writer = new RingWriter(new RingProducer(this.#inbox, () => {}));
-  readonly #consumer = new RingConsumer(this.#inbox, 0);
+  #writer = new RingWriter(new RingProducer(this.#inbox, () => {}));
+  #consumer = new RingConsumer(this.#inbox, 0);
   readonly #answers: RingConsumer;
   readonly #runner: PartitionRunner;
 
@@ -99,6 +100,24 @@ class RunnerUnderTest {
 
   persisted(sequence: number, error = -1): void {
     this.#runner.persisted(sequence, error);
+  }
+
+  /** The inbox as it is after so many more bytes have gone through it. */
+  passBytes(bytes: number): void {
+    const words = new Int32Array(this.#inbox);
+    const position = (this.#consumer.position + bytes) | 0;
+    words[HEAD] = position;
+    words[TAIL] = position;
+    this.#writer = new RingWriter(new RingProducer(this.#inbox, () => {}));
+    this.#consumer = new RingConsumer(this.#inbox, 0);
+  }
+
+  get position(): number {
+    return this.#consumer.position;
+  }
+
+  get loggedUpTo(): number {
+    return this.#runner.loggedUpTo(this.#consumer);
   }
 
   /** Handles what is in the inbox, as one batch that ends at once. */
@@ -367,6 +386,58 @@ test('records that a predecessor has logged are answered and not run again', () 
   assert.equal(runner.engine.maps.find(utf8('m'))?.existing(KIND_LWW)?.records, 1);
 });
 
+test('what a predecessor has logged is forgotten once it is passed: positions come again after 4 GiB', () => {
+  const runner = new RunnerUnderTest();
+  const records = (): number | undefined => runner.engine.maps.find(utf8('m'))?.existing(KIND_LWW)?.records;
+  runner.loggedTo.set(0, 1);
+  runner.ops(91, [put('logged')]);
+  runner.run();
+  runner.request(92, REQUEST_LEAF, { map: utf8('m'), kind: KIND_LWW, prefix: '' });
+  runner.run();
+  runner.read();
+  runner.passBytes(2 ** 31);
+  runner.ops(93, [put('new')]);
+  runner.run();
+  assert.deepEqual(summary(runner.read()), [['acks', 93]]);
+  assert.equal(records(), 1);
+});
+
+test('a record that was set aside is forgotten once it is passed', () => {
+  const runner = new RunnerUnderTest();
+  runner.suspects.set(0, 0);
+  runner.ops(51, [put('deadly')]);
+  runner.run();
+  runner.read();
+  runner.passBytes(2 ** 32 - runner.position);
+  runner.ops(52, [put('harmless')]);
+  runner.run();
+  assert.deepEqual(summary(runner.read()), [['acks', 52]]);
+});
+
+test('until it is told, what was rejected or refused does not count as logged: a successor answers it anew', () => {
+  const runner = new RunnerUnderTest();
+  runner.engine.watermarkMs = 100;
+  let logged = Number.NaN;
+  runner.durability.endBatch = () => {
+    logged = runner.loggedUpTo;
+    return undefined;
+  };
+  runner.ops(61, [put('a', 1, 200)]);
+  runner.run();
+  const rejectedAt = runner.position;
+  assert.equal(logged, rejectedAt);
+  runner.ops(62, [put('old', 1, 5)]);
+  runner.ops(63, [put('b', 1, 200)]);
+  runner.run();
+  assert.equal(logged, rejectedAt);
+  assert.equal(runner.loggedUpTo, runner.position); // told
+  const refusedAt = runner.position;
+  runner.admits = false;
+  runner.ops(64, [put('c', 1, 200)]);
+  runner.run();
+  assert.equal(logged, refusedAt);
+});
+
 test('ops on a partition that lost logged writes are refused, ops on others are not', () => {
   const runner = new RunnerUnderTest();
   runner.damaged.add(partitionOf(fnv1a('hurt')));
@@ -381,6 +452,20 @@ test('ops on a partition that lost logged writes are refused, ops on others are 
       [RECORD_ACKS, 0, 96],
     ],
   );
+});
+
+test('a push is refused where partitions lost logged writes', () => {
+  const runner = new RunnerUnderTest();
+  const record = { tag: '5:0:n', value: 1, millis: 5, counter: 0, nodeId: 'n' };
+  const push = { map: utf8('m'), entries: [{ key: 'hurt', records: [record] }], tombstones: [] };
+  runner.damaged.add(partitionOf(fnv1a('hurt')));
+  runner.request(98, REQUEST_OR_PUSH, push);
+  runner.run();
+  assert.deepEqual(
+    runner.read().map(({ type, call, count }) => [type, call, count]),
+    [[RECORD_REPLY, 98, errorNumber('LOG_DAMAGED') + 1]],
+  );
+  assert.equal(runner.engine.maps.find(utf8('m'))?.existing(KIND_OR)?.records ?? 0, 0);
 });
 
 test('a batch that changed nothing and whose log is synced already is persisted at once', () => {

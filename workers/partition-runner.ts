@@ -59,9 +59,9 @@ export interface PartitionRunnerOptions {
   readonly refusal: (bytes: number) => number;
   readonly counters: CounterRow<WorkerCounter>;
   /** Gateway → position of the record in its inbox at which workers have died again and again. */
-  readonly suspects: ReadonlyMap<number, number>;
-  /** Gateway → position in its inbox up to which records are merged and logged. */
-  readonly loggedTo: ReadonlyMap<number, number>;
+  readonly suspects: Map<number, number>;
+  /** Gateway → position in its inbox up to which records are merged and logged. Forgotten when passed: positions come again. */
+  readonly loggedTo: Map<number, number>;
   /** Partitions that lost logged writes: read-only until the log is repaired. */
   readonly damaged: ReadonlySet<number>;
   readonly nowMs: () => number;
@@ -76,6 +76,8 @@ export class PartitionRunner implements Runnable {
   readonly #rejections = new Rejections();
   /** Calls of which more parts follow, by gateway and call id. */
   readonly #unfinished = new Map<string, CallResult>();
+  /** Gateway → position of the first record at hand that was not merged as it is, and may not be told to its gateway. */
+  readonly #unmerged = new Map<number, number>();
   #persistedSequence = 0;
   /** The clock as of the first record of the batch at hand; 0 between batches. */
   #batchNowMs = 0;
@@ -94,8 +96,12 @@ export class PartitionRunner implements Runnable {
   /** `ring.index` is the gateway's number. */
   onRecord(ring: RingConsumer, at: number): void {
     const type = ring.words[(at >> 2) + ENVELOPE.TYPE] as number;
-    if (this.#options.suspects.size > 0 && this.#options.suspects.get(ring.index) === ring.recordAt)
+    const { suspects, loggedTo } = this.#options;
+    if (suspects.size > 0 && suspects.get(ring.index) === ring.recordAt) {
+      suspects.delete(ring.index);
       return this.#setAside(ring, at, type);
+    }
+    if (loggedTo.size > 0 && !this.#isLogged(ring)) loggedTo.delete(ring.index);
     switch (type) {
       case RECORD_OPS:
         this.#ops(ring, at);
@@ -117,7 +123,16 @@ export class PartitionRunner implements Runnable {
     if (ended instanceof Promise) return this.#answerWhenSafe(ended);
     if (ended !== undefined) this.#refuseBatch(errorNumber(ended.code));
     this.#writeAnswers();
-    if (this.#options.answers.blocked) return this.#untilRead();
+    if (this.#options.answers.blocked) return this.#untilTold();
+    if (this.#unmerged.size > 0) this.#unmerged.clear();
+  }
+
+  /**
+   * Where a successor may go on in this inbox when the log has what was merged: before the first record that was rejected
+   * or refused, for as long as its gateway may not know.
+   */
+  loggedUpTo(ring: RingConsumer): number {
+    return this.#unmerged.get(ring.index) ?? ring.position;
   }
 
   onTick(): void {
@@ -149,7 +164,7 @@ export class PartitionRunner implements Runnable {
     const rowsWord = word + ENVELOPE_WORDS;
     const refused = this.#refusal(ring, rowsWord, count, words[word + ENVELOPE.BODY_BYTES] as number);
     if (refused >= 0) {
-      this.#refuse(ring.index, callId, refused);
+      this.#refuse(ring, callId, refused);
       return;
     }
     if (loggedTo.size === 0 || !this.#isLogged(ring)) {
@@ -160,13 +175,13 @@ export class PartitionRunner implements Runnable {
       counters.add(this.#batchesCell, 1);
       if (this.#rejections.mustComeAgain) {
         this.#rejections.clear(); // what was applied changes nothing when it comes again
-        this.#refuse(ring.index, callId, UNAVAILABLE);
+        this.#refuse(ring, callId, UNAVAILABLE);
         return;
       }
     }
     if ((flags & FLAG_PERSIST) !== 0) answers.askPersisted(ring.index);
     const more = (flags & FLAG_MORE) !== 0;
-    if (more || this.#rejections.pairs.length > 0 || this.#unfinished.size > 0) this.#settleUnusual(ring.index, callId, more);
+    if (more || this.#rejections.pairs.length > 0 || this.#unfinished.size > 0) this.#settleUnusual(ring, callId, more);
     else answers.ack(ring.index, callId);
   }
 
@@ -202,11 +217,13 @@ export class PartitionRunner implements Runnable {
     if (type !== RECORD_OPS) return;
     const frameAt = at + ENVELOPE_BYTES + count * OP_BYTES;
     this.#options.crdt.setAside(ring, word + ENVELOPE_WORDS, count, frameAt, ring.index, this.#rejections);
-    this.#settleUnusual(ring.index, callId, ((ring.words[word + ENVELOPE.FLAGS] as number) & FLAG_MORE) !== 0);
+    this.#settleUnusual(ring, callId, ((ring.words[word + ENVELOPE.FLAGS] as number) & FLAG_MORE) !== 0);
   }
 
   /** A part of a larger call, or one with rejected ops. */
-  #settleUnusual(gateway: number, callId: number, more: boolean): void {
+  #settleUnusual(ring: RingConsumer, callId: number, more: boolean): void {
+    const gateway = ring.index;
+    if (this.#rejections.pairs.length > 0) this.#noteUnmerged(ring);
     const key = `${gateway}:${callId}`;
     const pairs = [...(this.#unfinished.get(key)?.pairs ?? []), ...this.#rejections.pairs];
     this.#options.counters.add(this.#rejectedCell, this.#rejections.pairs.length / 2);
@@ -220,9 +237,14 @@ export class PartitionRunner implements Runnable {
     else this.#options.answers.result({ gateway, callId, pairs });
   }
 
-  #refuse(gateway: number, callId: number, error: number): void {
-    this.#unfinished.delete(`${gateway}:${callId}`);
-    this.#options.answers.refuse(gateway, callId, error);
+  #refuse(ring: RingConsumer, callId: number, error: number): void {
+    this.#noteUnmerged(ring);
+    this.#unfinished.delete(`${ring.index}:${callId}`);
+    this.#options.answers.refuse(ring.index, callId, error);
+  }
+
+  #noteUnmerged(ring: RingConsumer): void {
+    if (!this.#unmerged.has(ring.index)) this.#unmerged.set(ring.index, ring.recordAt);
   }
 
   #request(ring: RingConsumer, at: number): void {
@@ -233,10 +255,15 @@ export class PartitionRunner implements Runnable {
     const bodyAt = at + ENVELOPE_BYTES;
     const body = ring.bytes.slice(bodyAt, bodyAt + (ring.words[word + ENVELOPE.BODY_BYTES] as number));
     this.#options.counters.add(this.#options.counters.indexOf('requests'), 1);
-    const refused = kind === REQUEST_OR_PUSH ? this.#options.refusal(body.length) : -1;
+    const refused = kind === REQUEST_OR_PUSH ? this.#pushRefusal(body.length) : -1;
     const parts = refused >= 0 ? [] : this.#answerTo(kind, body, ring.index, session);
     if (Array.isArray(parts)) this.#options.answers.reply(ring.index, callId, refused, parts);
     else void this.#answerLater(ring.index, callId, parts);
+  }
+
+  /** A push names tags of its whole map, of any partition: where some are damaged none is taken in. */
+  #pushRefusal(bytes: number): number {
+    return this.#options.damaged.size > 0 ? LOG_DAMAGED : this.#options.refusal(bytes);
   }
 
   #answerTo(kind: number, body: Uint8Array, gateway: number, session: number): Uint8Array[] | LateAnswer {
@@ -285,7 +312,13 @@ export class PartitionRunner implements Runnable {
       this.#refuseBatch(errorNumber(error.code));
     }
     this.#writeAnswers();
+    await this.#untilTold();
+  }
+
+  /** Resolves when the gateways have all answers of the batch. */
+  async #untilTold(): Promise<void> {
     await this.#untilRead();
+    this.#unmerged.clear();
   }
 
   /** Nothing of the batch is acknowledged, nor what earlier parts of its calls did. */

@@ -220,7 +220,9 @@ class PartitionWorker {
     if (this.#context.launch === 0) return ring;
     if (ring.takeOver() >= DEATHS_MAX) this.#suspects.set(gateway, ring.suspectAt);
     const loggedTo = this.#storage.past?.inboxPositions?.[gateway];
-    if (loggedTo !== undefined && ((loggedTo - ring.position) | 0) > 0) this.#loggedTo.set(gateway, loggedTo);
+    // A last frame of long ago, 2 GiB of questions back, seems to be ahead: what is not in the ring was not logged.
+    const aheadBytes = loggedTo === undefined ? 0 : (loggedTo - ring.position) | 0;
+    if (loggedTo !== undefined && aheadBytes > 0 && aheadBytes <= ring.pendingBytes) this.#loggedTo.set(gateway, loggedTo);
     return ring;
   }
 
@@ -237,7 +239,8 @@ class PartitionWorker {
       onDeadLetter: (map, image, reason) => this.#bury(map, image, reason),
       onValueNeeded: (store, ref) => this.#restoreValue(store, ref),
     });
-    const mayWrite = (): boolean => this.#storage.mayChange;
+    // Events of what expires must not pile up before a gateway that does not read.
+    const mayWrite = (): boolean => this.#storage.mayChange && !answers.blocked;
     const expiry = new Expiry({ queue: this.#storage.expiry, maps, changes, mayWrite, nowMs: Date.now });
     const late = loader && new LateLeaves({ loader, hasRoomFor: (bytes) => eviction.hasRoomFor(bytes), nowMs: Date.now });
     this.#late = late;
@@ -251,7 +254,7 @@ class PartitionWorker {
       return new RingWriter(new RingProducer(memory, () => this.#bells[gateway]?.ring()));
     });
     const answers = new Answers(outboxes, changes, this.#counters);
-    const durability = this.#storage.durability(() => inboxes.map(({ position }) => position));
+    const durability = this.#storage.durability(() => inboxes.map((inbox) => this.#runner?.loggedUpTo(inbox) ?? inbox.position));
     if (this.#context.launch > 0) answers.replaced(durability.persistedSequence);
     if (this.#loggedTo.size > 0) this.#tellLastChanges(crdt);
     return new PartitionRunner({
@@ -289,12 +292,8 @@ class PartitionWorker {
   #persisted(sequence: number, code: ErrorCode | undefined): void {
     this.#counters.set('logSyncedSequence', sequence);
     this.#runner?.persisted(sequence, code === undefined ? -1 : errorNumber(code));
-    if (code !== undefined)
-      this.#context.send({
-        kind: 'log',
-        level: 'error',
-        text: 'the log could not be synced: writes are refused until a restart',
-      });
+    // A successor would sync these files anew, and the system says yes to what it has dropped meanwhile.
+    if (code !== undefined) this.#context.send({ kind: 'logFailed' });
   }
 
   #registerRhythms(expiry: Expiry): void {

@@ -224,6 +224,11 @@ export class RingConsumer extends RingMemory {
     return Atomics.load(this.words, TAIL) !== this.#position;
   }
 
+  /** Bytes of the ring that were not handed out. */
+  get pendingBytes(): number {
+    return (Atomics.load(this.words, TAIL) - this.#position) | 0;
+  }
+
   /** True from `park` until the producer rings or `unpark`. */
   get parked(): boolean {
     return Atomics.load(this.words, PARKED) === 1;

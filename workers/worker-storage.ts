@@ -84,6 +84,8 @@ export class WorkerStorage {
   #loadedRecords = 0;
   /** Changes staged up to here were replayed; -1 once they are in the data store. */
   #replayedUpTo = -1;
+  /** Files of this log are deleted from the oldest on: ours wait until those of earlier threads are gone. */
+  #isRemovingOwn = false;
 
   constructor(data: PartitionWorkerData, workerId: number, faults: WorkerFaults | undefined, events: WorkerStorageEvents) {
     this.#data = data;
@@ -118,9 +120,9 @@ export class WorkerStorage {
       const plain = openFiles(logFolder);
       const files = this.#faults?.logFiles(plain) ?? plain;
       await this.#replay(files, logFolder, partitions, launch > 0, progress);
+      await this.#replayed();
       this.#openLog(files, partitions);
-    }
-    await this.#settleTies();
+    } else await this.#settleTies();
     return progress;
   }
 
@@ -156,14 +158,19 @@ export class WorkerStorage {
     if (flushing instanceof WriteBehind) flushing.hurry = isLogFilling || this.#replayedUpTo >= 0;
     this.staging.softFlush(nowMs);
     if (!(flushing instanceof WriteBehind)) return;
-    log?.flushed(flushing.flushedSequence);
-    log?.tick(nowMs);
     if (this.#replayedUpTo >= 0 && flushing.flushedSequence >= this.#replayedUpTo) this.#checkpoint();
+    if (!this.#isRemovingOwn) log?.flushed(flushing.flushedSequence);
+    log?.tick(nowMs);
   }
 
   #checkpoint(): void {
     this.#replayedUpTo = -1;
-    this.past?.removeOwn().catch((error: unknown) => this.#events.onWarning(`old log files were not removed: ${String(error)}`));
+    this.#isRemovingOwn = true;
+    Promise.resolve(this.past?.removeOwn())
+      .catch((error: unknown) => this.#events.onWarning(`old log files were not removed: ${String(error)}`))
+      .finally(() => {
+        this.#isRemovingOwn = false;
+      });
     this.#events.onCheckpoint(this.past?.oldNames ?? []);
   }
 
@@ -180,7 +187,6 @@ export class WorkerStorage {
     isReplacement: boolean,
     progress: LoadProgress,
   ): Promise<void> {
-    const behind = this.flushing;
     this.past = await replayPast({
       ...this.#logPlace(files, partitions),
       folder,
@@ -192,8 +198,18 @@ export class WorkerStorage {
       },
     });
     for (const text of this.past.warnings) this.#events.onWarning(text);
-    if (behind instanceof WriteBehind) this.#replayedUpTo = behind.stagedSequence;
-    else await behind?.settle();
+  }
+
+  /** All of the log is in memory: it may go when all that was staged by it, ties included, is in the data store. */
+  async #replayed(): Promise<void> {
+    const behind = this.flushing;
+    await this.#settleTies();
+    if (behind instanceof WriteBehind) {
+      this.#replayedUpTo = behind.stagedSequence;
+      return;
+    }
+    await behind?.settle();
+    this.#checkpoint();
   }
 
   #openLog(files: LogFiles, partitions: readonly number[]): void {

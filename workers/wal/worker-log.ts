@@ -4,15 +4,19 @@
  *   replayPast   records above what Postgres has ─▶ joined and staged        LoggedPast
  *   openLog      fresh segments behind the last sequence                     WriteAheadLog
  *
+ * What is replayed from earlier runs is forced to the disk first: a process that was killed may have left it in the page
+ * cache alone, and a write that comes again changes nothing and would be called persisted with nothing to sync.
+ *
  * Segments that earlier threads of this worker wrote in this run go when what was replayed from them is in Postgres;
  * those of earlier runs go when that is true of every worker, which only the main thread knows.
  */
 import { randomBytes } from 'node:crypto';
-import type { GridError } from '../../engine/protocol/errors.ts';
+import { GridError } from '../../engine/protocol/errors.ts';
 import type { OnStoredRecord } from '../../engine/storage/data-store.ts';
 import type { LogFiles } from '../../engine/storage/log-files.ts';
 import type { LogLoss } from '../../engine/storage/wal-loss.ts';
 import { readAcceptedLosses } from './accepted-losses.ts';
+import { systemCode } from './disk-trouble.ts';
 import { segmentsByWorker } from './log-folder.ts';
 import { NodeLogFiles } from './node-log-files.ts';
 import { removeOldSegments, replayLog } from './recovery.ts';
@@ -61,7 +65,7 @@ export interface LoggedPast {
   removeOwn(): Promise<void>;
 }
 
-/** Rejects with GridError when the log belongs to another database or another format, or cannot be read. */
+/** Rejects with GridError when the log belongs to another database or another format, or cannot be read or synced. */
 export async function replayPast(options: PastOptions): Promise<LoggedPast> {
   const { files, folder, epoch, worker, database, partitions, isReplacement, onRecord } = options;
   const own = new Set(partitions);
@@ -75,7 +79,9 @@ export async function replayPast(options: PastOptions): Promise<LoggedPast> {
     yieldTurn: () => new Promise((resolve) => setImmediate(resolve)),
     accepted: readAcceptedLosses(folder),
   });
-  const ownNames = isReplacement ? namesOf(files, epoch, worker) : [];
+  await syncEarlierRuns(files, epoch);
+  const isOwnDamaged = replay.reports.some((report) => report.epoch === epoch && report.losses.some(isDamage));
+  const ownNames = isReplacement && !isOwnDamaged ? namesOf(files, epoch, worker) : []; // a damaged log stays until it is repaired
   await removeOldSegments(files, replay.emptyNames);
   return {
     nextSequence: replay.nextSequence,
@@ -112,6 +118,37 @@ export function openFiles(folder: string): LogFiles {
 
 function namesOf(files: LogFiles, epoch: number, worker: number): readonly string[] {
   return segmentsByWorker(files.list()).find((log) => log.epoch === epoch && log.worker === worker)?.names ?? [];
+}
+
+function isDamage({ kind }: LogLoss): boolean {
+  return kind === 'damage';
+}
+
+/** Forces what earlier runs wrote to the disk. A file that is gone is in Postgres. */
+async function syncEarlierRuns(files: LogFiles, epoch: number): Promise<void> {
+  const names = segmentsByWorker(files.list()).flatMap((log) => (log.epoch < epoch ? log.names : []));
+  try {
+    for (const name of names) await syncFile(files, name);
+    if (names.length > 0) await files.syncFolder();
+  } catch (cause) {
+    if (systemCode(cause) === undefined) throw cause;
+    throw new GridError('READ_ONLY', `the write-ahead log of earlier runs could not be forced to the disk: ${String(cause)}`, {
+      cause,
+    });
+  }
+}
+
+async function syncFile(files: LogFiles, name: string): Promise<void> {
+  try {
+    const file = files.reopen(name);
+    try {
+      await file.sync();
+    } finally {
+      file.close();
+    }
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error;
+  }
 }
 
 function warningOf({ kind, file, offset, fromSequence, toSequence, reason }: LogLoss): string {
