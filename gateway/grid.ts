@@ -24,6 +24,7 @@ import { GATEWAY_COUNTERS } from './gateway-counters.ts';
 import { ClockOffsets } from './clock-offsets.ts';
 import { FLUSH_LAG_MS_MAX } from './degradations.ts';
 import { NodeWatch } from './node-watch.ts';
+import { faultOptions, logSettings, workerConfig } from './worker-settings.ts';
 import type { GatewayCommand, GatewayMessage, GatewayThreadData } from './gateway-thread.ts';
 
 /** Replies and requests larger than a record travel in parts; this bounds one, in virtual memory until it is used. */
@@ -224,7 +225,7 @@ export class Grid {
     const bells = [...this.#workerBells(worker).values()];
     const data: PartitionWorkerData = {
       config: workerConfig(this.#config),
-      faults: this.#config,
+      faults: faultOptions(this.#config),
       memory: this.memory,
       bells,
       target: storage.target,
@@ -388,27 +389,4 @@ export class Grid {
     );
     for (const { status } of drained) if (status === 'rejected') this.#log.warn('a gateway died or hung while it was drained');
   }
-}
-
-/** How workers write their logs; undefined when nothing is logged. */
-function logSettings(config: Config): PartitionWorkerData['log'] {
-  const { wal, store, walFsync, walSegmentBytes, walMaxBytes, workerThreads } = config;
-  if (!wal || store !== 'write-behind') return undefined;
-  const policy = walFsync === 'always' || walFsync === 'off' ? walFsync : Number(walFsync);
-  return { policy, segmentBytes: walSegmentBytes, maxBytes: Math.floor(walMaxBytes / workerThreads) };
-}
-
-function workerConfig(config: Config): PartitionWorkerData['config'] {
-  return {
-    batchRecords: config.batchRecords,
-    store: config.store,
-    flushDelayMs: config.flushDelayMs,
-    flushRecordsMax: config.flushRecordsMax,
-    stagedBytesMax: config.stagedBytesMax,
-    storageTimeoutMs: config.storageTimeoutMs,
-    shutdownStorageMs: config.shutdownStorageMs,
-    pgJson: config.pgJson,
-    maxMaps: config.maxMaps,
-    evictionPolicy: config.evictionPolicy,
-  };
 }

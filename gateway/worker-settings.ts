@@ -1,0 +1,44 @@
+/** What of the configuration goes to a worker's thread: only what it uses, and no secret. */
+import type { Config } from '../engine/config.ts';
+import type { FaultOptions } from '../engine/faults.ts';
+import type { PartitionWorkerData } from '../workers/partition-worker.ts';
+
+/** How workers write their logs; undefined when nothing is logged. */
+export function logSettings(config: Config): PartitionWorkerData['log'] {
+  const { wal, store, walFsync, walSegmentBytes, walMaxBytes, workerThreads } = config;
+  if (!wal || store !== 'write-behind') return undefined;
+  const policy = walFsync === 'always' || walFsync === 'off' ? walFsync : Number(walFsync);
+  return { policy, segmentBytes: walSegmentBytes, maxBytes: Math.floor(walMaxBytes / workerThreads) };
+}
+
+/** What a worker needs of the options. */
+export function workerConfig(config: Config): PartitionWorkerData['config'] {
+  return {
+    batchRecords: config.batchRecords,
+    store: config.store,
+    flushDelayMs: config.flushDelayMs,
+    flushRecordsMax: config.flushRecordsMax,
+    stagedBytesMax: config.stagedBytesMax,
+    storageTimeoutMs: config.storageTimeoutMs,
+    shutdownStorageMs: config.shutdownStorageMs,
+    pgJson: config.pgJson,
+    maxMaps: config.maxMaps,
+    evictionPolicy: config.evictionPolicy,
+  };
+}
+
+export function faultOptions(config: Config): FaultOptions {
+  return {
+    faultInjection: config.faultInjection,
+    faultSeed: config.faultSeed,
+    faultRingDelayMs: config.faultRingDelayMs,
+    faultRingDropPermille: config.faultRingDropPermille,
+    faultSyncDelayMs: config.faultSyncDelayMs,
+    faultSyncErrorPermille: config.faultSyncErrorPermille,
+    faultWriteErrorPermille: config.faultWriteErrorPermille,
+    faultPostgresDelayMs: config.faultPostgresDelayMs,
+    faultPostgresErrorPermille: config.faultPostgresErrorPermille,
+    faultWorkerKillMs: config.faultWorkerKillMs,
+    faultLogEvents: config.faultLogEvents,
+  };
+}
