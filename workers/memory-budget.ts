@@ -15,8 +15,8 @@
  *
  * A bound that leaves workers less than `SHARE_BYTES_MIN` is too small for this server: it is not kept, and said so.
  */
-import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
+import { cgroupFolders, type ReadText, readText } from './cgroup.ts';
 
 const MIB = 1024 * 1024;
 const DEFAULT_SHARE = 0.7;
@@ -72,45 +72,15 @@ export function machineMemoryBytes(): number {
   return totalmem();
 }
 
-/** The text of a file, or undefined when it cannot be read. */
-type ReadText = (path: string) => string | undefined;
-
 /**
  * The smallest memory limit on the way from the process's cgroup up to the root; Infinity when there is none. Version 2
- * has `memory.max` ("max" is none), version 1 a `memory` hierarchy with `memory.limit_in_bytes` (about 2^63 is none).
+ * has `memory.max` ("max" is none), version 1 `memory.limit_in_bytes` (about 2^63 is none).
  */
 export function cgroupMemoryBytes(read: ReadText = readText): number {
   let limitBytes = Number.POSITIVE_INFINITY;
-  for (const line of (read('/proc/self/cgroup') ?? '').split('\n')) {
-    const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
-    if (controllers === undefined || path === undefined) continue;
-    const isVersion2 = controllers === '';
-    if (!isVersion2 && !controllers.split(',').includes('memory')) continue;
-    const file = isVersion2 ? 'memory.max' : 'memory.limit_in_bytes';
-    const root = isVersion2 ? '/sys/fs/cgroup' : '/sys/fs/cgroup/memory';
-    for (const folder of foldersUpFrom(path)) {
-      const bytes = Number(read(`${root}${folder}/${file}`)?.trim());
-      if (bytes > 0) limitBytes = Math.min(limitBytes, bytes);
-    }
+  for (const { version, path } of cgroupFolders('memory', read)) {
+    const bytes = Number(read(`${path}/${version === 2 ? 'memory.max' : 'memory.limit_in_bytes'}`)?.trim());
+    if (bytes > 0) limitBytes = Math.min(limitBytes, bytes);
   }
   return limitBytes;
-}
-
-/** '/a/b' gives '/a/b', '/a' and ''. Inside a container the folders of the host may be missing; the root is always there. */
-function foldersUpFrom(path: string): string[] {
-  const parts = path.split('/').filter((part) => part !== '');
-  return Array.from({ length: parts.length + 1 }, (_, up) =>
-    parts
-      .slice(0, parts.length - up)
-      .map((part) => `/${part}`)
-      .join(''),
-  );
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return undefined; // not Linux, no such cgroup, or no permission: then there is no limit that we could know of
-  }
 }

@@ -18,11 +18,22 @@ interface Harness {
   kill(workerId: number, request: PoolTaskRequest): Promise<Error>;
 }
 
-function harness(options: { failAtStart?: boolean; heartbeatStillMs?: number } = {}): Harness {
+interface HarnessOptions {
+  readonly failAtStart?: boolean;
+  readonly heartbeatStillMs?: number;
+  /** Worker 0 dies when it is ready; worker 1 is ready only behind that. */
+  readonly diesDuringStart?: boolean;
+}
+
+function harness(options: HarnessOptions = {}): Harness {
   const emitter = new EventEmitter();
   const crashes: { workerId: number; error: Error }[] = [];
+  const gate = new Int32Array(new SharedArrayBuffer(4));
   const events: WorkerPoolEvents<PoolTaskReply> = {
-    onCrash: (workerId, error) => crashes.push({ workerId, error }),
+    onCrash: (workerId, error) => {
+      crashes.push({ workerId, error });
+      Atomics.store(gate, 0, 1);
+    },
     onReplaced: (workerId) => emitter.emit('replaced', workerId),
     onMessage: (workerId, reply) => emitter.emit(`reply ${workerId}`, reply),
   };
@@ -31,7 +42,11 @@ function harness(options: { failAtStart?: boolean; heartbeatStillMs?: number } =
       module: moduleBeside('./testing/pool-task', import.meta.url),
       workers: 2,
       launch: (workerId) => ({
-        data: { greeting: `worker ${workerId}`, failAtStart: workerId === 1 && options.failAtStart === true },
+        data: {
+          greeting: `worker ${workerId}`,
+          failAtStart: workerId === 1 && options.failAtStart === true,
+          ...(options.diesDuringStart === true ? (workerId === 0 ? { diesWhenReady: true } : { gate }) : {}),
+        },
       }),
       resourceLimits: { maxOldGenerationSizeMb: 32 },
       heartbeatStillMs: options.heartbeatStillMs ?? 600_000,
@@ -95,6 +110,18 @@ test('a pool whose worker cannot start says why and leaves nothing behind', LIMI
   await assert.rejects(pool.start(), /cannot start/);
   await pool.stop();
   assert.deepEqual(crashes, []);
+});
+
+test('a worker that dies when it was ready is replaced, though the others are still starting', LIMIT, async () => {
+  const { pool, crashes, ping } = harness({ diesDuringStart: true });
+  await pool.start();
+  assert.deepEqual(
+    crashes.map(({ workerId, error }) => [workerId, error.message]),
+    [[0, 'died when it was ready']],
+  );
+  assert.deepEqual(await ping(0), { workerId: 0, launch: 1, greeting: 'worker 0', pings: 1 });
+  assert.equal((await ping(1)).launch, 0);
+  await pool.stop();
 });
 
 test('a worker that fails while it stops is reported and not replaced', LIMIT, async () => {

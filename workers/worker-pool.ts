@@ -121,6 +121,7 @@ export class WorkerPool<Data, ToWorker = never, FromWorker = never> {
       await ready;
     } catch (error) {
       this.#state = 'gone';
+      for (const worker of this.#workers) clearTimeout(worker.restart);
       await this.#piscina.destroy();
       throw error;
     }
@@ -203,20 +204,22 @@ export class WorkerPool<Data, ToWorker = never, FromWorker = never> {
     worker.control?.close();
     worker.control = undefined;
     worker.watch = undefined;
+    const wasReady = worker.ready;
     worker.ready = false;
     if (this.#state === 'gone' || (asked && error === undefined)) return;
     const abortReason: unknown = worker.abort.signal.reason;
     const reason = abortReason instanceof Error ? abortReason : error;
-    this.#crashed(worker, reason ?? new Error(`worker ${worker.workerId} ended without being asked to`));
+    this.#crashed(worker, wasReady, reason ?? new Error(`worker ${worker.workerId} ended without being asked to`));
   }
 
-  #crashed(worker: Worker<ToWorker, FromWorker>, error: Error): void {
-    if (this.#state === 'starting') {
+  /** A worker that cannot start fails the start. One that was ready is replaced, though others are not yet. */
+  #crashed(worker: Worker<ToWorker, FromWorker>, wasReady: boolean, error: Error): void {
+    if (this.#state === 'starting' && !wasReady) {
       this.#startFailed(error);
       return;
     }
     this.#events.onCrash(worker.workerId, error);
-    if (this.#state !== 'up') return;
+    if (this.#state !== 'up' && this.#state !== 'starting') return;
     const forgiven = this.#clock() - worker.startedAtMs >= FORGIVEN_AFTER_MS;
     worker.crashesInRow = forgiven ? 1 : worker.crashesInRow + 1;
     worker.restart = setTimeout(() => this.#launch(worker), restartDelayMs(worker.crashesInRow));

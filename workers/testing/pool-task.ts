@@ -16,6 +16,10 @@ export interface PoolTaskData {
   readonly greeting: string;
   /** Throws instead of getting ready. */
   readonly failAtStart: boolean;
+  /** Dies as soon as it is ready. */
+  readonly diesWhenReady?: boolean;
+  /** Is not ready before the first word is 1. */
+  readonly gate?: Int32Array;
 }
 
 export interface PoolTaskReply {
@@ -26,7 +30,9 @@ export interface PoolTaskReply {
 }
 
 export const run = workerTask<PoolTaskData, PoolTaskRequest, PoolTaskReply>(async (context) => {
-  if (context.data.failAtStart) throw new Error('cannot start');
+  const { failAtStart, diesWhenReady, gate } = context.data;
+  if (failAtStart) throw new Error('cannot start');
+  while (gate !== undefined && Atomics.load(gate, 0) === 0) await new Promise((resolve) => setTimeout(resolve, 1));
   let pings = 0;
   let atStop: PoolTaskRequest | undefined;
   const beat = setInterval(() => context.heartbeat.beat(), 10);
@@ -47,6 +53,7 @@ export const run = workerTask<PoolTaskData, PoolTaskRequest, PoolTaskReply>(asyn
       },
     });
     context.ready();
+    if (diesWhenReady === true && context.launch === 0) setTimeout(() => reject(new Error('died when it was ready')), 1);
   });
   clearInterval(beat);
   if (atStop === 'fail-at-stop') throw new Error('failed to flush');
