@@ -157,7 +157,7 @@ class PartitionWorker {
       staging,
       flushing,
       log: () => this.#storage.log,
-      logFailed: data.logFailed,
+      logFailed: () => this.#storage.logFailed,
       breaker: this.#storage.breaker,
     });
     this.#bells = data.bells.map((port) => new Doorbell(port));

@@ -25,8 +25,8 @@ export interface ReportSources {
   /** What carries staged changes into the data store; undefined for a cache. */
   readonly flushing: WriteBehind | WriteThrough | undefined;
   readonly log: () => WriteAheadLog | undefined;
-  /** The log of an earlier thread of this worker could not be synced: writes stay refused. */
-  readonly logFailed: boolean;
+  /** A log of this worker could not be synced: writes stay refused. */
+  readonly logFailed: () => boolean;
   /** Of the data store; undefined for a cache. */
   readonly breaker?: CircuitBreaker | undefined;
 }
@@ -105,7 +105,7 @@ export class WorkerReport {
     const { staging, flushing, log, logFailed, breaker } = this.#sources;
     this.#recovery = nextRecoveryState(this.#recovery, {
       isLoading: false,
-      isRefused: flushing?.state === 'failed' || logFailed || log()?.state === 'failed',
+      isRefused: flushing?.state === 'failed' || logFailed() || log()?.state === 'failed',
       failuresInARow: flushing?.failuresInARow ?? 0,
       successesInARow: flushing?.successesInARow ?? 0,
       stagedRecords: staging.stagedRecords,
@@ -118,7 +118,7 @@ export class WorkerReport {
   #publishLog(nowMs: number): void {
     const log = this.#sources.log();
     const row = this.#row;
-    const state = this.#sources.logFailed ? 'failed' : log?.state;
+    const state = this.#sources.logFailed() ? 'failed' : log?.state;
     row.set('logState', state === undefined ? LOG_OFF : LOG_STATES.indexOf(state));
     if (log === undefined) return this.#publishFlushed();
     const { sequence, syncedSequence } = log;

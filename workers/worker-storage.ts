@@ -135,6 +135,11 @@ export class WorkerStorage {
     return new LogDurability(log, flushing, this.#data.log?.policy === 'always', inboxPositions);
   }
 
+  /** A log of this worker could not be synced, in this run or at its start: writes stay refused until the next. */
+  get logFailed(): boolean {
+    return this.#data.logFailed || this.past?.syncFailure !== undefined;
+  }
+
   /** Why a write of this size is refused now: an error number, or -1. */
   refusal(bytes: number): number {
     const code = this.#logRefusal() ?? this.eviction.refusalOf(bytes);
@@ -148,7 +153,7 @@ export class WorkerStorage {
   }
 
   #logRefusal(): ErrorCode | undefined {
-    return this.#data.logFailed ? 'READ_ONLY' : this.log?.refusal;
+    return this.logFailed ? 'READ_ONLY' : this.log?.refusal;
   }
 
   tick(nowMs: number): void {
@@ -198,6 +203,7 @@ export class WorkerStorage {
       },
     });
     for (const text of this.past.warnings) this.#events.onWarning(text);
+    if (this.past.syncFailure !== undefined) this.#events.onPersisted(0, this.past.syncFailure);
   }
 
   /** All of the log is in memory: it may go when all that was staged by it, ties included, is in the data store. */

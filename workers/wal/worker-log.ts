@@ -59,13 +59,15 @@ export interface LoggedPast {
   readonly damaged: ReadonlySet<number>;
   /** Segments of earlier runs that are of no more use once every worker has flushed what it replayed. */
   readonly oldNames: readonly string[];
+  /** Why what earlier runs wrote could not be forced to the disk: it must not be called persisted, and nothing be written. */
+  readonly syncFailure: GridError | undefined;
   /** What was found wrong, for the log of the process. */
   readonly warnings: readonly string[];
   /** Removes what earlier threads of this worker wrote in this run. Call it when all that was replayed is flushed. */
   removeOwn(): Promise<void>;
 }
 
-/** Rejects with GridError when the log belongs to another database or another format, or cannot be read or synced. */
+/** Rejects with GridError when the log belongs to another database or another format, or cannot be read. */
 export async function replayPast(options: PastOptions): Promise<LoggedPast> {
   const { files, folder, epoch, worker, database, partitions, isReplacement, onRecord } = options;
   const own = new Set(partitions);
@@ -79,7 +81,7 @@ export async function replayPast(options: PastOptions): Promise<LoggedPast> {
     yieldTurn: () => new Promise((resolve) => setImmediate(resolve)),
     accepted: readAcceptedLosses(folder),
   });
-  await syncEarlierRuns(files, epoch);
+  const syncFailure = await syncEarlierRuns(files, epoch);
   const isOwnDamaged = replay.reports.some((report) => report.epoch === epoch && report.losses.some(isDamage));
   const ownNames = isReplacement && !isOwnDamaged ? namesOf(files, epoch, worker) : []; // a damaged log stays until it is repaired
   await removeOldSegments(files, replay.emptyNames);
@@ -89,6 +91,7 @@ export async function replayPast(options: PastOptions): Promise<LoggedPast> {
     forEachLastRecord: (visit) => replay.visitLastFrame(visit),
     damaged: new Set(replay.damagedPartitions),
     oldNames: replay.oldNames,
+    syncFailure,
     warnings: replay.reports.flatMap(({ losses }) => losses.map(warningOf)),
     removeOwn: () => removeOldSegments(files, ownNames),
   };
@@ -125,14 +128,15 @@ function isDamage({ kind }: LogLoss): boolean {
 }
 
 /** Forces what earlier runs wrote to the disk. A file that is gone is in Postgres. */
-async function syncEarlierRuns(files: LogFiles, epoch: number): Promise<void> {
+async function syncEarlierRuns(files: LogFiles, epoch: number): Promise<GridError | undefined> {
   const names = segmentsByWorker(files.list()).flatMap((log) => (log.epoch < epoch ? log.names : []));
   try {
     for (const name of names) await syncFile(files, name);
     if (names.length > 0) await files.syncFolder();
+    return undefined;
   } catch (cause) {
     if (systemCode(cause) === undefined) throw cause;
-    throw new GridError('READ_ONLY', `the write-ahead log of earlier runs could not be forced to the disk: ${String(cause)}`, {
+    return new GridError('READ_ONLY', `the write-ahead log of earlier runs could not be forced to the disk: ${String(cause)}`, {
       cause,
     });
   }
