@@ -1,0 +1,42 @@
+/**
+ * The short form of the chaos suite: a cycle or two of each fault, and the proof that the suite can fail.
+ *
+ * LATTICE_TEST_SEED repeats a run. The long form is `npm run chaos -- --fault kill --cycles 200`.
+ */
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { Random } from '../../gateway/testing/random.ts';
+import { Campaign, type CampaignOptions, type Outcome } from './campaign.ts';
+import { FAULTS } from './faults/faults.ts';
+import { killFault } from './faults/kill.ts';
+import { MEMORY } from './levels.ts';
+
+const { seed } = Random.ofThisRun();
+const CYCLES: Readonly<Record<string, number>> = { kill: 2 };
+
+function options(changes: Partial<CampaignOptions>): CampaignOptions {
+  return { seed, cycles: 1, writers: 12, flags: [], isShort: true, log: () => {}, ...changes };
+}
+
+function report({ failureTexts, levels, refused, notes }: Outcome): string {
+  return [`LATTICE_TEST_SEED=${seed}`, ...failureTexts, JSON.stringify({ levels, refused, notes })].join('\n');
+}
+
+for (const fault of FAULTS) {
+  test(`nothing acknowledged is lost by ${fault.title}`, async (t) => {
+    t.diagnostic(`LATTICE_TEST_SEED=${seed}`);
+    const outcome = await new Campaign(fault, options({ cycles: CYCLES[fault.name] ?? 1 })).run();
+    if (outcome.skipped !== undefined) return t.skip(outcome.skipped);
+    assert.equal(outcome.failures, 0, report(outcome));
+    assert.ok(outcome.demanded > 0);
+  });
+}
+
+test('without a log a kill loses what was acknowledged in memory, and the suite says so', async (t) => {
+  t.diagnostic(`LATTICE_TEST_SEED=${seed}`);
+  // Nothing is flushed before a minute: everything that was acknowledged is lost with the process.
+  const flags = ['--wal', 'off', '--flush-delay-ms', '60000'];
+  const outcome = await new Campaign(killFault, options({ flags, demand: MEMORY, acknowledgedMin: 200 })).run();
+  assert.ok(outcome.failures > 0, report(outcome));
+  assert.match(outcome.failureTexts.join('\n'), /lost: /);
+});

@@ -1,0 +1,72 @@
+/**
+ * Worker threads end under load, by the server's own fault injection, and are replaced while clients stay.
+ *
+ *   load ─▶ threads end, one after another ─▶ at least one crash seen ─▶ writers come to rest ─▶ look, with crashes going on
+ *
+ * Before Postgres is compared the node is started without faults: a crash in the last flush is no orderly stop.
+ */
+import { resolveConfig } from '../../../engine/config-resolution.ts';
+import { type DeathWay, faultsOf } from '../../../engine/faults.ts';
+import { APPLIED } from '../levels.ts';
+import type { Arena, Campaign, Fault } from '../campaign.ts';
+import { becomes } from '../node-health.ts';
+import { StruckNode } from '../struck-node.ts';
+
+/** Mean life of a thread. */
+const KILL_MS = 4000;
+const WORKERS = [0, 1];
+const SOON_MS_MIN = 300;
+const SOON_MS_MAX = 1500;
+const STRUCK_MS_MAX = 60_000;
+const CRASHED = /worker crashed/g;
+
+export const workerFault: Fault = {
+  name: 'worker',
+  title: 'worker threads that end under load',
+  outlives: APPLIED,
+  async prepare(campaign: Campaign): Promise<Arena> {
+    const node = await StruckNode.make({ flags: [...campaign.options.flags, '--worker-threads', String(WORKERS.length)] });
+    return { node, strike: () => strike(campaign, node), calm: () => calm(node), close: async () => {} };
+  },
+};
+
+async function strike(campaign: Campaign, node: StruckNode): Promise<'in place'> {
+  const { load, random } = campaign;
+  await load.stop(random.below(2) === 0);
+  await node.kill();
+  const seed = faultSeed(campaign);
+  const faults = ['--fault-injection', 'on', '--fault-worker-kill-ms', String(KILL_MS), '--fault-seed', String(seed)];
+  await node.start(faults);
+  load.begin(node.port);
+  await campaign.moment(500, 2000);
+  const crashes = (): number => node.log.match(CRASHED)?.length ?? 0;
+  if (!(await becomes(() => crashes() > 0, STRUCK_MS_MAX))) campaign.fail('no worker has crashed: the fault never struck');
+  await campaign.rest(node);
+  campaign.note('crashes', crashes());
+  return 'in place';
+}
+
+/** Seed of the server's faults; for the short form one by which the first thread ends soon, and none stands still at first. */
+function faultSeed({ random, options }: Campaign): number {
+  for (;;) {
+    const seed = random.below(2 ** 31);
+    if (options.isShort !== true) return seed;
+    const deaths = WORKERS.map((worker) => firstDeath(seed, worker));
+    const soonestMs = Math.min(...deaths.map(({ afterMs }) => afterMs));
+    if (soonestMs > SOON_MS_MIN && soonestMs < SOON_MS_MAX && deaths.every(({ way }) => way !== 'loop')) return seed;
+  }
+}
+
+/** How the first thread of a worker will end: a thread that stands still is noticed after ten seconds. */
+function firstDeath(faultSeed: number, worker: number): { readonly afterMs: number; readonly way: DeathWay | undefined } {
+  const machine = { dataDir: '/', gatewayThreads: 1, workerThreads: () => 1 };
+  const { config } = resolveConfig({ flags: new Map(), env: {}, machine });
+  const options = { ...config, faultInjection: true, faultSeed, faultWorkerKillMs: KILL_MS };
+  const faults = faultsOf(options, `worker ${worker}`, 0, () => {});
+  return { afterMs: faults?.killAfterMs() ?? 0, way: faults?.deathWay() };
+}
+
+async function calm(node: StruckNode): Promise<void> {
+  await node.kill();
+  await node.start();
+}
