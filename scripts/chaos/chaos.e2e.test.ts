@@ -34,8 +34,9 @@ for (const fault of FAULTS) {
 
 test('without a log a kill loses what was acknowledged in memory, and the suite says so', async (t) => {
   t.diagnostic(`LATTICE_TEST_SEED=${seed}`);
-  // Nothing is flushed before a minute: everything that was acknowledged is lost with the process.
-  const flags = ['--wal', 'off', '--flush-delay-ms', '60000'];
+  // No commit succeeds: everything that was acknowledged is lost with the process.
+  const flags = ['--wal', 'off', '--shutdown-storage-ms', '100', '--fault-injection', 'on', '--fault-log-events', 'off'];
+  flags.push('--fault-postgres-error-permille', '1000');
   const outcome = await new Campaign(killFault, options({ flags, demand: MEMORY, acknowledgedMin: 200 })).run();
   assert.ok(outcome.failures > 0, report(outcome));
   assert.match(outcome.failureTexts.join('\n'), /lost: /);
