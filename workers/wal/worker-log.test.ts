@@ -7,7 +7,11 @@ import { type LoggedPast, replayPast } from './worker-log.ts';
 
 const PARTITIONS = Array.from({ length: 271 }, (_, partition) => partition);
 
-async function replay(files: ForgetfulLogFiles, epoch: number): Promise<{ keys: string[]; past: LoggedPast }> {
+async function replay(
+  files: ForgetfulLogFiles,
+  epoch: number,
+  isReplacement = false,
+): Promise<{ keys: string[]; past: LoggedPast }> {
   const keys: string[] = [];
   const past = await replayPast({
     files,
@@ -16,7 +20,7 @@ async function replay(files: ForgetfulLogFiles, epoch: number): Promise<{ keys: 
     database: 'node-1',
     partitions: PARTITIONS,
     folder: '/nonexistent',
-    isReplacement: false,
+    isReplacement,
     onRecord: (kind, map, image) => keys.push(Buffer.from(storedRecord(kind, map, image).key).toString()),
   });
   return { keys, past };
@@ -39,4 +43,14 @@ test('a log of earlier runs that cannot be synced is read, and said to be no gro
   const { keys, past } = await replay(files, EPOCH + 1);
   assert.equal(keys.length, 1);
   assert.equal(past.syncFailure?.code, 'READ_ONLY');
+});
+
+test('the segment that takes the name of an empty one of its predecessor is not removed with the predecessor’s', async () => {
+  const { files } = new LogUnderTest(new ForgetfulLogFiles(), { policy: 'off' }); // died before its first frame
+  const { past } = await replay(files, EPOCH, true);
+  assert.deepEqual(files.list(), []);
+  const successor = new LogUnderTest(files, { policy: 'off' });
+  successor.writeMany(3);
+  await past.removeOwn();
+  assert.equal((await replay(files, EPOCH + 1)).keys.length, 3);
 });

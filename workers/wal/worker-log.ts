@@ -83,7 +83,8 @@ export async function replayPast(options: PastOptions): Promise<LoggedPast> {
   });
   const syncFailure = await syncEarlierRuns(files, epoch);
   const isOwnDamaged = replay.reports.some((report) => report.epoch === epoch && report.losses.some(isDamage));
-  const ownNames = isReplacement && !isOwnDamaged ? namesOf(files, epoch, worker) : []; // a damaged log stays until it is repaired
+  // A damaged log stays until it is repaired. An empty segment goes now: the next one is made with its name, and lives.
+  const ownNames = isReplacement && !isOwnDamaged ? namesOf(files, epoch, worker, replay.emptyNames) : [];
   await removeOldSegments(files, replay.emptyNames);
   return {
     nextSequence: replay.nextSequence,
@@ -119,8 +120,9 @@ export function openFiles(folder: string): LogFiles {
   return new NodeLogFiles(folder);
 }
 
-function namesOf(files: LogFiles, epoch: number, worker: number): readonly string[] {
-  return segmentsByWorker(files.list()).find((log) => log.epoch === epoch && log.worker === worker)?.names ?? [];
+function namesOf(files: LogFiles, epoch: number, worker: number, without: readonly string[]): readonly string[] {
+  const log = segmentsByWorker(files.list()).find((segments) => segments.epoch === epoch && segments.worker === worker);
+  return log?.names.filter((name) => !without.includes(name)) ?? [];
 }
 
 function isDamage({ kind }: LogLoss): boolean {
