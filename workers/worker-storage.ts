@@ -158,14 +158,17 @@ export class WorkerStorage {
 
   tick(nowMs: number): void {
     const { flushing, log } = this;
-    // A log that runs full is emptied by flushes, and by nothing else. What was replayed is brought home first.
-    const isLogFilling = log !== undefined && log.bytes * 2 >= (this.#data.log?.maxBytes ?? Number.POSITIVE_INFINITY);
-    if (flushing instanceof WriteBehind) flushing.hurry = isLogFilling || this.#replayedUpTo >= 0;
-    this.staging.softFlush(nowMs);
-    if (!(flushing instanceof WriteBehind)) return;
+    if (!(flushing instanceof WriteBehind)) {
+      this.staging.softFlush(nowMs);
+      return;
+    }
     if (this.#replayedUpTo >= 0 && flushing.flushedSequence >= this.#replayedUpTo) this.#checkpoint();
     if (!this.#isRemovingOwn) log?.flushed(flushing.flushedSequence);
     log?.tick(nowMs);
+    // A log that runs full is emptied by flushes, and by nothing else. What was replayed is brought home first.
+    const isLogFilling = log !== undefined && log.bytes * 2 >= (this.#data.log?.maxBytes ?? Number.POSITIVE_INFINITY);
+    flushing.hurry = isLogFilling || this.#replayedUpTo >= 0;
+    this.staging.softFlush(nowMs);
   }
 
   #checkpoint(): void {
