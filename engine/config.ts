@@ -166,7 +166,8 @@ const DEFINITIONS = {
     min: 100,
     max: 600_000,
     unit: 'ms',
-    about: 'Deadline of an HTTP request.',
+    about:
+      'Deadline of an HTTP request and of a sync question; the longest that a frame is held, or a client waits for PERSISTED.',
     raise: 'clients wait longer for an answer that may not come.',
     lower: 'long answers are cut off.',
   }),

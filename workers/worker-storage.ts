@@ -35,7 +35,7 @@ import { PostgresDataStore } from './postgres/postgres-data-store.ts';
 import { TranscodedJson } from './postgres/transcoded-json.ts';
 import type { WorkerFaults } from './faults/worker-faults.ts';
 import { WorkerMemory } from './worker-memory.ts';
-import { type LoggedPast, openFiles, openLog, replayPast } from './wal/worker-log.ts';
+import { type LoggedPast, type LogPlace, openFiles, openLog, replayPast } from './wal/worker-log.ts';
 import type { LogFiles } from '../engine/storage/log-files.ts';
 import type { WriteAheadLog } from './wal/write-ahead-log.ts';
 
@@ -234,16 +234,7 @@ export class WorkerStorage {
     this.#logged.logTo(this.log.frame);
   }
 
-  #logPlace(
-    files: LogFiles,
-    partitions: readonly number[],
-  ): {
-    files: LogFiles;
-    epoch: number;
-    worker: number;
-    database: string;
-    partitions: readonly number[];
-  } {
+  #logPlace(files: LogFiles, partitions: readonly number[]): LogPlace {
     return { files, epoch: this.#data.ownerEpoch, worker: this.#workerId, database: this.#data.nodeId, partitions };
   }
 

@@ -3,7 +3,7 @@
  * memory and read there. Words are 32-bit, little-endian as the machine has them (both ends are this process).
  *
  *   every record     word 0 type · word 1 call id · word 2 session · word 3 count or kind · word 4 body bytes · word 5 flags
- *                    words 6–7 deadline, f64 ms of the wall clock (NaN = none) · then rows and body
+ *                    words 6–7 deadline, f64 ms of the gateway's own monotonic clock (NaN = none) · then rows and body
  *
  *   gateway → worker
  *     OPS            count rows of op-index.ts, then the frame (or the spans of the ops that this worker owns).

@@ -31,7 +31,8 @@ export interface LogSettings {
   readonly maxBytes: number;
 }
 
-interface LogPlace {
+/** Whose log it is, and where. */
+export interface LogPlace {
   readonly files: LogFiles;
   readonly epoch: number;
   readonly worker: number;
