@@ -7,8 +7,8 @@
  * There is no pointer from a record to its entry, so a write never searches the heap. Two checks tell a stale entry:
  *
  *   - the reference is a record of the store exactly if the store's dense list has it at the place that the block names.
- *     Blocks never move, so a reference is always the start of some block; if that is free or another store's, whatever
- *     its words say cannot make this list contain the reference.
+ *     Whatever stands there now (a free block, another store's, the middle of one, since free blocks are cut and joined),
+ *     its words cannot make this list contain the reference.
  *   - the mark in the block is the entry's. Marks run from 1 to 255 and begin again. A stale entry that has the mark of
  *     the true one by chance does no harm: it is taken for it, and the other one becomes stale.
  *
