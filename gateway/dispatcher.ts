@@ -4,7 +4,7 @@
  *   frame ─ not authenticated? only AUTH (authentication-desk.ts)
  *         ─ scan ─┬─ OP_BATCH, CLIENT_OP   authentication → deadline → admission → routing → rings     (hot path)
  *                 ├─ PING                  answered at once
- *                 └─ other                 decoded, parsed, sync → sync-desk.ts; what is not built is refused by name
+ *                 └─ other                 decoded, parsed, to the desk of its type; what is not built is refused by name
  *
  * A frame that finds no room is held, and with it every later frame of its session: order is kept. Malformed frames
  * are dropped and counted.
@@ -28,15 +28,13 @@ import type { AuthenticationDesk } from './authentication-desk.ts';
 import type { BatchAnswers } from './batch-answers.ts';
 import type { BatchDetails, CallTable } from './call-table.ts';
 import type { CloseCause } from './connection.ts';
+import type { Desks } from './desk.ts';
 import type { FanOut } from './fan-out.ts';
 import type { GatewayCounters } from './gateway-counters.ts';
 import { HeldFrames } from './held-frames.ts';
-import type { MapNames } from './map-names.ts';
 import { pongFrame } from './pong.ts';
 import type { RateLimit } from './rate-limit.ts';
-import type { Scatter } from './scatter.ts';
 import type { HeldFrame, Session } from './session.ts';
-import { SyncDesk } from './sync-desk.ts';
 import type { TurnClock } from './turn-clock.ts';
 import type { WorkerLinks } from './worker-links.ts';
 import type { FrameIds, WriteRouter } from './write-router.ts';
@@ -49,10 +47,9 @@ export interface DispatcherOptions {
   readonly router: WriteRouter;
   readonly calls: CallTable;
   readonly answers: BatchAnswers;
-  readonly scatter: Scatter;
+  readonly desks: () => Desks;
   readonly fanOut: FanOut;
   readonly links: WorkerLinks;
-  readonly maps: MapNames;
   readonly rateLimit: RateLimit;
   readonly counters: GatewayCounters;
   readonly enqueue: (session: Session, frame: Uint8Array | number) => void;
@@ -68,8 +65,6 @@ export interface DispatcherOptions {
   readonly heldBytesMax: number;
   /** Bound of unread bytes, above which a client is closed. */
   readonly unreadBytesMax: number;
-  /** Clients whose last sync is older must start afresh. Wall-clock ms, 0 = none. */
-  readonly pruneWatermarkMs: () => number;
   /** A clock is further ahead than allowed and has no fixed offset yet: get one, then try the held frames again. */
   readonly onWildClock: (node: Uint8Array, millis: number) => void;
 }
@@ -82,7 +77,6 @@ export class Dispatcher {
   readonly #scanner = new Scanner();
   readonly #pipeline: Handler<Operation<Session>, CallStatus>;
   readonly #held: HeldFrames;
-  readonly #sync: SyncDesk;
   #operation: Operation<Session> | undefined;
   /** What the operation at hand was read from. */
   #frame: Uint8Array = new Uint8Array(0);
@@ -96,7 +90,6 @@ export class Dispatcher {
   constructor(options: DispatcherOptions) {
     this.#options = options;
     this.#held = new HeldFrames(options.heldBytesMax, options.waitMaxMs);
-    this.#sync = new SyncDesk({ ...options, sendError: (session, code, message) => this.error(session, code, message) });
     this.#pipeline = pipeline<Operation<Session>, CallStatus>(
       [
         authentication((session) => session.state === 'ready'),
@@ -262,8 +255,13 @@ export class Dispatcher {
       case 'CLIENT_APPLY_ACK':
         return 'VOID'; // tombstones are pruned by age: no epochs are counted
       default:
-        return this.#sync.ask(operation.caller, this.#message);
+        return this.#ask(operation);
     }
+  }
+
+  #ask({ type, caller }: Operation<Session>): CallStatus {
+    const desk = this.#options.desks().of(type);
+    return desk === undefined || this.#message === undefined ? 'VOID' : desk.ask(caller, this.#message);
   }
 
   #write(operation: Operation<Session>): CallStatus {

@@ -19,6 +19,7 @@ import { BatchAnswers } from './batch-answers.ts';
 import { CallTable } from './call-table.ts';
 import type { Connection } from './connection.ts';
 import type { DeviceIdentity } from './device-identity.ts';
+import { type DeskContext, Desks } from './desk.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { FanOut } from './fan-out.ts';
 import type { GatewayCounters } from './gateway-counters.ts';
@@ -30,8 +31,10 @@ import { PersistedWaits } from './persisted-waits.ts';
 import { RateLimit } from './rate-limit.ts';
 import { Scatter } from './scatter.ts';
 import { type Session, SessionTable } from './session.ts';
+import { SyncDesk } from './sync-desk.ts';
 import { TurnClock } from './turn-clock.ts';
 import type { WebSocketEvents } from './websocket.ts';
+import { WorkerCalls } from './worker-calls.ts';
 import { WorkerLinks } from './worker-links.ts';
 import { refusedWrite } from './write-refusals.ts';
 import { WriteRouter } from './write-router.ts';
@@ -88,6 +91,7 @@ export class Gateway implements WebSocketEvents {
   readonly #outgoing: Outgoing;
   readonly #fanOut: FanOut;
   readonly #desk: AuthenticationDesk;
+  readonly #desks: Desks;
   readonly #dispatcher: Dispatcher;
   readonly #waits: PersistedWaits;
   readonly #links: WorkerLinks;
@@ -128,10 +132,9 @@ export class Gateway implements WebSocketEvents {
       router: new WriteRouter(this.#links, maps, this.#calls, this.#quarantine),
       calls: this.#calls,
       answers,
-      scatter: this.#newScatter(),
+      desks: () => this.#desks,
       fanOut: this.#fanOut,
       links: this.#links,
-      maps,
       rateLimit: this.#rateLimit,
       counters,
       enqueue: this.#outgoing.enqueue,
@@ -143,9 +146,9 @@ export class Gateway implements WebSocketEvents {
       driftMaxMs: config.driftMaxMs,
       heldBytesMax: config.sessionBufferBytesMax,
       unreadBytesMax: config.sessionBackpressureBytesMax,
-      pruneWatermarkMs: () => state.pruneWatermarkMs,
       onWildClock: (node, millis) => this.#askForOffset(node, millis),
     });
+    this.#desks = this.#newDesks();
     this.outbox = new Outbox({
       calls: this.#calls,
       answers,
@@ -153,6 +156,7 @@ export class Gateway implements WebSocketEvents {
       fanOut: this.#fanOut,
       outgoing: this.#outgoing,
       onRefused,
+      onPush: (worker, id, kind, body) => this.#desks.pushed(worker, this.#sessions.find(id), kind, body),
       onTurn: this.retry,
       onTick: () => this.#tick(),
       tickIntervalMs: TICK_MS,
@@ -189,6 +193,8 @@ export class Gateway implements WebSocketEvents {
   closed(session: Session): void {
     this.#fanOut.leave(session, session.oldestCall < 0 ? 0 : this.#clock.nowMs + this.#options.config.opTimeoutMs);
     this.#dispatcher.forget(session);
+    this.#desks.closed(session);
+    if (session.leavesTraces) this.#links.closed(session.id);
     this.#calls.abandon(session);
     this.#sessions.close(session);
     this.#options.counters.connectionsClosed += 1;
@@ -216,6 +222,7 @@ export class Gateway implements WebSocketEvents {
   /** A worker was replaced: it is told anew what sessions here listen to, and nobody waits for what it was to persist. */
   workerReplaced(worker: number): void {
     this.#waits.workerReplaced(worker);
+    this.#desks.workerReplaced(worker);
     for (const mapId of this.#fanOut.wantedMaps()) this.#links.tellInterest(worker, mapId, this.#maps.bytesOf(mapId), true);
     this.retry();
     this.#outgoing.flush();
@@ -263,16 +270,29 @@ export class Gateway implements WebSocketEvents {
     });
   }
 
-  #newScatter(): Scatter {
-    const clock = new HybridLogicalClock(this.#options.nodeId, Date.now);
-    return new Scatter({
+  /** The domains of this gateway: a new one is a line here. */
+  #newDesks(): Desks {
+    const { gateway, nodeId, state, config } = this.#options;
+    const calls = new WorkerCalls({
       calls: this.#calls,
       links: this.#links,
+      deadlineMs: () => this.#clock.nowMs + config.requestTimeoutMs,
+    });
+    const context: DeskContext = {
+      gateway,
+      calls,
+      links: this.#links,
+      maps: this.#maps,
+      fanOut: this.#fanOut,
+      clock: this.#clock,
+      nodeId,
       enqueue: this.#outgoing.enqueue,
       sendError: (session, code, message) => this.#dispatcher.error(session, code, message),
-      now: () => clock.now(),
-      deadlineMs: () => this.#clock.nowMs + this.#options.config.requestTimeoutMs,
-    });
+      sessionOf: (id) => this.#sessions.find(id),
+      pruneWatermarkMs: () => state.pruneWatermarkMs,
+    };
+    const hlc = new HybridLogicalClock(nodeId, Date.now);
+    return new Desks([new SyncDesk(context, new Scatter({ ...context, now: () => hlc.now() }))]);
   }
 
   #askForOffset(node: Uint8Array, millis: number): void {
@@ -297,6 +317,7 @@ export class Gateway implements WebSocketEvents {
     this.#clock.refresh();
     const { nowMs } = this.#clock;
     this.#waits.sweep(nowMs);
+    this.#desks.tick(nowMs);
     if (nowMs - this.#sweptMs >= SWEEP_MS) {
       this.#sweptMs = nowMs;
       this.#sweepSessions(nowMs);

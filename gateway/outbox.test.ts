@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { ackLevels } from '../engine/protocol/ack-level.ts';
 import { errorNumber } from '../engine/protocol/errors.ts';
-import { FLAG_MORE, FLAG_REFUSED, RECORD_ACKS, RECORD_REPLY, RECORD_RESULT, writeEnvelope } from '../engine/protocol/envelope.ts';
+import {
+  FLAG_MORE,
+  FLAG_REFUSED,
+  RECORD_ACKS,
+  RECORD_PUSH,
+  RECORD_REPLY,
+  RECORD_RESULT,
+  writeEnvelope,
+} from '../engine/protocol/envelope.ts';
 import { RingConsumer, RingProducer } from '../workers/ring.ts';
 import { createRing } from '../workers/ring-layout.ts';
 import { BatchAnswers } from './batch-answers.ts';
@@ -19,6 +27,7 @@ class OutboxUnderTest {
   readonly acked: number[] = [];
   readonly refused: string[] = [];
   readonly session = new Session(1, { send: () => true, cork: () => {}, end: () => {}, bufferedBytes: () => 0 }, false, 0);
+  readonly pushed: number[][] = [];
   turns = 0;
   readonly #rings = [0, 1].map(() => createRing({ capacityBytes: 1 << 16, messageBytesMax: 1 << 16 }));
   readonly #producers = this.#rings.map((ring) => new RingProducer(ring, () => {}));
@@ -47,6 +56,7 @@ class OutboxUnderTest {
     ),
     outgoing: new Outgoing(new OpAckFrames('MEMORY'), 1000),
     onRefused: (_session, reason) => void this.refused.push(reason),
+    onPush: (worker, session, kind, body) => void this.pushed.push([worker, session, kind, ...body]),
     onTurn: () => {
       this.turns += 1;
     },
@@ -62,10 +72,10 @@ class OutboxUnderTest {
     return this.calls.callId(slot);
   }
 
-  write(worker: number, type: number, callId: number, count: number, body: Int32Array, flags = 0): void {
+  write(worker: number, type: number, callId: number, count: number, body: Int32Array, flags = 0, session = 0): void {
     const bytes = new Uint8Array(32 + body.byteLength + 7 - ((body.byteLength + 7) % 8));
     const memory = { bytes, words: new Int32Array(bytes.buffer), floats: new Float64Array(bytes.buffer) };
-    writeEnvelope(memory, 0, type, callId, 0, count, body.byteLength, flags, Number.NaN);
+    writeEnvelope(memory, 0, type, callId, session, count, body.byteLength, flags, Number.NaN);
     memory.words.set(body, 8);
     assert.equal(this.#producers[worker]?.tryWrite(bytes), true);
   }
@@ -150,4 +160,11 @@ test('replies are gathered part by part, and a worker that answers again is not 
   under.drain();
   assert.deepEqual(heard, ['0 -1 10', '0 -1 11', `1 ${errorNumber('UNAVAILABLE')} 20`, 'complete']);
   assert.equal(under.calls.open, 0);
+});
+
+test('what a service tells a session is handed on with its kind', () => {
+  const under = new OutboxUnderTest();
+  under.write(1, RECORD_PUSH, 0, 21, Int32Array.of(258), 0, 7);
+  under.drain();
+  assert.deepEqual(under.pushed, [[1, 7, 21, 2, 1, 0, 0]]);
 });

@@ -1,5 +1,5 @@
 /**
- * What comes back from the workers: acks, results, replies and events, taken from the outbox rings by the run loop.
+ * What comes back from the workers: acks, results, replies, pushes and events, taken from the outbox rings by the run loop.
  *
  * Answers of a call count down; the last one settles it, unless the batch asks for a level that comes later
  * (persisted-waits.ts). Frames are queued while a batch is drained and leave at its
@@ -16,6 +16,7 @@ import {
   RECORD_ACKS,
   RECORD_EVENTS,
   RECORD_PERSISTED,
+  RECORD_PUSH,
   RECORD_REPLY,
   RECORD_RESULT,
 } from '../engine/protocol/envelope.ts';
@@ -38,6 +39,8 @@ export interface OutboxOptions {
   readonly outgoing: Outgoing;
   /** A worker could not take a batch at all: the client must send it again. */
   readonly onRefused: (session: Session, reason: string) => void;
+  /** A service tells a session, or the gateway (session 0), something unasked. `body` is the taker's. */
+  readonly onPush: (worker: number, session: number, kind: number, body: Uint8Array) => void;
   /** Room may be there again, and time has passed. */
   readonly onTurn: () => void;
   readonly onTick: (nowMs: number) => void;
@@ -76,6 +79,9 @@ export class Outbox implements Runnable {
         return;
       case RECORD_REPLY:
         this.#reply(ring, at);
+        return;
+      case RECORD_PUSH:
+        this.#push(ring, at);
         return;
       case RECORD_EVENTS:
         this.#events(ring, at);
@@ -169,6 +175,15 @@ export class Outbox implements Runnable {
     if ((waiting & ~bit) !== 0) return;
     this.#calls.release(slot);
     gather?.complete();
+  }
+
+  #push(ring: RingConsumer, at: number): void {
+    const word = at >> 2;
+    const session = ring.words[word + ENVELOPE.SESSION] as number;
+    const kind = ring.words[word + ENVELOPE.COUNT] as number;
+    const bodyAt = at + ENVELOPE_BYTES;
+    const body = ring.bytes.slice(bodyAt, bodyAt + (ring.words[word + ENVELOPE.BODY_BYTES] as number));
+    this.#options.onPush(ring.index, session, kind, body);
   }
 
   #events(ring: RingConsumer, at: number): void {

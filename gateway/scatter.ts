@@ -17,16 +17,15 @@ import { MessageWriter } from '../engine/protocol/msgpack-writer.ts';
 import { encodeText } from '../engine/protocol/wire-text.ts';
 import type { PushedRecord } from '../engine/domains/sync/sync-service.ts';
 import { KIND_LWW, type RecordKind } from '../engine/storage/record.ts';
-import type { CallTable, Gather } from './call-table.ts';
+import type { Gather } from './call-table.ts';
 import type { Session } from './session.ts';
+import type { WorkerCalls } from './worker-calls.ts';
 import type { WorkerLinks } from './worker-links.ts';
 
 /** LWW maps of up to this size are sent whole instead of walked; by a walk a slow client comes closer each time it is cut. */
 const WHOLE_MAP_RECORDS_MAX = 64;
 const WHOLE_MAP_BYTES_MAX = 64 * 1024;
 const LEAVES = 4096;
-/** Calls of a session, above which its further questions wait: an answer may be megabytes, and a worker answers in its order. */
-const QUESTION_CALLS_MAX = 64;
 
 export interface Timestamp {
   readonly millis: number;
@@ -35,13 +34,12 @@ export interface Timestamp {
 }
 
 export interface ScatterOptions {
-  readonly calls: CallTable;
+  readonly calls: WorkerCalls;
   readonly links: WorkerLinks;
   readonly enqueue: (session: Session, frame: Uint8Array) => void;
   readonly sendError: (session: Session, status: number, message: string) => void;
   /** The server's clock, for the client's to follow. */
   readonly now: () => Timestamp;
-  readonly deadlineMs: () => number;
 }
 
 /** An entry of `ORMAP_PUSH_DIFF` as it came. */
@@ -134,16 +132,8 @@ export class Scatter {
   }
 
   #ask(session: Session, kind: number, bodyOf: (worker: number) => Uint8Array, gather: Gather): boolean {
-    const { calls, links } = this.#options;
-    if (session.openCalls >= QUESTION_CALLS_MAX) return false;
-    const deadlineMs = this.#options.deadlineMs();
-    const slot = calls.claim(session, deadlineMs);
-    if (slot < 0) return false;
-    calls.gathers[slot] = gather;
-    calls.waiting[slot] = 2 ** links.count - 1;
-    for (let worker = 0; worker < links.count; worker++)
-      links.request(worker, calls.callId(slot), session.id, kind, bodyOf(worker), deadlineMs);
-    return true;
+    const { calls } = this.#options;
+    return calls.ask(session, kind, calls.everyone, bodyOf, gather);
   }
 
   #send(session: Session, message: object): void {

@@ -38,6 +38,9 @@ export class Session {
   /** Maps listened to, by the gateway's number; only for `byInterest`. */
   readonly interests = new Set<number>();
 
+  /** Some service of a worker keeps something for this session, and must hear when it is gone. */
+  leavesTraces = false;
+
   /** Highest op id seen: only ids above it cost anything. */
   highestId = 0;
   /** Highest op id of which all up to it are handled; what the last ack said. */

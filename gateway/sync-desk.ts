@@ -10,36 +10,36 @@ import { GridError } from '../engine/protocol/errors.ts';
 import type { ClientMessage } from '../engine/protocol/messages.ts';
 import { encodeText } from '../engine/protocol/wire-text.ts';
 import { KIND_LWW, KIND_OR, type RecordKind } from '../engine/storage/record.ts';
-import type { FanOut } from './fan-out.ts';
-import type { MapNames } from './map-names.ts';
+import type { Desk, DeskContext } from './desk.ts';
 import type { Scatter } from './scatter.ts';
 import type { Session } from './session.ts';
 
-export interface SyncDeskOptions {
-  readonly scatter: Scatter;
-  readonly fanOut: FanOut;
-  readonly maps: MapNames;
-  /** Clients whose last sync is older must start afresh. Wall-clock ms, 0 = none. */
-  readonly pruneWatermarkMs: () => number;
-  readonly enqueue: (session: Session, frame: Uint8Array) => void;
-  readonly sendError: (session: Session, status: number, message: string) => void;
-}
+export class SyncDesk implements Desk {
+  readonly types = [
+    'SYNC_INIT',
+    'ORMAP_SYNC_INIT',
+    'MERKLE_REQ_BUCKET',
+    'ORMAP_MERKLE_REQ_BUCKET',
+    'ORMAP_DIFF_REQUEST',
+    'ORMAP_PUSH_DIFF',
+  ] as const;
+  readonly #context: DeskContext;
+  readonly #scatter: Scatter;
 
-export class SyncDesk {
-  readonly #options: SyncDeskOptions;
-
-  constructor(options: SyncDeskOptions) {
-    this.#options = options;
+  constructor(context: DeskContext, scatter: Scatter) {
+    this.#context = context;
+    this.#scatter = scatter;
   }
 
   /** HELD when no call is free now: the same question again later. */
-  ask(session: Session, message: ClientMessage | undefined): CallStatus {
-    if (message === undefined || !('mapName' in message)) return 'VOID';
+  ask(session: Session, message: ClientMessage): CallStatus {
+    if (!('mapName' in message)) return 'VOID';
     const { mapName } = message;
     if (typeof mapName !== 'string') return 'VOID';
     const mapId = this.#mapId(session, mapName);
     if (mapId <= 0) return 'RESPONSE';
-    const { scatter, fanOut } = this.#options;
+    const { fanOut } = this.#context;
+    const scatter = this.#scatter;
     switch (message.type) {
       case 'SYNC_INIT':
         fanOut.listen(session, mapId);
@@ -61,19 +61,19 @@ export class SyncDesk {
   }
 
   #begin(session: Session, mapName: string, kind: RecordKind, lastSyncMs: number): CallStatus {
-    const isStale = lastSyncMs > 0 && lastSyncMs < this.#options.pruneWatermarkMs();
-    if (!isStale || kind === KIND_OR) return waits(this.#options.scatter.root(session, mapName, kind, isStale));
+    const isStale = lastSyncMs > 0 && lastSyncMs < this.#context.pruneWatermarkMs();
+    if (!isStale || kind === KIND_OR) return waits(this.#scatter.root(session, mapName, kind, isStale));
     const payload = { mapName, reason: 'the last sync is older than the tombstones that are kept' };
-    this.#options.enqueue(session, encode({ type: 'SYNC_RESET_REQUIRED', payload }).slice());
+    this.#context.enqueue(session, encode({ type: 'SYNC_RESET_REQUIRED', payload }).slice());
     return 'RESPONSE';
   }
 
   /** The map's number, from 1; less after the client was told why it may not use the name. */
   #mapId(session: Session, mapName: string): number {
     const name = encodeText(mapName);
-    const mapId = this.#options.maps.idOf(name, 0, name.length);
-    const error = this.#options.maps.errorOf(mapId);
-    if (error !== undefined) this.#options.sendError(session, new GridError(error, '').status, `${error}: map name refused`);
+    const mapId = this.#context.maps.idOf(name, 0, name.length);
+    const error = this.#context.maps.errorOf(mapId);
+    if (error !== undefined) this.#context.sendError(session, new GridError(error, '').status, `${error}: map name refused`);
     return mapId;
   }
 }

@@ -2,8 +2,17 @@
  * The gateway's ends of the rings to the partition workers, and the table that says which worker owns a key.
  */
 import type { PartitionTable } from '../engine/partition/partition-table.ts';
-import { CALL_NONE, ENVELOPE_BYTES, RECORD_INTEREST, RECORD_REQUEST, writeEnvelope } from '../engine/protocol/envelope.ts';
+import {
+  CALL_NONE,
+  ENVELOPE_BYTES,
+  RECORD_CLOSED,
+  RECORD_INTEREST,
+  RECORD_REQUEST,
+  writeEnvelope,
+} from '../engine/protocol/envelope.ts';
 import type { RingWriter } from '../workers/ring-writer.ts';
+
+const NO_BODY = new Uint8Array(0);
 
 export class WorkerLinks {
   readonly table: PartitionTable;
@@ -45,6 +54,13 @@ export class WorkerLinks {
   /** Sends a question to one worker. */
   request(worker: number, callId: number, session: number, kind: number, body: Uint8Array, deadlineMs: number): void {
     this.#write(worker, RECORD_REQUEST, callId, session, kind, body, 0, deadlineMs);
+  }
+
+  /** Tells every worker that a session is gone. */
+  closed(session: number): void {
+    for (let worker = 0; worker < this.writers.length; worker++) {
+      this.#write(worker, RECORD_CLOSED, CALL_NONE, session, 0, NO_BODY, 0, Number.NaN);
+    }
   }
 
   /** Tells every worker whether a session of this gateway listens to the map by name. */

@@ -5,6 +5,7 @@
  *   result(call, pairs)    some ops of the call were rejected                                     RESULT
  *   reply(call, parts)     the answer to a question                                               REPLY
  *   events                 what changed, one record per gateway                                   EVENTS
+ *   push(session, body)    what a service tells unasked                                           PUSH
  *   refuse(call)           nothing of the call was taken in: written at once                      RESULT, FLAG_REFUSED
  *   persisted(sequence)    for gateways whose acks wait until the log is synced that far          PERSISTED
  */
@@ -19,11 +20,13 @@ import {
   RECORD_ACKS,
   RECORD_EVENTS,
   RECORD_PERSISTED,
+  RECORD_PUSH,
   RECORD_REPLY,
   RECORD_RESULT,
   writeEnvelope,
 } from '../engine/protocol/envelope.ts';
 import { errorNumber } from '../engine/protocol/errors.ts';
+import type { PushSink } from '../engine/operation/request-handler.ts';
 import type { CounterRow } from './counters.ts';
 import { FULL } from './ring.ts';
 import type { RingWriter } from './ring-writer.ts';
@@ -62,7 +65,14 @@ interface Reply {
   readonly flags: number;
 }
 
-export class Answers {
+interface Push {
+  readonly gateway: number;
+  readonly session: number;
+  readonly kind: number;
+  readonly body: Uint8Array;
+}
+
+export class Answers implements PushSink {
   readonly #outboxes: readonly RingWriter[];
   readonly #changes: ChangeEvents;
   readonly #counters: CounterRow<WorkerCounter>;
@@ -70,6 +80,7 @@ export class Answers {
   /** Calls of the batch at hand with rejected ops. */
   readonly #results: CallResult[] = [];
   readonly #replies: Reply[] = [];
+  readonly #pushes: Push[] = [];
   /** Per gateway: the highest sequence that somebody wants persisted and that is not; 0 = none. */
   readonly #awaited: number[];
   readonly #asked: boolean[];
@@ -160,6 +171,7 @@ export class Answers {
     if (this.#results.length > 0) this.#writeResults(sequence, flags);
     if (this.#replies.length > 0) this.#writeReplies();
     let awaited = false;
+    this.writePushes();
     this.writeEvents();
     for (let gateway = 0; gateway < this.#outboxes.length; gateway++) {
       const acks = this.#acks[gateway];
@@ -172,6 +184,19 @@ export class Answers {
       }
     }
     return awaited;
+  }
+
+  push(gateway: number, session: number, kind: number, body: Uint8Array): void {
+    this.#pushes.push({ gateway, session, kind, body });
+  }
+
+  /** Writes what services told, behind the replies of the batch. */
+  writePushes(): void {
+    if (this.#pushes.length === 0) return;
+    for (const { gateway, session, kind, body } of this.#pushes) {
+      this.#write(gateway, RECORD_PUSH, 0, kind, body, 0, Number.NaN, session);
+    }
+    this.#pushes.length = 0;
   }
 
   /** Writes the events that were gathered, whoever caused them. */
@@ -241,10 +266,19 @@ export class Answers {
     events.clear();
   }
 
-  #write(gateway: number, type: number, callId: number, count: number, body: Uint8Array, flags: number, float: number): void {
+  #write(
+    gateway: number,
+    type: number,
+    callId: number,
+    count: number,
+    body: Uint8Array,
+    flags: number,
+    float: number,
+    session = 0,
+  ): void {
     const record = new Uint8Array((ENVELOPE_BYTES + body.length + 7) & ~7);
     const memory = { bytes: record, words: new Int32Array(record.buffer), floats: new Float64Array(record.buffer) };
-    writeEnvelope(memory, 0, type, callId, 0, count, body.length, flags, float);
+    writeEnvelope(memory, 0, type, callId, session, count, body.length, flags, float);
     record.set(body, ENVELOPE_BYTES);
     this.#outboxes[gateway]?.write(record);
   }

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { EngineUnderTest, scannedOps, utf8 } from '../engine/domains/testing/scanned-ops.ts';
+import { SyncHandler } from '../engine/domains/sync/sync-handler.ts';
+import {
+  type GridRequest,
+  type RequestAnswer,
+  type RequestHandler,
+  RequestHandlers,
+} from '../engine/operation/request-handler.ts';
 import { encode } from '../engine/protocol/codec.ts';
 import {
   ENVELOPE,
@@ -10,10 +17,12 @@ import {
   FLAG_PERSISTED,
   FLAG_REFUSED,
   RECORD_ACKS,
+  RECORD_CLOSED,
   RECORD_EVENTS,
   RECORD_INTEREST,
   RECORD_OPS,
   RECORD_PERSISTED,
+  RECORD_PUSH,
   RECORD_REPLY,
   RECORD_REQUEST,
   RECORD_RESULT,
@@ -43,7 +52,28 @@ interface Answer {
   readonly sequence: number;
 }
 
+const REQUEST_ECHO = 200;
+
+/** Answers with what it was asked, tells the asker the same once more, and fails when asked for nothing. */
+class EchoHandler implements RequestHandler {
+  readonly kinds = [REQUEST_ECHO];
+  readonly writeKinds = [REQUEST_ECHO];
+  readonly closed: number[][] = [];
+  answers: Answers | undefined;
+
+  answer({ body, gateway, session }: GridRequest): RequestAnswer {
+    if (body.length <= 3) throw new GridError('FORBIDDEN', 'nothing to echo');
+    this.answers?.push(gateway, session, 3, body);
+    return [body];
+  }
+
+  sessionClosed(gateway: number, session: number): void {
+    this.closed.push([gateway, session]);
+  }
+}
+
 class RunnerUnderTest {
+  readonly echo = new EchoHandler();
   readonly engine = new EngineUnderTest({ listeners: [0] });
   admits = true;
   readonly durability = { ...NO_DURABILITY, sequence: 0, persistsBatches: false, neverPersists: true, persistedSequence: 0 };
@@ -65,11 +95,13 @@ class RunnerUnderTest {
     this.#answers = new RingConsumer(this.#outbox, 0);
     const { maps, changes, crdt, sync } = this.engine;
     const counters = new CounterRow(createCounters(WORKER_COUNTERS, 1), WORKER_COUNTERS, 0);
+    const answers = new Answers([new RingWriter(new RingProducer(this.#outbox, () => {}))], changes, counters);
+    this.echo.answers = answers;
     this.#runner = new PartitionRunner({
-      answers: new Answers([new RingWriter(new RingProducer(this.#outbox, () => {}))], changes, counters),
+      answers,
       maps,
       crdt,
-      sync,
+      handlers: new RequestHandlers([new SyncHandler(sync), this.echo]),
       durability: this.durability,
       refusal: () => (this.admits ? -1 : errorNumber('OVERLOADED')),
       loggedTo: this.loggedTo,
@@ -90,6 +122,14 @@ class RunnerUnderTest {
 
   request(callId: number, kind: number, body: object): void {
     this.#write(RECORD_REQUEST, callId, 7, kind, encode(body).slice(), 0);
+  }
+
+  closed(session: number): void {
+    this.#write(RECORD_CLOSED, 0, session, 0, new Uint8Array(0), 0);
+  }
+
+  tick(): void {
+    this.#runner.onTick();
   }
 
   interest(map: string, wanted: boolean): void {
@@ -475,4 +515,53 @@ test('a batch that changed nothing and whose log is synced already is persisted 
   runner.run();
   const [ack] = runner.read();
   assert.deepEqual([ack?.type, ack?.flags], [RECORD_ACKS, FLAG_PERSISTED]);
+});
+
+test('a request goes to the handler of its kind, and what that tells unasked leaves behind the reply', () => {
+  const runner = new RunnerUnderTest();
+  runner.request(91, REQUEST_ECHO, { text: 'ping' });
+  runner.run();
+  const answers = runner.read();
+  assert.deepEqual(
+    answers.map(({ type, call, count }) => [type, call, count]),
+    [
+      [RECORD_REPLY, 91, 0],
+      [RECORD_PUSH, 0, 3],
+    ],
+  );
+  assert.deepEqual(answers[0]?.words, answers[1]?.words);
+});
+
+test('what a handler tells between batches leaves with the tick', () => {
+  const runner = new RunnerUnderTest();
+  runner.echo.answers?.push(0, 7, 3, utf8('hello'));
+  assert.deepEqual(runner.read(), []);
+  runner.tick();
+  assert.deepEqual(
+    runner.read().map(({ type, count }) => [type, count]),
+    [[RECORD_PUSH, 3]],
+  );
+});
+
+test('an error of a handler is answered by its code, and a writing request is refused as a write is', () => {
+  const runner = new RunnerUnderTest();
+  runner.request(92, REQUEST_ECHO, {});
+  runner.run();
+  runner.admits = false;
+  runner.request(93, REQUEST_ECHO, { text: 'ping' });
+  runner.run();
+  assert.deepEqual(
+    runner.read().map(({ type, call, count }) => [type, call, count - 1]),
+    [
+      [RECORD_REPLY, 92, errorNumber('FORBIDDEN')],
+      [RECORD_REPLY, 93, errorNumber('OVERLOADED')],
+    ],
+  );
+});
+
+test('handlers hear of sessions that are gone', () => {
+  const runner = new RunnerUnderTest();
+  runner.closed(7);
+  runner.run();
+  assert.deepEqual(runner.echo.closed, [[0, 7]]);
 });

@@ -2,8 +2,8 @@
  * What a partition worker does with the records of its inboxes: the branch between the rings and the services.
  *
  *   OPS ─ room in log, staging, memory? ─ CrdtService.applyOps ─┬─ acks of the batch, one record per gateway
- *   REQUEST ─ SyncService ─ REPLY                               └─ events of the batch, one record per gateway
- *   INTEREST ─ who listens to a map
+ *   REQUEST ─ handler of its kind ─ REPLY                       └─ events of the batch, one record per gateway
+ *   INTEREST ─ who listens to a map      CLOSED ─ handlers forget the session
  *
  * Answers are gathered while a batch is drained (answers.ts) and written at its end, when the batch is as safe as they
  * say (durability.ts). When an outbox has no room the batch does not end: nothing more is drained until the gateway has
@@ -15,9 +15,7 @@
 import { assert } from '../engine/assert.ts';
 import { type CrdtService, Rejections } from '../engine/domains/crdt/crdt-service.ts';
 import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
-import type { LateAnswer } from '../engine/domains/sync/late-leaf.ts';
-import type { SyncService } from '../engine/domains/sync/sync-service.ts';
-import { parsePush, parseSyncQuestion } from '../engine/domains/sync/sync-requests.ts';
+import type { LateParts, RequestAnswer, RequestHandlers } from '../engine/operation/request-handler.ts';
 import { partitionOf } from '../engine/partition/hash.ts';
 import {
   ENVELOPE,
@@ -25,13 +23,10 @@ import {
   ENVELOPE_WORDS,
   FLAG_MORE,
   FLAG_PERSIST,
+  RECORD_CLOSED,
   RECORD_INTEREST,
   RECORD_OPS,
   RECORD_REQUEST,
-  REQUEST_LEAF,
-  REQUEST_LEAVES,
-  REQUEST_OR_DIFF,
-  REQUEST_OR_PUSH,
 } from '../engine/protocol/envelope.ts';
 import { errorNumber, GridError } from '../engine/protocol/errors.ts';
 import { OP, OP_BYTES, OP_WORDS } from '../engine/protocol/op-index.ts';
@@ -53,7 +48,7 @@ export interface PartitionRunnerOptions {
   readonly answers: Answers;
   readonly maps: MapCatalogue;
   readonly crdt: CrdtService;
-  readonly sync: SyncService;
+  readonly handlers: RequestHandlers;
   readonly durability: Durability;
   /** Why a write of this size is refused now, before it is merged: an error number, or -1. */
   readonly refusal: (bytes: number) => number;
@@ -112,6 +107,9 @@ export class PartitionRunner implements Runnable {
       case RECORD_INTEREST:
         this.#interest(ring, at);
         return;
+      case RECORD_CLOSED:
+        this.#options.handlers.sessionClosed(ring.index, ring.words[(at >> 2) + ENVELOPE.SESSION] as number);
+        return;
       default:
         assert(false, `inbox record of type ${type}`);
     }
@@ -139,6 +137,7 @@ export class PartitionRunner implements Runnable {
     const { answers, onTick, nowMs, durability } = this.#options;
     onTick(nowMs());
     durability.endTick();
+    answers.writePushes();
     answers.writeEvents(); // of what the rhythms changed; a batch that is under way keeps its acks
     if (durability.persistedSequence > this.#persistedSequence) this.persisted(durability.persistedSequence);
     if (answers.blocked) answers.flush();
@@ -255,29 +254,32 @@ export class PartitionRunner implements Runnable {
     const bodyAt = at + ENVELOPE_BYTES;
     const body = ring.bytes.slice(bodyAt, bodyAt + (ring.words[word + ENVELOPE.BODY_BYTES] as number));
     this.#options.counters.add(this.#options.counters.indexOf('requests'), 1);
-    const refused = kind === REQUEST_OR_PUSH ? this.#pushRefusal(body.length) : -1;
-    const parts = refused >= 0 ? [] : this.#answerTo(kind, body, ring.index, session);
-    if (Array.isArray(parts)) this.#options.answers.reply(ring.index, callId, refused, parts);
-    else void this.#answerLater(ring.index, callId, parts);
+    const refused = this.#options.handlers.writes(kind) ? this.#writeRefusal(body.length) : -1;
+    const answer = refused >= 0 ? refused : this.#answerTo(kind, body, ring.index, session);
+    if (typeof answer === 'number') this.#options.answers.reply(ring.index, callId, answer, []);
+    else if (isList(answer)) this.#options.answers.reply(ring.index, callId, -1, answer);
+    else void this.#answerLater(ring.index, callId, answer);
   }
 
-  /** A push names tags of its whole map, of any partition: where some are damaged none is taken in. */
-  #pushRefusal(bytes: number): number {
+  /** A request may write to any partition: where some are damaged none is taken in. */
+  #writeRefusal(bytes: number): number {
     return this.#options.damaged.size > 0 ? LOG_DAMAGED : this.#options.refusal(bytes);
   }
 
-  #answerTo(kind: number, body: Uint8Array, gateway: number, session: number): Uint8Array[] | LateAnswer {
-    const { sync, nowMs } = this.#options;
-    if (kind === REQUEST_OR_PUSH) return sync.orPush(parsePush(body, gateway, session), nowMs());
-    const question = parseSyncQuestion(body);
-    if (kind === REQUEST_LEAVES) return [sync.leaves(question.map, question.kind, question.prefix)];
-    if (kind === REQUEST_LEAF) return sync.leafNowOrLater(question.map, question.kind, question.prefix);
-    assert(kind === REQUEST_OR_DIFF, `request of kind ${kind}`);
-    return sync.orDiff(question.map, question.keys);
+  /** The answer, or the number of the error that is one. */
+  #answerTo(kind: number, body: Uint8Array, gateway: number, session: number): RequestAnswer | number {
+    const handler = this.#options.handlers.of(kind);
+    assert(handler !== undefined, `request of kind ${kind}`);
+    try {
+      return handler.answer({ kind, body, gateway, session, nowMs: this.#now() });
+    } catch (error) {
+      if (!(error instanceof GridError)) throw error;
+      return errorNumber(error.code);
+    }
   }
 
   /** Values are read back from the data store: the loop goes on, and one part at a time waits for room. */
-  async #answerLater(gateway: number, callId: number, parts: LateAnswer): Promise<void> {
+  async #answerLater(gateway: number, callId: number, parts: LateParts): Promise<void> {
     const { answers } = this.#options;
     let held: Uint8Array | undefined;
     try {
@@ -340,4 +342,8 @@ export class PartitionRunner implements Runnable {
   async #untilRead(): Promise<void> {
     while (!this.#options.answers.flush()) await new Promise((resolve) => setTimeout(resolve, OUTBOX_RETRY_MS));
   }
+}
+
+function isList(answer: RequestAnswer): answer is readonly Uint8Array[] {
+  return Array.isArray(answer);
 }

@@ -24,6 +24,7 @@ import type { RecordRef } from '../engine/storage/storage.ts';
 import { imageOf, storedRecord } from '../engine/storage/stored-record.ts';
 import { Answers } from './answers.ts';
 import { CounterRow, THREAD_COUNTERS } from './counters.ts';
+import { domainHandlers } from './domain-handlers.ts';
 import { Doorbell } from './doorbell.ts';
 import { die } from './faults/death.ts';
 import type { GridMemory } from './grid-memory.ts';
@@ -257,11 +258,14 @@ class PartitionWorker {
     const durability = this.#storage.durability(() => inboxes.map((inbox) => this.#runner?.loggedUpTo(inbox) ?? inbox.position));
     if (this.#context.launch > 0) answers.replaced(durability.persistedSequence);
     if (this.#loggedTo.size > 0) this.#tellLastChanges(crdt);
+    const nodeId = new TextEncoder().encode(data.nodeId);
+    const { observers } = this.#storage;
+    const handlers = domainHandlers({ worker: workerId, maps, crdt, sync, pushes: answers, observers, nodeId, nowMs: Date.now });
     return new PartitionRunner({
       answers,
       maps,
       crdt,
-      sync,
+      handlers,
       durability,
       refusal: (bytes) => this.#storage.refusal(bytes),
       counters: this.#counters,

@@ -21,6 +21,7 @@ import type { MapDataStore } from '../engine/storage/map-data-store.ts';
 import { NullDataStore } from '../engine/storage/null-data-store.ts';
 import { type JoinResult, JOIN_EVICTED } from '../engine/storage/join-rule.ts';
 import type { RecordImage, RecordKind } from '../engine/storage/record.ts';
+import { CompositeObserver } from '../engine/storage/record-observer.ts';
 import { RecordStore } from '../engine/storage/record-store.ts';
 import { Slab } from '../engine/storage/slab.ts';
 import { type StoredRecord, storedRecord } from '../engine/storage/stored-record.ts';
@@ -63,6 +64,8 @@ export class WorkerStorage {
   readonly backlog = new LeafBacklog(this.slab);
   readonly expiry = new ExpiryQueue(this.slab);
   readonly maps: MapCatalogue;
+  /** Hear of every change of every store: domains add themselves before the loop runs. */
+  readonly observers = new CompositeObserver([]);
   /** Of the connection that flushes. */
   readonly breaker = new CircuitBreaker({ ...BREAKER_DEFAULTS, random: Math.random });
   readonly store: DataStore | undefined;
@@ -275,6 +278,7 @@ export class WorkerStorage {
       backlog: this.backlog,
       expiry: this.expiry,
       dataStore: this.staging,
+      observer: this.observers,
       decode: decodeValue,
     });
   }

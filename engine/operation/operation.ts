@@ -10,7 +10,7 @@ import { PROVENANCE_CLIENT, type Provenance } from '../storage/record.ts';
 export type Routing = 'keys' | 'map' | 'session';
 
 interface OperationSpec {
-  readonly service: 'crdt' | 'sync' | 'session';
+  readonly service: 'crdt' | 'sync' | 'session' | 'query' | 'messaging' | 'coordination' | 'persistence';
   readonly routing: Routing;
   readonly readOnly: boolean;
 }

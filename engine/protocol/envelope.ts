@@ -10,6 +10,7 @@
  *                    FLAG_PERSIST: somebody waits until the ops are persisted
  *     REQUEST        kind says which; body is a MessagePack map. For everything that is not a plain write
  *     INTEREST       session = map id, flags 1 = some session listens to the map, 0 = none; body is the map's name
+ *     CLOSED         the session is gone: what services keep for it may go too
  *   worker → gateway
  *     ACKS           count call ids follow, one word each: all ops of these calls here were handled. In the deadline's
  *                    place: the log sequence that holds them all. FLAG_PERSISTED: they are persisted already
@@ -18,6 +19,7 @@
  *                    count = error number + 1 when what lies above it never will be, else 0
  *     REPLY          kind = error number + 1, or 0; body as the request's kind defines
  *     EVENTS         count rows of (origin session, map id, start, bytes), then the event maps, back to back
+ *     PUSH           what a service tells a session (0 = the gateway) unasked; count = kind, body as the kind defines
  *
  * A call id names a slot of the gateway's call table and its generation, so that a late or repeated answer of a
  * replaced worker is recognised. FLAG_MORE marks a part of a call that more parts to the same worker follow.
@@ -27,11 +29,13 @@
 export const RECORD_OPS = 1;
 export const RECORD_REQUEST = 2;
 export const RECORD_INTEREST = 3;
+export const RECORD_CLOSED = 4;
 export const RECORD_ACKS = 16;
 export const RECORD_RESULT = 17;
 export const RECORD_REPLY = 18;
 export const RECORD_EVENTS = 19;
 export const RECORD_PERSISTED = 20;
+export const RECORD_PUSH = 21;
 
 export const ENVELOPE_WORDS = 8;
 export const ENVELOPE_BYTES = ENVELOPE_WORDS * 4;
@@ -65,7 +69,10 @@ export const EVENT_ROW = { ORIGIN: 0, MAP_ID: 1, START: 2, BYTES: 3 } as const;
 /** Call id of records that nobody waits for. */
 export const CALL_NONE = 0;
 
-/** Kinds of REQUEST. */
+/**
+ * Kinds of REQUEST, and of PUSH (PUSH_…, in the same ranges): sync 1–9, query 10–19, topics and locks 20–29, counters and
+ * journal 30–39, records 40–49, security 50–59, administration 60–69, Redis commands 70–89.
+ */
 export const REQUEST_LEAVES = 1;
 export const REQUEST_LEAF = 2;
 export const REQUEST_OR_DIFF = 3;

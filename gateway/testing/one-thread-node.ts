@@ -13,10 +13,12 @@ import { decode, encode } from '../../engine/protocol/codec.ts';
 import { errorNumber } from '../../engine/protocol/errors.ts';
 import type { MapDataStore } from '../../engine/storage/map-data-store.ts';
 import { NullDataStore } from '../../engine/storage/null-data-store.ts';
+import { CompositeObserver } from '../../engine/storage/record-observer.ts';
 import { RecordStore } from '../../engine/storage/record-store.ts';
 import { Slab } from '../../engine/storage/slab.ts';
 import { Answers } from '../../workers/answers.ts';
 import { CounterRow } from '../../workers/counters.ts';
+import { domainHandlers } from '../../workers/domain-handlers.ts';
 import { type Durability, NO_DURABILITY } from '../../workers/durability.ts';
 import { createGridMemory, type GridMemory } from '../../workers/grid-memory.ts';
 import { GridState } from '../../workers/grid-state.ts';
@@ -240,7 +242,11 @@ export class OneThreadNode {
   #newRunner(worker: number, options: NodeOptions): PartitionRunner {
     const slab = new Slab();
     const dataStore = options.dataStore ?? new NullDataStore();
-    const maps = new MapCatalogue((map, kind) => new RecordStore({ map, kind, slab, dataStore, decode }), 100);
+    const observers = new CompositeObserver([]);
+    const maps = new MapCatalogue(
+      (map, kind) => new RecordStore({ map, kind, slab, dataStore, observer: observers, decode }),
+      100,
+    );
     this.catalogues.push(maps);
     const changes = new ChangeEvents(this.memory.gateways, this.state);
     const pruneWatermarkMs = (): number => this.state.pruneWatermarkMs;
@@ -248,11 +254,14 @@ export class OneThreadNode {
     const outboxes = this.memory.outboxes.map((rings) => new RingWriter(new RingProducer(ringAt(rings, worker), () => {})));
     const counters = new CounterRow(this.memory.workerCounters, WORKER_COUNTERS, worker);
     const { writeThrough } = options;
+    const answers = new Answers(outboxes, changes, counters);
+    const sync = new SyncService(maps, crdt, pruneWatermarkMs);
+    const nodeId = utf8('server-1');
     return new PartitionRunner({
-      answers: new Answers(outboxes, changes, counters),
+      answers,
       maps,
       crdt,
-      sync: new SyncService(maps, crdt, pruneWatermarkMs),
+      handlers: domainHandlers({ worker, maps, crdt, sync, pushes: answers, observers, nodeId, nowMs: Date.now }),
       durability:
         options.durability ?? (writeThrough === undefined ? NO_DURABILITY : { ...NO_DURABILITY, endBatch: writeThrough }),
       refusal: (bytes) => (dataStore.admits(bytes) ? -1 : errorNumber('OVERLOADED')),

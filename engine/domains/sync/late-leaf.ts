@@ -7,6 +7,7 @@
  * is sent as it is at the moment of encoding. What was read is put back into memory only where there is room: a sync of
  * more than memory holds streams through, leaf by leaf. What cannot be read is an error, never an empty value.
  */
+import type { LateParts } from '../../operation/request-handler.ts';
 import { GridError } from '../../protocol/errors.ts';
 import { evictedBytes, fillValue } from '../../storage/evicted-value.ts';
 import { becomeRemoval, isExpiredImage } from '../../storage/expired-record.ts';
@@ -16,9 +17,6 @@ import type { RecordRef } from '../../storage/storage.ts';
 import { imageOf, type StoredRecord, storedRecord } from '../../storage/stored-record.ts';
 import { type LoadedValues, ValueLoader } from '../../storage/value-loader.ts';
 import { ItemParts } from './item-parts.ts';
-
-/** An answer that comes in parts, later. Whoever takes them may take their time. Rejects with GridError UNAVAILABLE. */
-export type LateAnswer = AsyncGenerator<Uint8Array, void, void>;
 
 export interface LateLeavesOptions {
   readonly loader: ValueLoader;
@@ -69,7 +67,7 @@ export class LateLeaves {
   }
 
   /** The records of the leaves, in parts. */
-  async *answer(store: RecordStore, leaves: readonly number[]): LateAnswer {
+  async *answer(store: RecordStore, leaves: readonly number[]): LateParts {
     const sinceMs = this.#options.nowMs();
     await this.#turn();
     try {

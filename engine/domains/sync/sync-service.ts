@@ -14,6 +14,7 @@
 import { fnv1aUtf8 } from '../../partition/hash.ts';
 import { encode } from '../../protocol/codec.ts';
 import { encodeText } from '../../protocol/wire-text.ts';
+import type { RequestAnswer } from '../../operation/request-handler.ts';
 import type { ManagedService } from '../../operation/service-registry.ts';
 import { becomeRemoval, isExpiredImage } from '../../storage/expired-record.ts';
 import { KIND_LWW, KIND_OR, RecordImage, type RecordKind } from '../../storage/record.ts';
@@ -23,7 +24,7 @@ import type { CrdtService } from '../crdt/crdt-service.ts';
 import type { Expiry } from '../crdt/expiry.ts';
 import type { GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
 import { ItemParts, PART_BYTES_MAX } from './item-parts.ts';
-import type { LateAnswer, LateLeaves } from './late-leaf.ts';
+import type { LateLeaves } from './late-leaf.ts';
 import { byteText, encodeEntry, portionsOf, recordsByKey, tagOf } from './or-entries.ts';
 
 const LEAVES = 4096;
@@ -110,7 +111,7 @@ export class SyncService implements ManagedService {
   }
 
   /** As `leaf`, or an answer that comes later when values must be read back for it. */
-  leafNowOrLater(map: Uint8Array, kind: RecordKind, prefix: string): Uint8Array[] | LateAnswer {
+  leafNowOrLater(map: Uint8Array, kind: RecordKind, prefix: string): RequestAnswer {
     const late = this.#late;
     const store = this.#maps.find(map)?.existing(kind);
     if (late === undefined || store === undefined || store.evicted === 0) return this.leaf(map, kind, prefix);

@@ -1,0 +1,28 @@
+/**
+ * The requests of anti-entropy, from their bytes to the service that answers them.
+ */
+import { assert } from '../../assert.ts';
+import type { GridRequest, RequestAnswer, RequestHandler } from '../../operation/request-handler.ts';
+import { REQUEST_LEAF, REQUEST_LEAVES, REQUEST_OR_DIFF, REQUEST_OR_PUSH } from '../../protocol/envelope.ts';
+import { parsePush, parseSyncQuestion } from './sync-requests.ts';
+import type { SyncService } from './sync-service.ts';
+
+export class SyncHandler implements RequestHandler {
+  readonly kinds: readonly number[] = [REQUEST_LEAVES, REQUEST_LEAF, REQUEST_OR_DIFF, REQUEST_OR_PUSH];
+  /** A push names tags of its whole map, of any partition. */
+  readonly writeKinds: readonly number[] = [REQUEST_OR_PUSH];
+  readonly #sync: SyncService;
+
+  constructor(sync: SyncService) {
+    this.#sync = sync;
+  }
+
+  answer({ kind, body, gateway, session, nowMs }: GridRequest): RequestAnswer {
+    if (kind === REQUEST_OR_PUSH) return this.#sync.orPush(parsePush(body, gateway, session), nowMs);
+    const question = parseSyncQuestion(body);
+    if (kind === REQUEST_LEAVES) return [this.#sync.leaves(question.map, question.kind, question.prefix)];
+    if (kind === REQUEST_LEAF) return this.#sync.leafNowOrLater(question.map, question.kind, question.prefix);
+    assert(kind === REQUEST_OR_DIFF, `request of kind ${kind}`);
+    return this.#sync.orDiff(question.map, question.keys);
+  }
+}

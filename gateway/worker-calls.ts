@@ -1,0 +1,120 @@
+/**
+ * Questions to workers: to one, some or all of them, until each has answered or the deadline has passed.
+ *
+ *   ask      for a session: a gather takes the answers as they come (call-table.ts)
+ *   request  for a door without sessions: a promise of all answers
+ *
+ * A session may have some questions under way; a further one is held by the dispatcher, in its order. A door is refused.
+ */
+import { errorNumber, ERROR_CODES, GridError } from '../engine/protocol/errors.ts';
+import type { CallTable, Gather } from './call-table.ts';
+import type { Connection } from './connection.ts';
+import { Session } from './session.ts';
+import type { WorkerLinks } from './worker-links.ts';
+
+/** Calls of a session, above which its further questions wait: an answer may be megabytes, and a worker answers in its order. */
+const QUESTION_CALLS_MAX = 64;
+
+export interface WorkerCallsOptions {
+  readonly calls: CallTable;
+  readonly links: WorkerLinks;
+  readonly deadlineMs: () => number;
+}
+
+export class WorkerCalls {
+  readonly #options: WorkerCallsOptions;
+  /** Stands for the doors in the call table. */
+  readonly #door = new Session(0, NO_CONNECTION, true, 0);
+  readonly #everyone: readonly number[];
+
+  constructor(options: WorkerCallsOptions) {
+    this.#options = options;
+    this.#everyone = Array.from({ length: options.links.count }, (_, worker) => worker);
+  }
+
+  /** The numbers of all workers. */
+  get everyone(): readonly number[] {
+    return this.#everyone;
+  }
+
+  /** Asks each of the workers. False when no call is free now: the same question again later. */
+  ask(
+    session: Session,
+    kind: number,
+    workers: readonly number[],
+    bodyOf: (worker: number) => Uint8Array,
+    gather: Gather,
+  ): boolean {
+    return session.openCalls < QUESTION_CALLS_MAX && this.#ask(session, kind, workers, bodyOf, gather);
+  }
+
+  /**
+   * Asks each of the workers; resolves with each worker's parts, in the order of `workers`.
+   * Rejects with GridError: OVERLOADED when too many calls are under way, UNAVAILABLE while one of the workers takes
+   * nothing, DEADLINE_EXCEEDED, or what a worker answered.
+   */
+  request(kind: number, workers: readonly number[], bodyOf: (worker: number) => Uint8Array): Promise<Uint8Array[][]> {
+    const down = workers.find((worker) => !this.#options.links.takes(worker));
+    if (down !== undefined) return Promise.reject(new GridError('UNAVAILABLE', `worker ${down} takes no requests now`));
+    return new Promise((resolve, reject) => {
+      const gather = new PromisedParts(workers, resolve, reject);
+      if (!this.#ask(this.#door, kind, workers, bodyOf, gather)) {
+        reject(new GridError('OVERLOADED', 'too many calls are under way'));
+      }
+    });
+  }
+
+  #ask(
+    session: Session,
+    kind: number,
+    workers: readonly number[],
+    bodyOf: (worker: number) => Uint8Array,
+    gather: Gather,
+  ): boolean {
+    const { calls, links } = this.#options;
+    const deadlineMs = this.#options.deadlineMs();
+    const slot = calls.claim(session, deadlineMs);
+    if (slot < 0) return false;
+    calls.gathers[slot] = gather;
+    for (const worker of workers) calls.waiting[slot] = (calls.waiting[slot] as number) | (1 << worker);
+    for (const worker of workers) links.request(worker, calls.callId(slot), session.id, kind, bodyOf(worker), deadlineMs);
+    return true;
+  }
+}
+
+/** Gathers the parts of each worker's answer. The first error ends it. */
+class PromisedParts implements Gather {
+  readonly #workers: readonly number[];
+  readonly #parts: readonly Uint8Array[][];
+  readonly #resolve: (parts: Uint8Array[][]) => void;
+  readonly #reject: (error: GridError) => void;
+  #error = -1;
+
+  constructor(workers: readonly number[], resolve: (parts: Uint8Array[][]) => void, reject: (error: GridError) => void) {
+    this.#workers = workers;
+    this.#parts = workers.map(() => []);
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  answered(worker: number, error: number, body: Uint8Array): void {
+    if (error >= 0) this.#error = error;
+    else this.#parts[this.#workers.indexOf(worker)]?.push(body);
+  }
+
+  complete(): void {
+    if (this.#error >= 0) this.#fail(this.#error);
+    else this.#resolve([...this.#parts]);
+  }
+
+  expired(): void {
+    this.#fail(errorNumber('DEADLINE_EXCEEDED'));
+  }
+
+  #fail(error: number): void {
+    const code = ERROR_CODES[error] ?? 'INTERNAL';
+    this.#reject(new GridError(code, `${code}: the request failed`));
+  }
+}
+
+const NO_CONNECTION: Connection = { send: () => true, cork: (write) => write(), end: () => {}, bufferedBytes: () => 0 };
