@@ -10,6 +10,7 @@
 import { decode, encode } from '../engine/protocol/codec.ts';
 import { GridError } from '../engine/protocol/errors.ts';
 import { type ClientMessage, parseMessage } from '../engine/protocol/messages.ts';
+import type { AccessControl } from './access-control.ts';
 import type { Authenticator } from './authentication.ts';
 import type { CloseCause } from './connection.ts';
 import type { DeviceBinding, DeviceIdentity } from './device-identity.ts';
@@ -23,6 +24,7 @@ type AuthMessage = Extract<ClientMessage, { type: 'AUTH' }>;
 
 export interface DeskOptions {
   readonly authenticator: Authenticator;
+  readonly accessControl: AccessControl;
   readonly devices: DeviceIdentity;
   /** Sends a frame at once: the client waits for it. */
   readonly send: (session: Session, frame: Uint8Array) => void;
@@ -45,6 +47,7 @@ export class AuthenticationDesk {
       this.#send(session, { type: 'AUTH_REQUIRED' });
       return;
     }
+    session.access = this.#options.accessControl.accessOf(undefined);
     session.state = 'ready';
     this.#options.onReady(session);
   }
@@ -75,6 +78,7 @@ export class AuthenticationDesk {
       const principal = await this.#options.authenticator.verify(token);
       if (!session.isOpen) return;
       session.principal = principal;
+      session.access = this.#options.accessControl.accessOf(principal);
       session.state = 'ready';
       this.#acknowledge(session, deviceToken);
       this.#options.onReady(session);

@@ -13,6 +13,7 @@ import type { CounterRow } from '../workers/counters.ts';
 import type { GridState } from '../workers/grid-state.ts';
 import type { RingWriter } from '../workers/ring-writer.ts';
 import type { WorkerCounter } from '../workers/worker-counters.ts';
+import { AccessControl } from './access-control.ts';
 import { AuthenticationDesk } from './authentication-desk.ts';
 import type { Authenticator } from './authentication.ts';
 import { BatchAnswers } from './batch-answers.ts';
@@ -98,6 +99,7 @@ export class Gateway implements WebSocketEvents {
   readonly #maps: MapNames;
   readonly #rateLimit: RateLimit;
   readonly #quarantine = new ClockQuarantine();
+  readonly #accessControl = new AccessControl();
   readonly #clock: TurnClock;
   readonly #askedClocks = new Set<string>();
   #sweptMs = 0;
@@ -253,6 +255,7 @@ export class Gateway implements WebSocketEvents {
     const { authenticator, devices, counters, log } = this.#options;
     return new AuthenticationDesk({
       authenticator,
+      accessControl: this.#accessControl,
       devices,
       send: (session, frame) => {
         this.#outgoing.enqueue(session, frame);

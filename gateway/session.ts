@@ -7,6 +7,7 @@
  * Frames for the client are queued here and leave together, in one cork, when the gateway flushes. Frames from the
  * client that found a full ring are held here (held-frames.ts) and go on in their order when there is room.
  */
+import { type Access, FULL_ACCESS } from '../engine/domains/security/access.ts';
 import { CLOSE, type CloseCause, type Connection } from './connection.ts';
 import type { Principal } from './authentication.ts';
 
@@ -31,6 +32,8 @@ export class Session {
   readonly byInterest: boolean;
   state: SessionState = 'unauthenticated';
   principal: Principal | undefined;
+  /** What it may do; of a session that is ready. */
+  access: Access = FULL_ACCESS;
   deviceId: string | undefined;
   /** AUTH was answered: the client may send it twice. */
   acknowledged = false;
