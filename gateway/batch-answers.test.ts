@@ -79,7 +79,7 @@ test('a refused op is rejected, named as failed and covered by the ack', () => {
 
 test('ids that are no numbers are named, once each, and never become the last id', () => {
   const under = new AnswersUnderTest();
-  const details = { ids: ['x', '2', 'x', '', '9007199254740993'], rejected: new Map(), levels: undefined };
+  const details = { ids: ['x', '2', 'x', '', '9007199254740993'], rejected: new Map(), refusals: new Map(), levels: undefined };
   const [lastId, list] = results(under.settle(under.claim(2, 2, details))) as [string, { opId: string }[]];
   assert.deepEqual([lastId, list.map(({ opId }) => opId)], ['2', ['x', '9007199254740993']]);
 });

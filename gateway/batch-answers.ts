@@ -45,19 +45,24 @@ export class BatchAnswers {
       return;
     }
     const known = details ?? denseDetails(lowId, ops);
-    for (const [ordinal, error] of known.rejected) this.#reject(session, known.ids[ordinal] ?? '', error);
+    for (const [ordinal, error] of known.rejected) {
+      this.#reject(session, known.ids[ordinal] ?? '', error, known.refusals.get(ordinal));
+    }
     const achievedLevel = known.levels?.reachedName ?? levelName(this.#levels.plain);
     const results = resultsOf(known, lastId, achievedLevel, this.#levels);
     const payload = { lastId: String(lastId), achievedLevel, results, ...proofOf(known.levels) };
     this.#enqueue(session, encode({ type: 'OP_ACK', payload }).slice());
   }
 
-  #reject(session: Session, opId: string, error: number): void {
+  #reject(session: Session, opId: string, error: number, refusal: string | undefined): void {
     if (opId === '') return;
     const code = ERROR_CODES[error] ?? 'INTERNAL';
     this.#enqueue(
       session,
-      encode({ type: 'OP_REJECTED', payload: { opId, reason: reasonOf(code), code: new GridError(code, '').status } }).slice(),
+      encode({
+        type: 'OP_REJECTED',
+        payload: { opId, reason: reasonOf(code, refusal), code: new GridError(code, '').status },
+      }).slice(),
     );
   }
 }
@@ -65,7 +70,7 @@ export class BatchAnswers {
 /** The details of a batch that had nothing unusual when it came: ids rise by one from `lowId`. */
 export function denseDetails(lowId: number, ops: number): BatchDetails {
   const ids = Array.from({ length: ops }, (_, ordinal) => (lowId > 0 ? String(lowId + ordinal) : ''));
-  return { ids, rejected: new Map(), levels: undefined };
+  return { ids, rejected: new Map(), refusals: new Map(), levels: undefined };
 }
 
 /** Evidence for who names a level; who forgets has none. */
@@ -75,7 +80,7 @@ function proofOf(levels: AskedLevels | undefined): object {
 
 /** Results for every op that `lastId` does not cover or that names a level; undefined when none. */
 function resultsOf(
-  { ids, rejected, levels }: BatchDetails,
+  { ids, rejected, refusals, levels }: BatchDetails,
   lastId: number,
   achievedLevel: string,
   nodeLevels: AckLevels,
@@ -89,7 +94,7 @@ function resultsOf(
     if (isCovered(opId, lastId) && rejection === undefined && asked === 0) return;
     named.add(opId);
     if (rejection !== undefined) {
-      const error = reasonOf(ERROR_CODES[rejection] ?? 'INTERNAL');
+      const error = reasonOf(ERROR_CODES[rejection] ?? 'INTERNAL', refusals.get(ordinal));
       results.push({ opId, success: false, achievedLevel: 'FIRE_AND_FORGET', error });
     } else if (levels === undefined || hasReached(asked, levels.reached)) {
       results.push({ opId, success: true, achievedLevel });
@@ -120,9 +125,10 @@ const REASONS: Partial<Record<ErrorCode, string>> = {
   TOO_MANY_MAPS: 'the server has as many maps as LATTICE_MAX_MAPS allows',
   KEY_TOO_LARGE: 'map, key and tag together are larger than 2048 bytes, or the node id than 256',
   INVALID_OPERATION: 'a field of the operation is missing or wrong, or its clock is too far ahead to be corrected',
+  SCHEMA_VIOLATION: 'the value does not have the form that the schema of its map asks for',
   STALE_OPERATION: 'the write is older than the tombstone horizon and its key is not there',
 };
 
-function reasonOf(code: ErrorCode): string {
-  return `${code}: ${REASONS[code] ?? code}`;
+function reasonOf(code: ErrorCode, refusal: string | undefined): string {
+  return `${code}: ${refusal ?? REASONS[code] ?? code}`;
 }

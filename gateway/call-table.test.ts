@@ -22,7 +22,7 @@ function claim(calls: CallTable, session: Session, ids: readonly number[]): numb
 }
 
 function detailsOf(ids: readonly number[]): BatchDetails {
-  return { ids: ids.map(String), rejected: new Map(), levels: undefined };
+  return { ids: ids.map(String), rejected: new Map(), refusals: new Map(), levels: undefined };
 }
 
 /** The ack rule in its plain form: every op that was ever sent, and whether some batch with it was handled. */

@@ -28,6 +28,8 @@ export interface BatchDetails {
   readonly ids: readonly string[];
   /** Refused ops: ordinal → error number. */
   readonly rejected: Map<number, number>;
+  /** Ordinal → what is wrong with the refused op, where more is known than its error number says. */
+  readonly refusals: Map<number, string>;
   /** The durability levels asked for, when the batch or an op of it names one. */
   levels: AskedLevels | undefined;
 }

@@ -329,7 +329,7 @@ export class Dispatcher {
       const start = words[row + OP.ID_START] as number;
       ids.push(decodeText(this.#frame, start, start + (words[row + OP.ID_BYTES] as number)));
     }
-    const details: BatchDetails = { ids, rejected: new Map(), levels: undefined };
+    const details: BatchDetails = { ids, rejected: new Map(), refusals: new Map(), levels: undefined };
     this.#options.calls.details[slot] = details;
     return details;
   }

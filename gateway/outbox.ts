@@ -21,11 +21,12 @@ import {
   RECORD_RESULT,
 } from '../engine/protocol/envelope.ts';
 import { assert } from '../engine/assert.ts';
+import { decode } from '../engine/protocol/codec.ts';
 import { ERROR_CODES } from '../engine/protocol/errors.ts';
 import type { RingConsumer } from '../workers/ring.ts';
 import type { Runnable } from '../workers/runnable.ts';
 import { type BatchAnswers, denseDetails } from './batch-answers.ts';
-import type { CallTable } from './call-table.ts';
+import type { BatchDetails, CallTable } from './call-table.ts';
 import type { FanOut } from './fan-out.ts';
 import type { Outgoing } from './outgoing.ts';
 import type { PersistedWaits } from './persisted-waits.ts';
@@ -149,6 +150,9 @@ export class Outbox implements Runnable {
     for (let pair = 0; pair < (words[word + ENVELOPE.COUNT] as number); pair++) {
       details.rejected.set(words[first + pair * 2] as number, words[first + pair * 2 + 1] as number);
     }
+    const textsAt = (first + 2 * (words[word + ENVELOPE.COUNT] as number)) * 4;
+    const end = first * 4 + (words[word + ENVELOPE.BODY_BYTES] as number);
+    if (end > textsAt) noteRefusals(details, decode(ring.bytes.slice(textsAt, end)));
     this.#answered(slot, ring, word);
   }
 
@@ -190,6 +194,16 @@ export class Outbox implements Runnable {
     const count = ring.words[(at >> 2) + ENVELOPE.COUNT] as number;
     const rowsWord = (at + ENVELOPE_BYTES) >> 2;
     this.#fanOut.deliver(ring, rowsWord, count, at + ENVELOPE_BYTES + count * EVENT_ROW_WORDS * 4);
+  }
+}
+
+/** `texts` is a list of (ordinal, text). */
+function noteRefusals(details: BatchDetails, texts: unknown): void {
+  assert(Array.isArray(texts), 'texts of refusals');
+  for (const pair of texts) {
+    if (!Array.isArray(pair)) continue;
+    const [ordinal, text]: unknown[] = pair;
+    if (typeof ordinal === 'number' && typeof text === 'string') details.refusals.set(ordinal, text);
   }
 }
 

@@ -66,7 +66,7 @@ class RouterUnderTest {
     const slot = this.calls.claim(this.session, 1234);
     let details: BatchDetails | undefined;
     const detailsOf = (): BatchDetails => {
-      details ??= { ids: [], rejected: new Map(), levels: undefined };
+      details ??= { ids: [], rejected: new Map(), refusals: new Map(), levels: undefined };
       return details;
     };
     const routed = this.router.route(this.session, frame, this.#scanner.index, slot, listens, detailsOf);

@@ -2,13 +2,14 @@
  * The answers of a worker, gathered while a batch is drained and written at its end, behind the log.
  *
  *   ack(call)              plain: one record of call ids per gateway                              ACKS
- *   result(call, pairs)    some ops of the call were rejected                                     RESULT
+ *   result(call, pairs)    some ops of the call were rejected; what guards said of them follows   RESULT
  *   reply(call, parts)     the answer to a question                                               REPLY
  *   events                 what changed, one record per gateway                                   EVENTS
  *   push(session, body)    what a service tells unasked                                           PUSH
  *   refuse(call)           nothing of the call was taken in: written at once                      RESULT, FLAG_REFUSED
  *   persisted(sequence)    for gateways whose acks wait until the log is synced that far          PERSISTED
  */
+import { encode } from '../engine/protocol/codec.ts';
 import type { ChangeEvents, EventBatch } from '../engine/domains/crdt/change-events.ts';
 import {
   ENVELOPE_BYTES,
@@ -55,6 +56,8 @@ export interface CallResult {
   readonly gateway: number;
   readonly callId: number;
   readonly pairs: readonly number[];
+  /** Ordinal → what a guard said of the op. */
+  readonly details: ReadonlyMap<number, string>;
 }
 
 interface Reply {
@@ -225,8 +228,8 @@ export class Answers implements PushSink {
   }
 
   #writeResults(sequence: number, flags: number): void {
-    for (const { gateway, callId, pairs } of this.#results) {
-      const body = new Uint8Array(Int32Array.from(pairs).buffer);
+    for (const { gateway, callId, pairs, details } of this.#results) {
+      const body = resultBody(pairs, details);
       this.#write(gateway, RECORD_RESULT, callId, pairs.length / 2, body, flags, sequence);
     }
     this.#results.length = 0;
@@ -282,4 +285,15 @@ export class Answers implements PushSink {
     record.set(body, ENVELOPE_BYTES);
     this.#outboxes[gateway]?.write(record);
   }
+}
+
+/** The pairs as words, and behind them, where there are any, the details as a MessagePack list of (ordinal, text). */
+function resultBody(pairs: readonly number[], details: ReadonlyMap<number, string>): Uint8Array {
+  const words = new Uint8Array(Int32Array.from(pairs).buffer);
+  if (details.size === 0) return words;
+  const texts = encode([...details]);
+  const body = new Uint8Array(words.length + texts.length);
+  body.set(words, 0);
+  body.set(texts, words.length);
+  return body;
 }

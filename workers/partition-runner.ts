@@ -224,16 +224,18 @@ export class PartitionRunner implements Runnable {
     const gateway = ring.index;
     if (this.#rejections.pairs.length > 0) this.#noteUnmerged(ring);
     const key = `${gateway}:${callId}`;
-    const pairs = [...(this.#unfinished.get(key)?.pairs ?? []), ...this.#rejections.pairs];
+    const earlier = this.#unfinished.get(key);
+    const pairs = [...(earlier?.pairs ?? []), ...this.#rejections.pairs];
+    const details = new Map([...(earlier?.details ?? []), ...this.#rejections.details]);
     this.#options.counters.add(this.#rejectedCell, this.#rejections.pairs.length / 2);
     this.#rejections.clear();
     if (more) {
-      this.#unfinished.set(key, { gateway, callId, pairs });
+      this.#unfinished.set(key, { gateway, callId, pairs, details });
       return;
     }
     this.#unfinished.delete(key);
     if (pairs.length === 0) this.#options.answers.ack(gateway, callId);
-    else this.#options.answers.result({ gateway, callId, pairs });
+    else this.#options.answers.result({ gateway, callId, pairs, details });
   }
 
   #refuse(ring: RingConsumer, callId: number, error: number): void {

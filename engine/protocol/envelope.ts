@@ -14,7 +14,8 @@
  *   worker → gateway
  *     ACKS           count call ids follow, one word each: all ops of these calls here were handled. In the deadline's
  *                    place: the log sequence that holds them all. FLAG_PERSISTED: they are persisted already
- *     RESULT         like one ack, with exceptions: count pairs (ordinal, error number) of rejected ops follow
+ *     RESULT         like one ack, with exceptions: count pairs (ordinal, error number) of rejected ops follow, and perhaps a
+ *                    MessagePack list of (ordinal, text): what is wrong with the op
  *     PERSISTED      all that was acknowledged with a log sequence up to the one in the deadline's place is persisted;
  *                    count = error number + 1 when what lies above it never will be, else 0
  *     REPLY          kind = error number + 1, or 0; body as the request's kind defines

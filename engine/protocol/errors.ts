@@ -44,6 +44,7 @@ const ERRORS = {
   OUT_OF_MEMORY: { status: 507, retryable: true },
   LEVEL_TIMEOUT: { status: 504, retryable: false },
   DATA_VERSION: { status: 500, retryable: false },
+  SCHEMA_VIOLATION: { status: 422, retryable: false },
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -26,20 +26,25 @@ import { stampAfter } from '../../storage/server-stamp.ts';
 import type { RecordRef } from '../../storage/storage.ts';
 import type { ChangeEvents, EventKind } from './change-events.ts';
 import type { GridMap, MapCatalogue } from './map-catalogue.ts';
+import type { WriteRefusal } from './write-guard.ts';
 
 /** Ops of the call that were not applied: pairs (ordinal, error number). Reused by the caller. */
 export class Rejections {
   readonly pairs: number[] = [];
+  /** What a guard said of the op at this ordinal. */
+  readonly details = new Map<number, string>();
   /** An op can only be judged once a value was read back: the whole call must be refused, and comes again. */
   mustComeAgain = false;
 
-  add(ordinal: number, error: number): void {
+  add(ordinal: number, error: number, detail?: string): void {
     this.pairs.push(ordinal, error);
+    if (detail !== undefined) this.details.set(ordinal, detail);
     if (error === UNAVAILABLE) this.mustComeAgain = true;
   }
 
   clear(): void {
     if (this.pairs.length > 0) this.pairs.length = 0;
+    if (this.details.size > 0) this.details.clear();
     this.mustComeAgain = false;
   }
 }
@@ -71,6 +76,8 @@ export class CrdtService implements ManagedService {
   readonly #onDeadLetter: CrdtServiceOptions['onDeadLetter'];
   readonly #onValueNeeded: CrdtServiceOptions['onValueNeeded'];
   readonly #image = new RecordImage();
+  /** What a guard said of the write at hand. */
+  #refusal: WriteRefusal | undefined;
   /** What warming has read: kept so that the reads are not optimised away. */
   #touched = 0;
 
@@ -109,7 +116,9 @@ export class CrdtService implements ManagedService {
     for (let index = 0; index < count; index++) {
       const row = rowsWord + index * OP_WORDS;
       const error = this.#applyRow(memory, row, frameAt, gateway, session, nowMs);
-      if (error >= 0) rejections.add(memory.words[row + OP.ORDINAL] as number, error);
+      if (error < 0) continue;
+      rejections.add(memory.words[row + OP.ORDINAL] as number, error, this.#refusal?.detail);
+      this.#refusal = undefined;
     }
   }
 
@@ -150,6 +159,10 @@ export class CrdtService implements ManagedService {
     const image = this.#image;
     fillImage(image, memory, row, frameAt, flags);
     const kind = flags & OP_KIND_MASK;
+    if (map.guard !== undefined) {
+      this.#refusal = map.guard.refusal(kind >= OP_OR_ADD ? KIND_OR : KIND_LWW, image, gateway, session);
+      if (this.#refusal !== undefined) return errorNumber(this.#refusal.code);
+    }
     const store = map.store(kind >= OP_OR_ADD ? KIND_OR : KIND_LWW);
     if (kind === OP_OR_REMOVE) stampRemoval(image, nowMs);
     else if ((flags & FLAG_UNSTAMPED) !== 0) this.#stamp(store, image, nowMs);
@@ -172,9 +185,10 @@ export class CrdtService implements ManagedService {
     return -1;
   }
 
-  /** Joins an image that did not come as a row (push-diff). True when it changed the record. */
+  /** Joins an image that did not come as a row (push-diff), unless a guard refuses it. True when it changed the record. */
   applyImage(map: GridMap, image: RecordImage, gateway: number, session: number, writerListens: boolean, nowMs: number): boolean {
     const isOr = image.tagBytes > 0;
+    if (map.guard?.refusal(isOr ? KIND_OR : KIND_LWW, image, gateway, session) !== undefined) return false;
     if (isOr && !image.tombstone && isOrphan(map, image)) {
       this.#removeOrphan(map, image, nowMs);
       return false;

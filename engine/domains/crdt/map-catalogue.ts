@@ -8,6 +8,7 @@ import { assert } from '../../assert.ts';
 import { KIND_LWW, KIND_OR, type RecordKind } from '../../storage/record.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
 import { OrphanTombstones } from './orphan-tombstones.ts';
+import type { WriteGuard } from './write-guard.ts';
 
 /** Makes the store of a map and kind when its first record arrives. */
 export type StoreFactory = (map: Uint8Array, kind: RecordKind) => RecordStore;
@@ -22,6 +23,8 @@ export class GridMap {
   readonly wantedBy: boolean[] = [];
   /** Tags removed somewhere, of unknown keys. */
   readonly orphans: OrphanTombstones = new OrphanTombstones();
+  /** Asked before each write to the map; undefined where nobody guards it. */
+  guard: WriteGuard | undefined;
   readonly #factory: StoreFactory;
   #lww: RecordStore | undefined;
   #or: RecordStore | undefined;
