@@ -1,0 +1,69 @@
+/**
+ * How values compare, for predicates, sort orders and indexes alike.
+ *
+ *   equal     by value: numbers as JavaScript's ===, arrays and maps item by item, bytes byte by byte
+ *   order     false < true < numbers < NaN < strings < bytes, arrays and maps (all alike) < null and missing
+ *
+ * Strings compare by UTF-16 units, because the client sorts what it got again with JavaScript's `<`. Null sorts as the
+ * greatest, so it is last when ascending and first when descending (protocol reference §6.3).
+ */
+import { isData } from '../../protocol/codec.ts';
+
+/** True when both are the same value. NaN equals nothing. */
+export function isEqual(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (a instanceof Uint8Array) return b instanceof Uint8Array && areBytesEqual(a, b);
+  if (Array.isArray(a)) return Array.isArray(b) && areItemsEqual(a, b);
+  return isData(a) && isData(b) && areFieldsEqual(a, b);
+}
+
+/** True for what === compares by value. */
+export function isScalar(value: unknown): value is string | number | boolean | null {
+  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' || value === null;
+}
+
+/** Negative, 0 or positive: a total order of all values, except that values without an order of their own are alike. */
+export function compareValues(a: unknown, b: unknown): number {
+  const rank = rankOf(a);
+  const otherRank = rankOf(b);
+  if (rank !== otherRank) return rank - otherRank;
+  if (typeof a === 'number' && typeof b === 'number') return a - b || 0; // NaN - NaN
+  if (typeof a === 'string' && typeof b === 'string') return a < b ? -1 : a > b ? 1 : 0;
+  if (typeof a === 'boolean' && typeof b === 'boolean') return Number(a) - Number(b);
+  return 0;
+}
+
+/** As the operators `gt` to `lte` compare: undefined when the two are not of one kind that has an order, or one is NaN. */
+export function compareSameKind(a: unknown, b: unknown): number | undefined {
+  if (typeof a === 'number' && typeof b === 'number') return Number.isNaN(a) || Number.isNaN(b) ? undefined : compareValues(a, b);
+  if (typeof a === 'string' && typeof b === 'string') return compareValues(a, b);
+  return typeof a === 'boolean' && typeof b === 'boolean' ? Number(a) - Number(b) : undefined;
+}
+
+function rankOf(value: unknown): number {
+  switch (typeof value) {
+    case 'boolean':
+      return 0;
+    case 'number':
+      return Number.isNaN(value) ? 2 : 1;
+    case 'string':
+      return 3;
+    default:
+      return value === null || value === undefined ? 5 : 4;
+  }
+}
+
+function areBytesEqual(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}
+
+function areItemsEqual(a: readonly unknown[], b: readonly unknown[]): boolean {
+  return a.length === b.length && a.every((item, index) => isEqual(item, b[index]));
+}
+
+function areFieldsEqual(a: Readonly<Record<string, unknown>>, b: Readonly<Record<string, unknown>>): boolean {
+  const names = Object.keys(a);
+  if (names.length !== Object.keys(b).length) return false;
+  return names.every((name) => Object.hasOwn(b, name) && isEqual(a[name], b[name]));
+}
