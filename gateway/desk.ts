@@ -7,10 +7,12 @@
  * A desk translates: bytes to requests, answers to frames. What is true about data is decided by the workers.
  */
 import { assert } from '../engine/assert.ts';
+import type { Definitions } from '../engine/operation/definitions.ts';
 import type { CallStatus, OperationType } from '../engine/operation/operation.ts';
 import type { ClientMessage } from '../engine/protocol/messages.ts';
 import type { FanOut } from './fan-out.ts';
 import type { MapNames } from './map-names.ts';
+import type { NodeDesk } from './node-desk.ts';
 import type { Session } from './session.ts';
 import type { TurnClock } from './turn-clock.ts';
 import type { WorkerCalls } from './worker-calls.ts';
@@ -27,6 +29,10 @@ export interface DeskContext {
   readonly clock: TurnClock;
   /** Node id of this server in clocks. */
   readonly nodeId: string;
+  /** What people defined for the whole node; kept up to date. */
+  readonly definitions: Definitions;
+  /** Changes them. */
+  readonly node: NodeDesk;
   /** Queues a frame for a session; it leaves with the next flush. The frame is the queue's then. */
   readonly enqueue: (session: Session, frame: Uint8Array) => void;
   /** Answers with ERROR. */

@@ -11,6 +11,7 @@ import { App, us_listen_socket_close, us_socket_local_port, type us_listen_socke
 import pino from 'pino';
 import type { Config } from '../engine/config.ts';
 import { faultsOf } from '../engine/faults.ts';
+import { type Definition, Definitions } from '../engine/operation/definitions.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { CounterRow, LoopDelaySampler, THREAD_COUNTERS } from '../workers/counters.ts';
 import { Doorbell, type DoorbellPorts } from '../workers/doorbell.ts';
@@ -27,6 +28,7 @@ import { DeviceIdentity } from './device-identity.ts';
 import { Gateway } from './gateway.ts';
 import { GatewayCounters } from './gateway-counters.ts';
 import { serveHttp } from './http.ts';
+import { type NodeAnswer, NodeDesk, type NodeQuestion } from './node-desk.ts';
 import { originRefusal } from './origin.ts';
 import { listenExclusively } from './uws.ts';
 import { serveWebSocket } from './websocket.ts';
@@ -54,7 +56,11 @@ export type GatewayCommand =
       readonly nodeId: string;
       readonly secret: Uint8Array;
       readonly quarantined: readonly (readonly [Uint8Array, number])[];
+      readonly definitions: readonly Definition[];
     }
+  | { readonly kind: 'definition'; readonly definition: Definition }
+  /** The answer to an `ask`. */
+  | { readonly kind: 'answer'; readonly request: number; readonly answer: NodeAnswer }
   | { readonly kind: 'quarantined'; readonly node: Uint8Array; readonly offsetMs: number }
   | { readonly kind: 'pruned'; readonly olderThanMs: number }
   /** A worker was replaced: the wire to its bell is a new one. */
@@ -69,6 +75,8 @@ export type GatewayMessage =
   | { readonly kind: 'opened' }
   | { readonly kind: 'wildClock'; readonly node: Uint8Array; readonly millis: number }
   | { readonly kind: 'interest'; readonly mapId: number; readonly name: Uint8Array; readonly wanted: boolean }
+  /** A question about the node as a whole; `request` numbers it. */
+  | { readonly kind: 'ask'; readonly request: number; readonly question: NodeQuestion }
   | { readonly kind: 'drained' };
 
 const DRAIN_CHECK_MS = 5;
@@ -89,6 +97,8 @@ class GatewayThread {
   readonly #thread = new CounterRow(this.#data.memory.threadCounters, THREAD_COUNTERS, this.#data.gateway);
   readonly #loopDelay = new LoopDelaySampler(this.#thread);
   readonly #stats = setInterval(() => this.#publishThread(), STATS_MS);
+  readonly #nodeDesk = new NodeDesk((request, question) => this.#owner.send({ kind: 'ask', request, question }));
+  #definitions = new Definitions();
   #listenSocket: us_listen_socket | undefined;
   #gateway: Gateway | undefined;
   #loop: RunLoop | undefined;
@@ -159,6 +169,10 @@ class GatewayThread {
       case 'bell':
         this.#bells[command.worker]?.connect(command.port);
         return this.#gateway?.workerReplaced(command.worker);
+      case 'definition':
+        return this.#definitions.apply(command.definition);
+      case 'answer':
+        return this.#nodeDesk.answered(command.request, command.answer);
       case 'drain':
         return this.#drain(command.capMs);
     }
@@ -176,6 +190,7 @@ class GatewayThread {
   async #open(command: Extract<GatewayCommand, { kind: 'open' }>): Promise<void> {
     const { config, memory, gateway } = this.#data;
     const inboxes = memory.inboxes[gateway] ?? [];
+    this.#definitions = new Definitions(command.definitions);
     this.#gateway = new Gateway({
       gateway,
       config,
@@ -188,6 +203,8 @@ class GatewayThread {
       devices: new DeviceIdentity(command.secret),
       nodeId: command.nodeId,
       quarantined: command.quarantined,
+      definitions: this.#definitions,
+      node: this.#nodeDesk,
       onWildClock: (node, millis) => this.#owner.send({ kind: 'wildClock', node, millis }),
       onInterest: (mapId, name, wanted) => this.#owner.send({ kind: 'interest', mapId, name, wanted }),
       log: (level, text, fields) => this.#log[level](fields, text),

@@ -7,6 +7,7 @@
 import { ClockQuarantine } from '../engine/crdt/clock-quarantine.ts';
 import { HybridLogicalClock } from '../engine/crdt/hlc.ts';
 import { ackLevels, type DurabilityOptions, levelName } from '../engine/protocol/ack-level.ts';
+import type { Definitions } from '../engine/operation/definitions.ts';
 import type { PartitionTable } from '../engine/partition/partition-table.ts';
 import { encode } from '../engine/protocol/codec.ts';
 import type { CounterRow } from '../workers/counters.ts';
@@ -25,6 +26,7 @@ import { Dispatcher } from './dispatcher.ts';
 import { FanOut } from './fan-out.ts';
 import type { GatewayCounters } from './gateway-counters.ts';
 import { MapNames } from './map-names.ts';
+import type { NodeDesk } from './node-desk.ts';
 import { OpAckFrames } from './op-ack.ts';
 import { Outbox } from './outbox.ts';
 import { Outgoing } from './outgoing.ts';
@@ -70,6 +72,10 @@ export interface GatewayOptions {
   readonly nodeId: string;
   /** Clocks with a fixed offset: node id in UTF-8, ms to be added. */
   readonly quarantined: readonly (readonly [Uint8Array, number])[];
+  /** What people defined for the whole node; kept up to date. */
+  readonly definitions: Definitions;
+  /** Changes them. */
+  readonly node: NodeDesk;
   readonly onWildClock: (node: Uint8Array, millis: number) => void;
   /** A session began, or the last one ended, to listen to a map by name: a worker that is replaced must know. */
   readonly onInterest: (mapId: number, name: Uint8Array, wanted: boolean) => void;
@@ -275,7 +281,7 @@ export class Gateway implements WebSocketEvents {
 
   /** The domains of this gateway: a new one is a line here. */
   #newDesks(): Desks {
-    const { gateway, nodeId, state, config } = this.#options;
+    const { gateway, nodeId, state, config, definitions, node } = this.#options;
     const calls = new WorkerCalls({
       calls: this.#calls,
       links: this.#links,
@@ -289,6 +295,8 @@ export class Gateway implements WebSocketEvents {
       fanOut: this.#fanOut,
       clock: this.#clock,
       nodeId,
+      definitions,
+      node,
       enqueue: this.#outgoing.enqueue,
       sendError: (session, code, message) => this.#dispatcher.error(session, code, message),
       sessionOf: (id) => this.#sessions.find(id),

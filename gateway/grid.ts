@@ -9,6 +9,7 @@
 import type { Logger } from 'pino';
 import type { Config } from '../engine/config.ts';
 import type { DeathWay } from '../engine/faults.ts';
+import type { Definition } from '../engine/operation/definitions.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { GridError } from '../engine/protocol/errors.ts';
 import { CounterRow, THREAD_COUNTERS } from '../workers/counters.ts';
@@ -22,6 +23,8 @@ import { workerHeapLimits } from '../workers/worker-heap.ts';
 import { type WorkerLaunch, WorkerPool } from '../workers/worker-pool.ts';
 import { GATEWAY_COUNTERS } from './gateway-counters.ts';
 import { ClockOffsets } from './clock-offsets.ts';
+import { DefinitionRegistry } from './definition-registry.ts';
+import type { NodeAnswer, NodeQuestion } from './node-desk.ts';
 import { FLUSH_LAG_MS_MAX } from './degradations.ts';
 import { NodeWatch } from './node-watch.ts';
 import { faultOptions, logSettings, workerConfig } from './worker-settings.ts';
@@ -77,6 +80,7 @@ export class Grid {
   readonly #clockOffsets: ClockOffsets;
   readonly #watch: NodeWatch;
   #storage: NodeStorage | undefined;
+  #registry: DefinitionRegistry | undefined;
   #pool: WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage> | undefined;
   #pruner: NodeJS.Timeout | undefined;
   #port = 0;
@@ -147,6 +151,7 @@ export class Grid {
       },
     });
     this.#state.pruneWatermarkMs = await this.#storage.pruneWatermarkMs();
+    this.#registry = await DefinitionRegistry.open(this.#storage.definitions, (definition) => this.#tellDefinition(definition));
     this.#watch.shareMemory();
     this.#pool = this.#newPool();
     await this.#pool.start();
@@ -234,6 +239,7 @@ export class Grid {
       log: logSettings(this.#config),
       logFailed: this.#failedLogs.has(worker),
       nodeId: storage.nodeId,
+      definitions: this.#registry?.definitions.all() ?? [],
       interests: [...this.#interests.values()],
     };
     return { data, transferList: bells };
@@ -264,15 +270,41 @@ export class Grid {
     if (storage === undefined) return;
     const quarantined = (await storage.quarantined()).map(({ node, offsetMs }) => [node, offsetMs] as const);
     const { nodeId, secret } = storage;
+    const definitions = this.#registry?.definitions.all() ?? [];
     for (let gateway = 0; gateway < this.#gateways.length; gateway++) {
-      await this.#ask(gateway, { kind: 'open', nodeId, secret, quarantined }, ['opened']);
+      await this.#ask(gateway, { kind: 'open', nodeId, secret, quarantined, definitions }, ['opened']);
     }
   }
 
   #hear(gateway: number, message: GatewayMessage): void {
     if (message.kind === 'wildClock') void this.#fixOffset(message.node, message.millis);
+    else if (message.kind === 'ask') void this.#answer(gateway, message.request, message.question);
     else if (message.kind === 'interest') this.#noteInterest(gateway, message.mapId, message.name, message.wanted);
     else this.#replies.get(`${gateway} ${message.kind}`)?.resolve(message);
+  }
+
+  async #answer(gateway: number, request: number, question: NodeQuestion): Promise<void> {
+    const answer = await this.#answerTo(question).catch((error: unknown): NodeAnswer => {
+      if (!(error instanceof GridError)) throw error;
+      return { error: { code: error.code, message: error.message } };
+    });
+    this.#gateways[gateway]?.send({ kind: 'answer', request, answer });
+  }
+
+  async #answerTo(question: NodeQuestion): Promise<NodeAnswer> {
+    const registry = this.#registry;
+    if (registry === undefined) throw new GridError('UNAVAILABLE', 'the node is starting');
+    switch (question.ask) {
+      case 'define':
+        return { definition: await registry.change(question.wish) };
+      case 'history':
+        return { history: await registry.history(question.kind, question.name) };
+    }
+  }
+
+  #tellDefinition(definition: Definition): void {
+    for (let worker = 0; worker < this.memory.workers; worker++) this.#pool?.send(worker, { kind: 'definition', definition });
+    for (const thread of this.#gateways) thread.send({ kind: 'definition', definition });
   }
 
   /** Nobody waits for the answers of a dead thread. */

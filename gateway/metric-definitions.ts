@@ -67,6 +67,10 @@ export const WORKER_METRICS: Readonly<Record<WorkerCounter, MetricDefinition>> =
   mergesDuplicate: counter('merges', MERGES_HELP, { result: 'duplicate' }),
   clockTies: counter('clock_ties', 'Merges of equal clocks with different values, settled by the larger bytes.'),
   rejected: counter('rejected', 'Operations answered OP_REJECTED.'),
+  schemaViolations: counter(
+    'schema_violations',
+    'Values that did not fit the schema of their map, refused (strict) or not (warn).',
+  ),
   refused: counter('refused', 'Batches refused because staging was full.'),
   records: gauge('records', 'Records in memory, tombstones included.'),
   tombstones: gauge('tombstones', 'Tombstones in memory.'),

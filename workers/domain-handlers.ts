@@ -5,9 +5,12 @@
  */
 import type { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
 import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
+import { keepSchemas } from '../engine/domains/schema/schema-keeper.ts';
 import { SyncHandler } from '../engine/domains/sync/sync-handler.ts';
 import type { SyncService } from '../engine/domains/sync/sync-service.ts';
+import type { Definitions } from '../engine/operation/definitions.ts';
 import { type PushSink, RequestHandlers } from '../engine/operation/request-handler.ts';
+import type { WorkerCounter } from './worker-counters.ts';
 import type { CompositeObserver } from '../engine/storage/record-observer.ts';
 
 /** What the domains of one worker stand on. */
@@ -20,12 +23,19 @@ export interface DomainContext {
   readonly pushes: PushSink;
   /** Told of every change of every store here. */
   readonly observers: CompositeObserver;
+  /** What people defined for the whole node: watch the kind that concerns the domain. */
+  readonly definitions: Definitions;
   /** Node id of this server in clocks, UTF-8. */
   readonly nodeId: Uint8Array;
   /** Wall clock, ms. */
   readonly nowMs: () => number;
+  /** A line of the log, for what an operator should know. */
+  readonly warn: (text: string) => void;
+  readonly count: (counter: WorkerCounter) => void;
 }
 
 export function domainHandlers(context: DomainContext): RequestHandlers {
+  const { maps, definitions, warn, count } = context;
+  keepSchemas({ maps, definitions, warn, onViolation: () => count('schemaViolations') });
   return new RequestHandlers([new SyncHandler(context.sync)]);
 }

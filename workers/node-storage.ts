@@ -14,6 +14,7 @@ import { checkDataFormat } from './data-format.ts';
 import { packageVersion } from './package-folder.ts';
 import { DataDirectoryLock } from './postgres/data-directory-lock.ts';
 import { SupervisedPostgres } from './postgres/embedded-supervisor.ts';
+import { DefinitionStore } from './postgres/definition-store.ts';
 import { type ClockOffset, MetaStore } from './postgres/meta-store.ts';
 import { Ownership } from './postgres/ownership.ts';
 import type { PgTarget } from './postgres/pg-session.ts';
@@ -29,6 +30,7 @@ interface Opened {
   readonly embedded: SupervisedPostgres | undefined;
   readonly ownership: Ownership;
   readonly meta: MetaStore;
+  readonly definitions: DefinitionStore;
 }
 
 export interface NodeStorageEvents {
@@ -87,7 +89,7 @@ export class NodeStorage {
       ownership = await Ownership.acquire({ target, ...events });
       const meta = new MetaStore(ownership.client);
       const secret = Buffer.from(await meta.serverSecret(randomBytes), 'base64url');
-      const opened = { lock, embedded, ownership, meta };
+      const opened = { lock, embedded, ownership, meta, definitions: new DefinitionStore(ownership.client) };
       refuseLaterEpochs(openFiles(logFolder(config.dataDir)).list(), ownership.epoch - 1);
       return new NodeStorage(await meta.nodeId(randomBytes), secret, opened, logFolder(config.dataDir), log);
     } catch (error) {
@@ -101,6 +103,11 @@ export class NodeStorage {
   /** Where workers store records; undefined with `store: none`. */
   get target(): PgTarget | undefined {
     return this.#opened?.ownership.target;
+  }
+
+  /** Where definitions are kept; undefined with `store: none`. */
+  get definitions(): DefinitionStore | undefined {
+    return this.#opened?.definitions;
   }
 
   get ownerEpoch(): number {

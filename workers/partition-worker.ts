@@ -15,6 +15,7 @@ import { LateLeaves } from '../engine/domains/sync/late-leaf.ts';
 import { SyncService } from '../engine/domains/sync/sync-service.ts';
 import type { DeathWay, FaultOptions } from '../engine/faults.ts';
 import { WorkerFaults } from './faults/worker-faults.ts';
+import { type Definition, Definitions } from '../engine/operation/definitions.ts';
 import { ServiceRegistry } from '../engine/operation/service-registry.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { type ErrorCode, errorNumber, GridError } from '../engine/protocol/errors.ts';
@@ -72,6 +73,8 @@ export interface PartitionWorkerData {
   readonly log: LogSettings | undefined;
   /** Node id of this server in clocks. */
   readonly nodeId: string;
+  /** What people defined for the whole node, as of this launch. */
+  readonly definitions: readonly Definition[];
   /** Maps that sessions listen to by name, with their gateway's number for each: what a predecessor was told. */
   readonly interests: readonly { readonly gateway: number; readonly mapId: number; readonly name: Uint8Array }[];
 }
@@ -87,8 +90,10 @@ export type WorkerMessage =
   | { readonly kind: 'logFailed' }
   | { readonly kind: 'log'; readonly level: 'warn' | 'error'; readonly text: string };
 
-/** What the main thread tells a worker. Crashing on demand is how tests show that a worker is replaced. */
-export type WorkerCommand = { readonly kind: 'crash'; readonly how: DeathWay };
+/** What the main thread tells a worker: a change of a definition, or, for tests, to die. Crashing on demand is how tests show that a worker is replaced. */
+export type WorkerCommand =
+  | { readonly kind: 'crash'; readonly how: DeathWay }
+  | { readonly kind: 'definition'; readonly definition: Definition };
 
 const TICK_MS = 100;
 const SLICE_MS = 3;
@@ -114,6 +119,7 @@ class PartitionWorker {
   readonly #thread: CounterRow<(typeof THREAD_COUNTERS)[number]>;
   readonly #storage: WorkerStorage;
   readonly #report: WorkerReport;
+  readonly #definitions: Definitions;
   readonly #services = new ServiceRegistry();
   readonly #changes: ChangeEvents;
   readonly #bells: readonly Doorbell[];
@@ -134,6 +140,7 @@ class PartitionWorker {
   constructor(context: WorkerContext<PartitionWorkerData, WorkerCommand, WorkerMessage>) {
     const { data, workerId } = context;
     this.#context = context;
+    this.#definitions = new Definitions(data.definitions);
     this.#faults = WorkerFaults.of(data.faults, workerId, context.launch, (text) =>
       context.send({ kind: 'log', level: 'warn', text }),
     );
@@ -168,7 +175,10 @@ class PartitionWorker {
         this.#faults?.disarm();
         this.#loop?.stop();
       },
-      onMessage: ({ how }) => die(how, `worker ${workerId}`),
+      onMessage: (command) => {
+        if (command.kind === 'crash') die(command.how, `worker ${workerId}`);
+        else this.#definitions.apply(command.definition);
+      },
     });
   }
 
@@ -259,8 +269,19 @@ class PartitionWorker {
     if (this.#context.launch > 0) answers.replaced(durability.persistedSequence);
     if (this.#loggedTo.size > 0) this.#tellLastChanges(crdt);
     const nodeId = new TextEncoder().encode(data.nodeId);
-    const { observers } = this.#storage;
-    const handlers = domainHandlers({ worker: workerId, maps, crdt, sync, pushes: answers, observers, nodeId, nowMs: Date.now });
+    const handlers = domainHandlers({
+      worker: workerId,
+      maps,
+      crdt,
+      sync,
+      pushes: answers,
+      observers: this.#storage.observers,
+      definitions: this.#definitions,
+      nodeId,
+      nowMs: Date.now,
+      warn: (text) => this.#context.send({ kind: 'log', level: 'warn', text }),
+      count: (counter) => this.#counters.add(this.#counters.indexOf(counter), 1),
+    });
     return new PartitionRunner({
       answers,
       maps,

@@ -46,6 +46,7 @@ export const WORKER_COUNTERS = [
   'memoryRefusals',
   'breakerState', // gauge: 0 closed, 1 half-open, 2 open
   'recoveryState', // gauge: 0 normal, 1 degraded, 2 failed, 3 recovering
+  'schemaViolations',
 ] as const;
 
 export type WorkerCounter = (typeof WORKER_COUNTERS)[number];

@@ -45,6 +45,8 @@ const ERRORS = {
   LEVEL_TIMEOUT: { status: 504, retryable: false },
   DATA_VERSION: { status: 500, retryable: false },
   SCHEMA_VIOLATION: { status: 422, retryable: false },
+  CONFLICT: { status: 409, retryable: false },
+  NOT_FOUND: { status: 404, retryable: false },
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERRORS;

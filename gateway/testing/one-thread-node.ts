@@ -8,6 +8,7 @@ import { CrdtService } from '../../engine/domains/crdt/crdt-service.ts';
 import { MapCatalogue } from '../../engine/domains/crdt/map-catalogue.ts';
 import { SyncService } from '../../engine/domains/sync/sync-service.ts';
 import { plain, utf8 } from '../../engine/domains/testing/scanned-ops.ts';
+import { Definitions } from '../../engine/operation/definitions.ts';
 import { PartitionTable } from '../../engine/partition/partition-table.ts';
 import { decode, encode } from '../../engine/protocol/codec.ts';
 import { errorNumber } from '../../engine/protocol/errors.ts';
@@ -31,6 +32,7 @@ import type { Connection } from '../connection.ts';
 import { DeviceIdentity } from '../device-identity.ts';
 import { Gateway, type GatewayConfig } from '../gateway.ts';
 import { GATEWAY_COUNTERS, GatewayCounters } from '../gateway-counters.ts';
+import { NodeDesk } from '../node-desk.ts';
 import type { Session } from '../session.ts';
 
 export type Message = Readonly<Record<string, unknown>> & { readonly type: string };
@@ -146,6 +148,8 @@ export class OneThreadNode {
   readonly catalogues: MapCatalogue[] = [];
   /** Clocks that a gateway asked an offset for. */
   readonly wildClocks: { readonly gateway: number; readonly node: Uint8Array; readonly millis: number }[] = [];
+  /** Of the whole node: apply what a test defines. */
+  readonly definitions = new Definitions();
   readonly #inboxes: RingConsumer[][] = [];
   readonly #outboxes: RingConsumer[][] = [];
 
@@ -232,6 +236,8 @@ export class OneThreadNode {
         devices: new DeviceIdentity(new Uint8Array(32)),
         nodeId: 'server-1',
         quarantined: [],
+        definitions: this.definitions,
+        node: new NodeDesk(() => {}),
         onWildClock: (node, millis) => void this.wildClocks.push({ gateway, node, millis }),
         onInterest: () => {},
         log: () => {},
@@ -261,7 +267,19 @@ export class OneThreadNode {
       answers,
       maps,
       crdt,
-      handlers: domainHandlers({ worker, maps, crdt, sync, pushes: answers, observers, nodeId, nowMs: Date.now }),
+      handlers: domainHandlers({
+        worker,
+        maps,
+        crdt,
+        sync,
+        pushes: answers,
+        observers,
+        definitions: this.definitions,
+        nodeId,
+        nowMs: Date.now,
+        warn: () => {},
+        count: (counter) => counters.add(counters.indexOf(counter), 1),
+      }),
       durability:
         options.durability ?? (writeThrough === undefined ? NO_DURABILITY : { ...NO_DURABILITY, endBatch: writeThrough }),
       refusal: (bytes) => (dataStore.admits(bytes) ? -1 : errorNumber('OVERLOADED')),

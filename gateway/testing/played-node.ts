@@ -4,6 +4,7 @@
  */
 import { assert } from '../../engine/assert.ts';
 import { fnv1a, partitionOf } from '../../engine/partition/hash.ts';
+import { Definitions } from '../../engine/operation/definitions.ts';
 import { PartitionTable } from '../../engine/partition/partition-table.ts';
 import {
   ENVELOPE,
@@ -27,6 +28,7 @@ import { Authenticator } from '../authentication.ts';
 import { DeviceIdentity } from '../device-identity.ts';
 import { Gateway, type GatewayConfig } from '../gateway.ts';
 import { GATEWAY_COUNTERS, GatewayCounters } from '../gateway-counters.ts';
+import { NodeDesk } from '../node-desk.ts';
 import { TurnClock } from '../turn-clock.ts';
 import { GATEWAY_CONFIG, ringAt, TestClient, workerRows } from './one-thread-node.ts';
 
@@ -87,6 +89,8 @@ export class PlayedNode {
       devices: new DeviceIdentity(new Uint8Array(32)),
       nodeId: 'server-1',
       quarantined: [],
+      definitions: new Definitions(),
+      node: new NodeDesk(() => {}),
       onWildClock: () => {},
       onInterest: () => {},
       log: () => {},

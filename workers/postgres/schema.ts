@@ -7,6 +7,7 @@
  *   lattice.dead_letters   writes given up, with bytes and reason       primary key (digest of the write)
  *   lattice.meta           owner epoch, node id, secrets, watermarks    primary key (key)
  *   lattice.clock_quarantine  fixed clock offset of a node              primary key (node)
+ *   lattice.definition     schemas, indexes, policies: every version    primary key (kind, name, version)
  *   lattice.record         a view for people: text and jsonb
  *
  * Names, keys, tags and nodes are bytea: any bytes may come, and bytes are what merging compares. Clocks are float8,
@@ -128,6 +129,20 @@ union all
     millis, counter, lattice.text_of(node), partition, updated_at, value
   from lattice.or_map;
 comment on view lattice.record is 'Every record for people to read. value is NULL for a tombstone and for what JSON cannot hold.';`,
+  },
+  {
+    name: 'definitions of schemas, indexes and policies',
+    sql: `
+create table lattice.definition (
+  kind text not null,
+  name text not null,
+  version int not null,
+  body text,
+  changed_by text not null,
+  changed_at timestamptz not null default now(),
+  primary key (kind, name, version)
+);
+comment on table lattice.definition is 'What was defined for the whole node. The highest version holds; a NULL body removes it.';`,
   },
 ];
 

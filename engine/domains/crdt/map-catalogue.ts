@@ -8,7 +8,7 @@ import { assert } from '../../assert.ts';
 import { KIND_LWW, KIND_OR, type RecordKind } from '../../storage/record.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
 import { OrphanTombstones } from './orphan-tombstones.ts';
-import type { WriteGuard } from './write-guard.ts';
+import { type GuardName, oneGuard, type WriteGuard } from './write-guard.ts';
 
 /** Makes the store of a map and kind when its first record arrives. */
 export type StoreFactory = (map: Uint8Array, kind: RecordKind) => RecordStore;
@@ -23,8 +23,9 @@ export class GridMap {
   readonly wantedBy: boolean[] = [];
   /** Tags removed somewhere, of unknown keys. */
   readonly orphans: OrphanTombstones = new OrphanTombstones();
-  /** Asked before each write to the map; undefined where nobody guards it. */
+  /** Asked before each write to the map; undefined where nobody guards it. Set it by `guardWith`. */
   guard: WriteGuard | undefined;
+  readonly #guards = new Map<GuardName, WriteGuard>();
   readonly #factory: StoreFactory;
   #lww: RecordStore | undefined;
   #or: RecordStore | undefined;
@@ -32,6 +33,13 @@ export class GridMap {
   constructor(name: Uint8Array, factory: StoreFactory) {
     this.name = name;
     this.#factory = factory;
+  }
+
+  /** Sets or takes away the guard of that name; where there are several, each may refuse. */
+  guardWith(name: GuardName, guard: WriteGuard | undefined): void {
+    if (guard === undefined) this.#guards.delete(name);
+    else this.#guards.set(name, guard);
+    this.guard = oneGuard([...this.#guards.values()]);
   }
 
   /** The store of a kind, made on first use. */
@@ -61,6 +69,7 @@ export class MapCatalogue {
   readonly #byGateway: (GridMap | undefined)[][] = [];
   readonly #factory: StoreFactory;
   readonly #mapsMax: number;
+  readonly #watchers: ((map: GridMap) => void)[] = [];
 
   constructor(factory: StoreFactory, mapsMax: number) {
     this.#factory = factory;
@@ -99,12 +108,19 @@ export class MapCatalogue {
     if (this.#byName.size >= this.#mapsMax) return undefined;
     const map = new GridMap(name.slice(), this.#factory);
     this.#byName.set(text, map);
+    for (const watcher of this.#watchers) watcher(map);
     return map;
   }
 
   /** The map of that name if there is one. */
   find(name: Uint8Array): GridMap | undefined {
     return this.#byName.get(nameKey(name));
+  }
+
+  /** Calls `watcher` with each map there is, at once, and with each that is made from then on. */
+  watch(watcher: (map: GridMap) => void): void {
+    this.#watchers.push(watcher);
+    for (const map of this.maps()) watcher(map);
   }
 
   /** All maps, oldest first. */

@@ -31,7 +31,7 @@ function guarded(): EngineUnderTest {
   const engine = new EngineUnderTest();
   const map = engine.maps.openByName(utf8('m'));
   assert.ok(map);
-  map.guard = NAYSAYER;
+  map.guardWith('policy', NAYSAYER);
   return engine;
 }
 

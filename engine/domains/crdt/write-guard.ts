@@ -18,3 +18,20 @@ export interface WriteGuard {
    */
   refusal(kind: RecordKind, image: RecordImage, gateway: number, session: number): WriteRefusal | undefined;
 }
+
+/** Who may guard a map. */
+export type GuardName = 'schema' | 'policy';
+
+/** One guard that asks all of them, in turn; undefined for none. */
+export function oneGuard(guards: readonly WriteGuard[]): WriteGuard | undefined {
+  if (guards.length < 2) return guards[0];
+  return {
+    refusal: (kind, image, gateway, session) => {
+      for (const guard of guards) {
+        const refusal = guard.refusal(kind, image, gateway, session);
+        if (refusal !== undefined) return refusal;
+      }
+      return undefined;
+    },
+  };
+}

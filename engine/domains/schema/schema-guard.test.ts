@@ -15,9 +15,12 @@ function guarded(mode: SchemaMode): { engine: EngineUnderTest; violations: () =>
   assert.ok(map);
   let violations = 0;
   const schema = new MapSchema({ mapName: 'm', mode, version: 1, definition: DEFINITION });
-  map.guard = new SchemaGuard(schema, () => {
-    violations += 1;
-  });
+  map.guardWith(
+    'schema',
+    new SchemaGuard(schema, () => {
+      violations += 1;
+    }),
+  );
   return { engine, violations: () => violations };
 }
 

@@ -1,0 +1,80 @@
+/**
+ * A gateway's questions to the main thread, which alone changes what concerns the node as a whole.
+ *
+ *   ask(question) ─▶ main thread: definition-registry.ts ─▶ answer, or a GridError by its code and message
+ */
+import type { Definition, DefinitionKind } from '../engine/operation/definitions.ts';
+import { type ErrorCode, GridError } from '../engine/protocol/errors.ts';
+import type { DefinitionChange } from '../workers/postgres/definition-store.ts';
+import type { DefinitionWish } from './definition-registry.ts';
+
+export type NodeQuestion =
+  | { readonly ask: 'define'; readonly wish: DefinitionWish }
+  | { readonly ask: 'history'; readonly kind: DefinitionKind; readonly name: string };
+
+export type NodeAnswer =
+  | { readonly definition: Definition }
+  | { readonly history: readonly DefinitionChange[] }
+  | { readonly error: { readonly code: ErrorCode; readonly message: string } };
+
+/** Questions under way; more are refused. */
+const QUESTIONS_MAX = 256;
+const DEADLINE_MS = 20_000;
+
+interface Waiting {
+  readonly resolve: (answer: NodeAnswer) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+export class NodeDesk {
+  readonly #send: (request: number, question: NodeQuestion) => void;
+  readonly #waiting = new Map<number, Waiting>();
+  #requests = 0;
+
+  constructor(send: (request: number, question: NodeQuestion) => void) {
+    this.#send = send;
+  }
+
+  /** Changes a definition on every thread. Rejects with GridError, CONFLICT and NOT_FOUND among them. */
+  async define(wish: DefinitionWish): Promise<Definition> {
+    const answer = await this.#ask({ ask: 'define', wish });
+    if ('definition' in answer) return answer.definition;
+    throw errorOf(answer);
+  }
+
+  /** The versions of a definition, newest first. */
+  async history(kind: DefinitionKind, name: string): Promise<readonly DefinitionChange[]> {
+    const answer = await this.#ask({ ask: 'history', kind, name });
+    if ('history' in answer) return answer.history;
+    throw errorOf(answer);
+  }
+
+  answered(request: number, answer: NodeAnswer): void {
+    const waiting = this.#waiting.get(request);
+    if (waiting === undefined) return; // came too late
+    this.#waiting.delete(request);
+    clearTimeout(waiting.timer);
+    waiting.resolve(answer);
+  }
+
+  #ask(question: NodeQuestion): Promise<NodeAnswer> {
+    if (this.#waiting.size >= QUESTIONS_MAX) {
+      return Promise.reject(new GridError('OVERLOADED', `${QUESTIONS_MAX} questions about the node are under way`));
+    }
+    this.#requests += 1;
+    const request = this.#requests;
+    return new Promise((resolve) => {
+      const late = { error: { code: 'DEADLINE_EXCEEDED', message: `no answer to ${question.ask} in time` } } as const;
+      const timer = setTimeout(() => this.answered(request, late), DEADLINE_MS);
+      timer.unref();
+      this.#waiting.set(request, { resolve, timer });
+      this.#send(request, question);
+    });
+  }
+}
+
+function errorOf(answer: NodeAnswer): GridError {
+  return 'error' in answer
+    ? new GridError(answer.error.code, answer.error.message)
+    : new GridError('INTERNAL', 'an answer to another question');
+}
