@@ -212,6 +212,48 @@ const DEFINITIONS = {
     lower: 'slow clients reconnect more often.',
   }),
 
+  priorities: onOff({
+    section: 'flow',
+    default: false,
+    about:
+      'Classes of connections, high, normal and low (`/ws?priority=low`; high is for the role admin where there is ' +
+      'authentication): while requests wait for a worker, the classes are served by their weights, by bytes.',
+    raise:
+      'on: a flood of one class delays the others by little; rings are filled to a sixteenth only, so bursts wait in the gateway.',
+    lower: 'off: requests are served in the order in which they came.',
+  }),
+  priorityWeightHigh: integer({
+    section: 'flow',
+    default: 3,
+    min: 1,
+    max: 1_000,
+    about: 'Share of the class high while all classes wait.',
+  }),
+  priorityWeightNormal: integer({
+    section: 'flow',
+    default: 2,
+    min: 1,
+    max: 1_000,
+    about: 'Share of the class normal, which every connection has that asks for none.',
+  }),
+  priorityWeightLow: integer({
+    section: 'flow',
+    default: 1,
+    min: 1,
+    max: 1_000,
+    about: 'Share of the class low.',
+  }),
+  priorityFramesMax: integer({
+    section: 'flow',
+    default: 10_000,
+    min: 1,
+    max: 1_000_000,
+    unit: 'frames',
+    about: 'Frames of one class that may wait in a gateway thread; a further one is refused with 429. Only with priorities on.',
+    raise: 'rides out longer floods, in memory.',
+    lower: 'refuses sooner, each class for itself.',
+  }),
+
   maxMaps: integer({
     section: 'data',
     default: 1_000,

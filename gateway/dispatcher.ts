@@ -31,7 +31,7 @@ import type { CloseCause } from './connection.ts';
 import type { Desks } from './desk.ts';
 import type { FanOut } from './fan-out.ts';
 import type { GatewayCounters } from './gateway-counters.ts';
-import { HeldFrames } from './held-frames.ts';
+import { type HeldClasses, HeldFrames } from './held-frames.ts';
 import { pongFrame } from './pong.ts';
 import type { RateLimit } from './rate-limit.ts';
 import type { HeldFrame, Session } from './session.ts';
@@ -63,6 +63,8 @@ export interface DispatcherOptions {
   readonly waitMaxMs: number;
   readonly driftMaxMs: number;
   readonly heldBytesMax: number;
+  /** Priorities, where they are on. */
+  readonly classes: HeldClasses | undefined;
   /** Bound of unread bytes, above which a client is closed. */
   readonly unreadBytesMax: number;
   /** A clock is further ahead than allowed and has no fixed offset yet: get one, then try the held frames again. */
@@ -89,7 +91,8 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    this.#held = new HeldFrames(options.heldBytesMax, options.waitMaxMs);
+    const { heldBytesMax: bytesMax, waitMaxMs: ageMaxMs, classes } = options;
+    this.#held = new HeldFrames({ bytesMax, ageMaxMs, classes });
     this.#pipeline = pipeline<Operation<Session>, CallStatus>(
       [
         authentication((session) => session.state === 'ready'),
@@ -111,7 +114,21 @@ export class Dispatcher {
 
   /** Sessions with frames that wait for room. */
   get heldSessions(): number {
-    return this.#held.sessions.size;
+    return this.#held.sessions;
+  }
+
+  /** Copies what is counted of held frames. */
+  count(counters: GatewayCounters): void {
+    const { waiting, served, refused } = this.#held;
+    counters.heldHigh = waiting.high;
+    counters.heldNormal = waiting.normal;
+    counters.heldLow = waiting.low;
+    counters.servedHigh = served.high;
+    counters.servedNormal = served.normal;
+    counters.servedLow = served.low;
+    counters.refusedHigh = refused.high;
+    counters.refusedNormal = refused.normal;
+    counters.refusedLow = refused.low;
   }
 
   /** Takes one frame of a session. `frame` is valid during the call only. */
@@ -345,12 +362,15 @@ export class Dispatcher {
 
   #hold(session: Session, frame: Uint8Array): void {
     if (!isServed(session)) return;
-    if (this.#held.hold(session, frame, this.#sinceMs)) {
-      this.#options.counters.framesHeld += 1;
+    const { counters } = this.#options;
+    const refusal = this.#held.hold(session, frame, this.#sinceMs);
+    if (refusal === undefined) {
+      counters.framesHeld += 1;
       return;
     }
-    this.#options.counters.overloaded += 1;
-    this.error(session, 429, 'OVERLOADED: server overloaded, try again later');
+    counters.overloaded += 1;
+    const reason = refusal === 'class-full' ? `too many requests of priority ${session.priority} wait` : 'server overloaded';
+    this.error(session, 429, `OVERLOADED: ${reason}, try again later`);
     this.#close(session, 'OVERLOADED');
   }
 

@@ -27,6 +27,15 @@ export const GATEWAY_COUNTERS = [
   'eventsDelivered',
   'openCalls', // gauge
   'heldSessions', // gauge
+  'heldHigh', // gauge
+  'heldNormal', // gauge
+  'heldLow', // gauge
+  'servedHigh',
+  'servedNormal',
+  'servedLow',
+  'refusedHigh',
+  'refusedNormal',
+  'refusedLow',
 ] as const;
 
 export type GatewayCounter = (typeof GATEWAY_COUNTERS)[number];
@@ -56,6 +65,15 @@ export class GatewayCounters implements Fields {
   eventsDelivered = 0;
   openCalls = 0;
   heldSessions = 0;
+  heldHigh = 0;
+  heldNormal = 0;
+  heldLow = 0;
+  servedHigh = 0;
+  servedNormal = 0;
+  servedLow = 0;
+  refusedHigh = 0;
+  refusedNormal = 0;
+  refusedLow = 0;
   readonly #row: CounterRow<GatewayCounter>;
 
   constructor(memory: SharedArrayBuffer, gateway: number) {

@@ -127,7 +127,7 @@ class GatewayThread {
         refuses: (origin, host) => refuses(origin, host) ?? (this.#serves() ? undefined : '503 Service Unavailable'),
       },
       {
-        opened: (connection, byInterest) => this.#gateway?.opened(connection, byInterest),
+        opened: (connection, byInterest, priority) => this.#gateway?.opened(connection, byInterest, priority),
         message: (session, frame, isBinary) => {
           this.#gateway?.message(session, frame, isBinary);
           for (let worker = 0; worker < this.#bells.length; worker++) this.#bells[worker]?.wrote(frame.length);

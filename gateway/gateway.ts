@@ -9,6 +9,7 @@ import { HybridLogicalClock } from '../engine/crdt/hlc.ts';
 import { ackLevels, type DurabilityOptions, levelName } from '../engine/protocol/ack-level.ts';
 import type { Definitions } from '../engine/operation/definitions.ts';
 import type { PartitionTable } from '../engine/partition/partition-table.ts';
+import type { Priority } from '../engine/operation/priority.ts';
 import { encode } from '../engine/protocol/codec.ts';
 import type { CounterRow } from '../workers/counters.ts';
 import type { GridState } from '../workers/grid-state.ts';
@@ -25,6 +26,7 @@ import { type DeskContext, Desks } from './desk.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { FanOut } from './fan-out.ts';
 import type { GatewayCounters } from './gateway-counters.ts';
+import type { HeldClasses } from './held-frames.ts';
 import { MapNames } from './map-names.ts';
 import type { NodeDesk } from './node-desk.ts';
 import { OpAckFrames } from './op-ack.ts';
@@ -33,6 +35,7 @@ import { Outgoing } from './outgoing.ts';
 import { PersistedWaits } from './persisted-waits.ts';
 import { RateLimit } from './rate-limit.ts';
 import { Scatter } from './scatter.ts';
+import { RingWindow } from './ring-window.ts';
 import { type Session, SessionTable } from './session.ts';
 import { SyncDesk } from './sync-desk.ts';
 import { TurnClock } from './turn-clock.ts';
@@ -55,6 +58,11 @@ export interface GatewayConfig extends DurabilityOptions {
   readonly driftMaxMs: number;
   readonly sessionBufferBytesMax: number;
   readonly sessionBackpressureBytesMax: number;
+  readonly priorities: boolean;
+  readonly priorityWeightHigh: number;
+  readonly priorityWeightNormal: number;
+  readonly priorityWeightLow: number;
+  readonly priorityFramesMax: number;
 }
 
 export interface GatewayOptions {
@@ -120,7 +128,8 @@ export class Gateway implements WebSocketEvents {
     const levels = ackLevels(config);
     this.#outgoing = new Outgoing(new OpAckFrames(levelName(levels.plain)), config.sessionBackpressureBytesMax);
     this.#rateLimit = new RateLimit(config.rateOpsPerSecond, config.rateBurstOps);
-    this.#links = new WorkerLinks(options.table, options.inboxes, (worker) => state.isWorkerReady(worker));
+    const classes = heldClasses(config, options.inboxes.length);
+    this.#links = new WorkerLinks(options.table, options.inboxes, (worker) => state.isWorkerReady(worker), classes?.window);
     const maps = new MapNames(config.maxMaps * NAMES_PER_MAP);
     this.#maps = maps;
     this.#fanOut = new FanOut(
@@ -153,6 +162,7 @@ export class Gateway implements WebSocketEvents {
       waitMaxMs: config.requestTimeoutMs,
       driftMaxMs: config.driftMaxMs,
       heldBytesMax: config.sessionBufferBytesMax,
+      classes,
       unreadBytesMax: config.sessionBackpressureBytesMax,
       onWildClock: (node, millis) => this.#askForOffset(node, millis),
     });
@@ -171,7 +181,7 @@ export class Gateway implements WebSocketEvents {
     });
   }
 
-  opened(connection: Connection, byInterest: boolean): Session | undefined {
+  opened(connection: Connection, byInterest: boolean, priority: Priority = 'normal'): Session | undefined {
     this.#clock.refresh();
     const session = this.#draining ? undefined : this.#sessions.open(connection, byInterest, this.#clock.nowMs);
     if (session === undefined) {
@@ -179,6 +189,7 @@ export class Gateway implements WebSocketEvents {
       return undefined;
     }
     this.#options.counters.connectionsOpened += 1;
+    session.askedPriority = priority;
     this.#rateLimit.open(session, this.#clock.nowMs);
     this.#desk.onOpen(session);
     this.#outgoing.flush();
@@ -271,7 +282,10 @@ export class Gateway implements WebSocketEvents {
         this.#outgoing.close(session, cause);
         this.#outgoing.flush();
       },
-      onReady: (session) => this.#fanOut.join(session),
+      onReady: (session) => {
+        session.grantPriority();
+        this.#fanOut.join(session);
+      },
       onRefused: (_session, reason) => {
         counters.authFailures += 1;
         log('info', 'authentication refused', { reason });
@@ -341,6 +355,7 @@ export class Gateway implements WebSocketEvents {
     counters.connections = this.#sessions.count;
     counters.openCalls = this.#calls.open;
     counters.heldSessions = this.#dispatcher.heldSessions;
+    this.#dispatcher.count(counters);
     counters.framesSent = this.#outgoing.framesSent;
     counters.slowConsumersClosed = this.#outgoing.slowConsumersClosed;
     counters.eventsDelivered = this.#fanOut.delivered;
@@ -367,6 +382,13 @@ export class Gateway implements WebSocketEvents {
     this.#dispatcher.error(session, 504, 'DEADLINE_EXCEEDED: no answer within the deadline');
     this.#outgoing.close(session, 'DEADLINE');
   }
+}
+
+/** Priorities, where they are on. */
+function heldClasses(config: GatewayConfig, workers: number): HeldClasses | undefined {
+  if (!config.priorities) return undefined;
+  const { priorityWeightHigh: high, priorityWeightNormal: normal, priorityWeightLow: low, priorityFramesMax } = config;
+  return { weights: { high, normal, low }, framesMax: priorityFramesMax, window: new RingWindow(workers) };
 }
 
 function textOf(bytes: Uint8Array): string {

@@ -1,63 +1,114 @@
 /**
  * Frames that found no room, per session and in their order, until there is some.
  *
- *   no room ─▶ held ─┬─ room: handled, the oldest first
- *                    ├─ more bytes than a session may hold: OVERLOADED, the session is closed
+ *   no room ─▶ held ─┬─ room: handled, the oldest of a session first
+ *                    ├─ more bytes than a session may hold, more frames than its class may: OVERLOADED, the session is closed
  *                    └─ the oldest is too old: UNAVAILABLE, the session is closed
  *
  * Bounded in bytes and in age, so that a client learns of a server that stands still, and goes to another or waits on its
  * own side. A frame that waits because its own client does not read does not age: that client waits for itself.
+ *
+ * Whose turn it is: without priorities the session that has waited longest, with all that it holds. With priorities
+ * sessions take turns, a frame each, and their classes by weight (engine/operation/priority.ts).
  */
+import { PRIORITIES, type Priority, type PriorityWeights, WeightedTurns } from '../engine/operation/priority.ts';
+import type { RingWindow } from './ring-window.ts';
 import type { HeldFrame, Session } from './session.ts';
 
 /** What a held frame counts beside its bytes: an array of its own costs memory even when it is empty. */
 const HELD_FRAME_BYTES = 256;
 
-export class HeldFrames {
-  readonly #bytesMax: number;
-  readonly #ageMaxMs: number;
-  readonly #sessions = new Set<Session>();
+/** Deals with a frame; false when there is still no room for it. */
+type Process = (session: Session, held: HeldFrame) => boolean;
 
-  /** @param bytesMax of one session. @param ageMaxMs of the oldest frame of a session. */
-  constructor(bytesMax: number, ageMaxMs: number) {
-    this.#bytesMax = bytesMax;
-    this.#ageMaxMs = ageMaxMs;
+/** Priorities are on. */
+export interface HeldClasses {
+  readonly weights: PriorityWeights;
+  /** Frames of one class that may wait. */
+  readonly framesMax: number;
+  readonly window: RingWindow;
+}
+
+export interface HeldFramesOptions {
+  /** Of one session. */
+  readonly bytesMax: number;
+  /** Of the oldest frame of a session. */
+  readonly ageMaxMs: number;
+  readonly classes?: HeldClasses | undefined;
+}
+
+/** Why a frame is not held. */
+export type HoldRefusal = 'session-full' | 'class-full';
+
+/** What is counted for a session while it stands here: its class may change meanwhile, the counts must not. */
+interface Place {
+  readonly priority: Priority;
+  frames: number;
+  worker: number;
+}
+
+export class HeldFrames {
+  /** Frames that wait; that were served after they had waited; that were refused because too many of their class wait. */
+  readonly waiting: Record<Priority, number> = { high: 0, normal: 0, low: 0 };
+  readonly served: Record<Priority, number> = { high: 0, normal: 0, low: 0 };
+  readonly refused: Record<Priority, number> = { high: 0, normal: 0, low: 0 };
+  readonly #options: HeldFramesOptions;
+  readonly #turns: WeightedTurns | undefined;
+  readonly #places = new Map<Session, Place>();
+
+  constructor(options: HeldFramesOptions) {
+    this.#options = options;
+    this.#turns = options.classes && new WeightedTurns(options.classes.weights);
   }
 
   /** Sessions with held frames. */
-  get sessions(): ReadonlySet<Session> {
-    return this.#sessions;
+  get sessions(): number {
+    return this.#places.size;
   }
 
-  /** Keeps a copy of the frame behind those of its session. False when the session may not hold that much. */
-  hold(session: Session, frame: Uint8Array, sinceMs: number): boolean {
+  /** Bytes of all held frames. */
+  get bytes(): number {
+    let bytes = 0;
+    for (const session of this.#places.keys()) bytes += session.heldBytes;
+    return bytes;
+  }
+
+  /** Keeps a copy of the frame behind those of its session; answers why not when there is no room for it. */
+  hold(session: Session, frame: Uint8Array, sinceMs: number): HoldRefusal | undefined {
     const heldBytes = session.heldBytes + frame.length + HELD_FRAME_BYTES;
-    if (heldBytes > this.#bytesMax) return false;
+    if (heldBytes > this.#options.bytesMax) return 'session-full';
+    const place = this.#places.get(session) ?? { priority: session.priority, frames: 0, worker: -1 };
+    const { classes } = this.#options;
+    if (classes !== undefined && this.waiting[place.priority] >= classes.framesMax) {
+      this.refused[place.priority] += 1;
+      return 'class-full';
+    }
     session.held.push({ frame: frame.slice(), sinceMs });
     session.heldBytes = heldBytes;
-    this.#sessions.add(session);
-    return true;
+    this.#count(place, 1);
+    this.#places.set(session, place);
+    this.#waitsFor(place, session.heldFor);
+    return undefined;
   }
 
   /** Hands the frames of each session to `process`, in order, until it answers false. `mayGoOn` spares tries in vain. */
-  retry(process: (session: Session, held: HeldFrame) => boolean, mayGoOn: (session: Session) => boolean): void {
-    for (const session of this.#sessions) {
-      while (session.isOpen && session.held.length > 0 && mayGoOn(session)) {
-        const held = session.held[0] as HeldFrame;
-        if (!process(session, held)) break;
-        // A refusal empties the list itself.
-        if (session.held.shift() !== undefined) session.heldBytes -= held.frame.length + HELD_FRAME_BYTES;
-      }
-      if (session.held.length === 0 || !session.isOpen) this.#sessions.delete(session);
+  retry(process: Process, mayGoOn: (session: Session) => boolean): void {
+    const { classes } = this.#options;
+    if (this.#turns === undefined || classes === undefined) {
+      for (const session of this.#places.keys()) while (this.#mayTry(session, mayGoOn) && this.#serve(session, process));
+      return;
     }
+    classes.window.isServing = true;
+    this.#retryInTurn(this.#turns, process, mayGoOn);
+    classes.window.isServing = false;
   }
 
   /** Sessions whose oldest frame has waited too long. While `reads` is false the client keeps itself waiting. */
   overdue(nowMs: number, reads: (session: Session) => boolean): Session[] {
     const overdue: Session[] = [];
-    for (const session of this.#sessions) {
+    for (const session of this.#places.keys()) {
       const oldest = session.held[0];
-      if (oldest === undefined || nowMs - oldest.sinceMs <= this.#ageMaxMs) continue;
+      if (oldest === undefined || nowMs - oldest.sinceMs <= this.#options.ageMaxMs) continue;
       if (reads(session)) overdue.push(session);
       else oldest.sinceMs = nowMs;
     }
@@ -66,8 +117,84 @@ export class HeldFrames {
 
   /** Drops all that is held for the session. */
   forget(session: Session): void {
-    this.#sessions.delete(session);
+    this.#leave(session);
     session.held.length = 0;
     session.heldBytes = 0;
+  }
+
+  #retryInTurn(turns: WeightedTurns, process: Process, mayGoOn: (session: Session) => boolean): void {
+    const queues = PRIORITIES.map((): Session[] => []);
+    for (const [session, { priority }] of this.#places)
+      if (this.#mayTry(session, mayGoOn)) queues[PRIORITIES.indexOf(priority)]?.push(session);
+    const heads = new Int32Array(PRIORITIES.length);
+    const lefts = Int32Array.from(queues, (queue) => queue.length);
+    lefts.forEach((left, at) => {
+      if (left === 0) turns.idle(at);
+    });
+    for (let at = turns.next(lefts); at >= 0; at = turns.next(lefts)) {
+      const queue = queues[at] ?? [];
+      const session = queue[heads[at] as number] as Session;
+      const cost = HELD_FRAME_BYTES + (session.held[0]?.frame.length ?? 0);
+      heads[at] = (heads[at] as number) + 1;
+      if (this.#serve(session, process)) {
+        turns.served(at, cost);
+        this.#stepBack(session);
+        if (this.#mayTry(session, mayGoOn)) queue.push(session);
+      }
+      lefts[at] = queue.length - (heads[at] as number);
+    }
+  }
+
+  /** Others of its class are first at the next look. */
+  #stepBack(session: Session): void {
+    const place = this.#places.get(session);
+    if (place === undefined) return;
+    this.#places.delete(session);
+    this.#places.set(session, place);
+  }
+
+  #mayTry(session: Session, mayGoOn: (session: Session) => boolean): boolean {
+    if (session.held.length === 0 || !session.isOpen) this.#leave(session);
+    return session.isOpen && session.held.length > 0 && mayGoOn(session);
+  }
+
+  /** Deals with the oldest frame of the session. False when there is no room for it. */
+  #serve(session: Session, process: Process): boolean {
+    const held = session.held[0];
+    if (held === undefined) return false;
+    const place = this.#places.get(session);
+    if (!process(session, held)) {
+      if (place !== undefined) this.#waitsFor(place, session.heldFor);
+      return false;
+    }
+    // A refusal empties the list itself.
+    if (session.held.shift() !== undefined) {
+      session.heldBytes -= held.frame.length + HELD_FRAME_BYTES;
+      if (place !== undefined) this.#count(place, -1);
+    }
+    if (place !== undefined) this.served[place.priority] += 1;
+    if (session.held.length === 0) this.#leave(session);
+    return true;
+  }
+
+  #count(place: Place, by: number): void {
+    place.frames += by;
+    this.waiting[place.priority] += by;
+  }
+
+  #leave(session: Session): void {
+    const place = this.#places.get(session);
+    if (place === undefined) return;
+    this.#places.delete(session);
+    this.#count(place, -place.frames);
+    this.#waitsFor(place, -1);
+  }
+
+  #waitsFor(place: Place, worker: number): void {
+    const { classes } = this.#options;
+    if (classes === undefined || place.worker === worker) return;
+    classes.window.waits(place.worker, -1);
+    classes.window.waits(worker, 1);
+    place.worker = worker;
   }
 }

@@ -28,6 +28,9 @@ function gauge(name: string, help: string, labels: Labels = {}): MetricDefinitio
 }
 
 const LOOP_DELAY_HELP = 'How late the event loop of the thread was in its last second, in ms; quantile 1 is the latest.';
+const FRAMES_WAITING_HELP = 'Frames held back now, by the priority of their session.';
+const FRAMES_SERVED_HELP = 'Frames that were served after they had been held back, by priority.';
+const FRAMES_REFUSED_HELP = 'Frames refused because too many of their priority waited.';
 const MERGES_HELP = 'Merges by result: newer than what was stored, older, or the same again.';
 
 export const GATEWAY_METRICS: Readonly<Record<GatewayCounter, MetricDefinition>> = {
@@ -56,6 +59,15 @@ export const GATEWAY_METRICS: Readonly<Record<GatewayCounter, MetricDefinition>>
   eventsDelivered: counter('events_delivered', 'Change events sent, counted once a receiver.'),
   openCalls: gauge('calls_in_flight', 'Calls that wait for workers.'),
   heldSessions: gauge('sessions_held', 'Sessions with frames held back.'),
+  heldHigh: gauge('frames_waiting', FRAMES_WAITING_HELP, { priority: 'high' }),
+  heldNormal: gauge('frames_waiting', FRAMES_WAITING_HELP, { priority: 'normal' }),
+  heldLow: gauge('frames_waiting', FRAMES_WAITING_HELP, { priority: 'low' }),
+  servedHigh: counter('frames_served_late', FRAMES_SERVED_HELP, { priority: 'high' }),
+  servedNormal: counter('frames_served_late', FRAMES_SERVED_HELP, { priority: 'normal' }),
+  servedLow: counter('frames_served_late', FRAMES_SERVED_HELP, { priority: 'low' }),
+  refusedHigh: counter('frames_class_full', FRAMES_REFUSED_HELP, { priority: 'high' }),
+  refusedNormal: counter('frames_class_full', FRAMES_REFUSED_HELP, { priority: 'normal' }),
+  refusedLow: counter('frames_class_full', FRAMES_REFUSED_HELP, { priority: 'low' }),
 };
 
 export const WORKER_METRICS: Readonly<Record<WorkerCounter, MetricDefinition>> = {

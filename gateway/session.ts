@@ -8,6 +8,7 @@
  * client that found a full ring are held here (held-frames.ts) and go on in their order when there is room.
  */
 import { type Access, FULL_ACCESS } from '../engine/domains/security/access.ts';
+import { grantedPriority, type Priority } from '../engine/operation/priority.ts';
 import { CLOSE, type CloseCause, type Connection } from './connection.ts';
 import type { Principal } from './authentication.ts';
 
@@ -30,6 +31,9 @@ export class Session {
   readonly openedMs: number;
   /** Gets events of maps that it synced or queried only (`events=interest`). */
   readonly byInterest: boolean;
+  /** Class of its requests while priorities are on: what it may have of what it asked for. A door may set it as it likes. */
+  priority: Priority = 'normal';
+  askedPriority: Priority = 'normal';
   state: SessionState = 'unauthenticated';
   principal: Principal | undefined;
   /** What it may do; of a session that is ready. */
@@ -94,6 +98,11 @@ export class Session {
   /** Frames queued for the next flush. */
   get outgoing(): Outgoing[] {
     return this.#outgoing;
+  }
+
+  /** Gives the session the class that it asked for, if whom it speaks for may have it. Call it when that is known. */
+  grantPriority(): void {
+    this.priority = grantedPriority(this.askedPriority, this.principal?.roles);
   }
 
   /** Closes with a cause; what was queued is dropped, the client repairs itself after it reconnects. */

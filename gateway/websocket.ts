@@ -5,12 +5,13 @@
  * A closed socket throws on every use: a Connection forgets its socket on close and then does nothing.
  */
 import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from 'uWebSockets.js';
+import { isPriority, type Priority } from '../engine/operation/priority.ts';
 import type { Connection } from './connection.ts';
 import type { Session } from './session.ts';
 
 export interface WebSocketEvents {
   /** Undefined refuses the connection: there are too many. */
-  opened(connection: Connection, byInterest: boolean): Session | undefined;
+  opened(connection: Connection, byInterest: boolean, priority: Priority): Session | undefined;
   /** `frame` is valid during the call only. */
   message(session: Session, frame: Uint8Array, isBinary: boolean): void;
   /** The kernel took what was buffered. */
@@ -29,6 +30,7 @@ export interface WebSocketOptions {
 
 interface SocketData {
   readonly byInterest: boolean;
+  readonly priority: Priority;
   connection: WebSocketConnection | undefined;
   session: Session | undefined;
 }
@@ -111,7 +113,13 @@ function upgrade(options: WebSocketOptions, response: HttpResponse, request: Htt
     response.writeStatus(refusal).end();
     return;
   }
-  const data: SocketData = { byInterest: request.getQuery('events') === 'interest', connection: undefined, session: undefined };
+  const priority = request.getQuery('priority') ?? '';
+  const data: SocketData = {
+    byInterest: request.getQuery('events') === 'interest',
+    priority: isPriority(priority) ? priority : 'normal',
+    connection: undefined,
+    session: undefined,
+  };
   response.upgrade(
     data,
     request.getHeader('sec-websocket-key'),
@@ -124,7 +132,7 @@ function upgrade(options: WebSocketOptions, response: HttpResponse, request: Htt
 function opened(socket: WebSocket<SocketData>, events: WebSocketEvents): Session | undefined {
   const data = socket.getUserData();
   data.connection = new WebSocketConnection(socket);
-  data.session = events.opened(data.connection, data.byInterest);
+  data.session = events.opened(data.connection, data.byInterest, data.priority);
   if (data.session === undefined) socket.end(1013, 'too many connections');
   return data.session;
 }

@@ -11,6 +11,7 @@ import {
   writeEnvelope,
 } from '../engine/protocol/envelope.ts';
 import type { RingWriter } from '../workers/ring-writer.ts';
+import type { RingWindow } from './ring-window.ts';
 
 const NO_BODY = new Uint8Array(0);
 
@@ -18,20 +19,33 @@ export class WorkerLinks {
   readonly table: PartitionTable;
   readonly writers: readonly RingWriter[];
   readonly #isReady: (worker: number) => boolean;
+  /** While priorities are on. */
+  readonly #window: RingWindow | undefined;
 
-  constructor(table: PartitionTable, writers: readonly RingWriter[], isReady: (worker: number) => boolean) {
+  constructor(
+    table: PartitionTable,
+    writers: readonly RingWriter[],
+    isReady: (worker: number) => boolean,
+    window: RingWindow | undefined = undefined,
+  ) {
     this.table = table;
     this.writers = writers;
     this.#isReady = isReady;
+    this.#window = window;
   }
 
   get count(): number {
     return this.writers.length;
   }
 
-  /** False while a worker loads or is replaced, or while records wait for room in its ring: hold what is for it. */
+  /**
+   * False while a worker loads or is replaced, or while records wait for room in its ring; with priorities also while
+   * its window is full or others wait for it: hold what is for it.
+   */
   takes(worker: number): boolean {
-    return this.#isReady(worker) && this.writers[worker]?.blocked === false;
+    const writer = this.writers[worker];
+    if (writer === undefined || writer.blocked || !this.#isReady(worker)) return false;
+    return this.#window === undefined || this.#window.admits(worker, writer.ring);
   }
 
   /** The first worker that takes no records now, -1 when all do. */
@@ -40,10 +54,11 @@ export class WorkerLinks {
     return -1;
   }
 
-  /** True when frames held for the worker are worth another try: it takes records and a quarter of its ring is free. */
+  /** True when frames held for the worker are worth another try: it takes records and a quarter of its ring is free, or half of its window. */
   hasRoom(worker: number): boolean {
     const ring = this.writers[worker]?.ring;
-    return ring !== undefined && this.takes(worker) && ring.freeBytes * 4 >= ring.capacityBytes;
+    if (ring === undefined || !this.takes(worker)) return false;
+    return this.#window === undefined ? ring.freeBytes * 4 >= ring.capacityBytes : this.#window.hasRoom(ring);
   }
 
   /** Tries to write what waits for room. */

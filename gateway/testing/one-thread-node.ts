@@ -9,6 +9,7 @@ import { MapCatalogue } from '../../engine/domains/crdt/map-catalogue.ts';
 import { SyncService } from '../../engine/domains/sync/sync-service.ts';
 import { plain, utf8 } from '../../engine/domains/testing/scanned-ops.ts';
 import { Definitions } from '../../engine/operation/definitions.ts';
+import type { Priority } from '../../engine/operation/priority.ts';
 import { PartitionTable } from '../../engine/partition/partition-table.ts';
 import { decode, encode } from '../../engine/protocol/codec.ts';
 import { errorNumber } from '../../engine/protocol/errors.ts';
@@ -49,6 +50,11 @@ export const GATEWAY_CONFIG: GatewayConfig = {
   driftMaxMs: 60_000,
   sessionBufferBytesMax: 4 << 20,
   sessionBackpressureBytesMax: 4 << 20,
+  priorities: false,
+  priorityWeightHigh: 3,
+  priorityWeightNormal: 2,
+  priorityWeightLow: 1,
+  priorityFramesMax: 10_000,
   store: 'none',
   wal: false,
   walFsync: '10',
@@ -74,9 +80,9 @@ export class TestClient implements Connection {
   readonly #gateway: Gateway;
   #isOpen = true;
 
-  constructor(gateway: Gateway, byInterest: boolean) {
+  constructor(gateway: Gateway, byInterest: boolean, priority: Priority = 'normal') {
     this.#gateway = gateway;
-    const session = gateway.opened(this, byInterest);
+    const session = gateway.opened(this, byInterest, priority);
     assert(session !== undefined, 'the connection was refused');
     this.session = session;
   }

@@ -5,6 +5,7 @@
 import { assert } from '../../engine/assert.ts';
 import { fnv1a, partitionOf } from '../../engine/partition/hash.ts';
 import { Definitions } from '../../engine/operation/definitions.ts';
+import type { Priority } from '../../engine/operation/priority.ts';
 import { PartitionTable } from '../../engine/partition/partition-table.ts';
 import {
   ENVELOPE,
@@ -38,6 +39,7 @@ const WALL_MS = 1_700_000_000_000;
 /** The envelope of a record of ops. */
 export interface SentOps {
   readonly callId: number;
+  readonly session: number;
   readonly flags: number;
   readonly ops: number;
 }
@@ -109,8 +111,8 @@ export class PlayedNode {
     );
   }
 
-  client(): TestClient {
-    return new TestClient(this.gateway, false);
+  client(priority: Priority = 'normal'): TestClient {
+    return new TestClient(this.gateway, false, priority);
   }
 
   /** The nth key that the worker owns. */
@@ -132,7 +134,12 @@ export class PlayedNode {
       const word = at >> 2;
       const field = (position: number): number => ring.words[word + position] as number;
       if (field(ENVELOPE.TYPE) !== RECORD_OPS) return;
-      records.push({ callId: field(ENVELOPE.CALL), flags: field(ENVELOPE.FLAGS), ops: field(ENVELOPE.COUNT) });
+      records.push({
+        callId: field(ENVELOPE.CALL),
+        session: field(ENVELOPE.SESSION),
+        flags: field(ENVELOPE.FLAGS),
+        ops: field(ENVELOPE.COUNT),
+      });
     };
     while (inbox.drain(1000, { onRecord }) > 0) inbox.release();
     return records;
