@@ -31,7 +31,7 @@ import type { CloseCause } from './connection.ts';
 import type { Desks } from './desk.ts';
 import type { FanOut } from './fan-out.ts';
 import type { GatewayCounters } from './gateway-counters.ts';
-import { type HeldClasses, HeldFrames } from './held-frames.ts';
+import type { HeldFrames } from './held-frames.ts';
 import { pongFrame } from './pong.ts';
 import type { RateLimit } from './rate-limit.ts';
 import type { HeldFrame, Session } from './session.ts';
@@ -62,9 +62,7 @@ export interface DispatcherOptions {
   /** The longest that anything of a client waits: a held frame for room, an answer for PERSISTED. */
   readonly waitMaxMs: number;
   readonly driftMaxMs: number;
-  readonly heldBytesMax: number;
-  /** Priorities, where they are on. */
-  readonly classes: HeldClasses | undefined;
+  readonly held: HeldFrames;
   /** Bound of unread bytes, above which a client is closed. */
   readonly unreadBytesMax: number;
   /** A clock is further ahead than allowed and has no fixed offset yet: get one, then try the held frames again. */
@@ -91,8 +89,7 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    const { heldBytesMax: bytesMax, waitMaxMs: ageMaxMs, classes } = options;
-    this.#held = new HeldFrames({ bytesMax, ageMaxMs, classes });
+    this.#held = options.held;
     this.#pipeline = pipeline<Operation<Session>, CallStatus>(
       [
         authentication((session) => session.state === 'ready'),
@@ -148,7 +145,11 @@ export class Dispatcher {
     this.#held.retry(this.#processHeld, this.#mayGoOn);
   }
 
-  readonly #processHeld = (session: Session, { frame, sinceMs }: HeldFrame): boolean => {
+  readonly #processHeld = (session: Session, { frame, sinceMs, call }: HeldFrame): boolean => {
+    if (call !== undefined) {
+      session.heldFor = call.run();
+      return session.heldFor < 0;
+    }
     this.#sinceMs = sinceMs; // of the items, too, when the frame is a BATCH of which some are held again
     return this.#process(session, frame);
   };
@@ -159,6 +160,7 @@ export class Dispatcher {
   /** Gives up on sessions whose frames have found no room for too long. Call it after `retryHeld`. */
   closeOverdue(): void {
     const { clock, waitMaxMs, counters } = this.#options;
+    this.#held.expireCalls(clock.nowMs);
     for (const session of this.#held.overdue(clock.nowMs, (held) => this.#reads(held))) {
       counters.heldTooLong += 1;
       this.error(session, 503, `UNAVAILABLE: the server could not take the request for ${waitMaxMs} ms, try again later`);

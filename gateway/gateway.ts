@@ -24,9 +24,10 @@ import type { Connection } from './connection.ts';
 import type { DeviceIdentity } from './device-identity.ts';
 import { type DeskContext, Desks } from './desk.ts';
 import { Dispatcher } from './dispatcher.ts';
+import { DoorCalls } from './door-calls.ts';
 import { FanOut } from './fan-out.ts';
 import type { GatewayCounters } from './gateway-counters.ts';
-import type { HeldClasses } from './held-frames.ts';
+import { type HeldClasses, HeldFrames } from './held-frames.ts';
 import { MapNames } from './map-names.ts';
 import type { NodeDesk } from './node-desk.ts';
 import { OpAckFrames } from './op-ack.ts';
@@ -108,6 +109,7 @@ export class Gateway implements WebSocketEvents {
   readonly #desk: AuthenticationDesk;
   readonly #desks: Desks;
   readonly #dispatcher: Dispatcher;
+  readonly #held: HeldFrames;
   readonly #waits: PersistedWaits;
   readonly #links: WorkerLinks;
   readonly #maps: MapNames;
@@ -144,6 +146,7 @@ export class Gateway implements WebSocketEvents {
     const onRefused = (session: Session, reason: string): void => this.#refuseBatch(session, reason);
     const answers = new BatchAnswers(this.#calls, levels, this.#outgoing.enqueue);
     this.#waits = new PersistedWaits({ calls: this.#calls, answers, levels, workers: options.workers, counters, onRefused });
+    this.#held = new HeldFrames({ bytesMax: config.sessionBufferBytesMax, ageMaxMs: config.requestTimeoutMs, classes });
     this.#dispatcher = new Dispatcher({
       desk: this.#desk,
       router: new WriteRouter(this.#links, maps, this.#calls, this.#quarantine),
@@ -161,8 +164,7 @@ export class Gateway implements WebSocketEvents {
       opTimeoutMs: config.opTimeoutMs,
       waitMaxMs: config.requestTimeoutMs,
       driftMaxMs: config.driftMaxMs,
-      heldBytesMax: config.sessionBufferBytesMax,
-      classes,
+      held: this.#held,
       unreadBytesMax: config.sessionBackpressureBytesMax,
       onWildClock: (node, millis) => this.#askForOffset(node, millis),
     });
@@ -299,6 +301,7 @@ export class Gateway implements WebSocketEvents {
     const calls = new WorkerCalls({
       calls: this.#calls,
       links: this.#links,
+      queue: new DoorCalls(this.#held, () => this.#clock.nowMs),
       deadlineMs: () => this.#clock.nowMs + config.requestTimeoutMs,
     });
     const context: DeskContext = {

@@ -13,7 +13,7 @@
  */
 import { PRIORITIES, type Priority, type PriorityWeights, WeightedTurns } from '../engine/operation/priority.ts';
 import type { RingWindow } from './ring-window.ts';
-import type { HeldFrame, Session } from './session.ts';
+import type { HeldCall, HeldFrame, Session } from './session.ts';
 
 /** What a held frame counts beside its bytes: an array of its own costs memory even when it is empty. */
 const HELD_FRAME_BYTES = 256;
@@ -74,8 +74,9 @@ export class HeldFrames {
   }
 
   /** Keeps a copy of the frame behind those of its session; answers why not when there is no room for it. */
-  hold(session: Session, frame: Uint8Array, sinceMs: number): HoldRefusal | undefined {
-    const heldBytes = session.heldBytes + frame.length + HELD_FRAME_BYTES;
+  hold(session: Session, frame: Uint8Array, sinceMs: number, call?: HeldCall): HoldRefusal | undefined {
+    const held: HeldFrame = { frame: frame.slice(), sinceMs, call };
+    const heldBytes = session.heldBytes + bytesOf(held);
     if (heldBytes > this.#options.bytesMax) return 'session-full';
     const place = this.#places.get(session) ?? { priority: session.priority, frames: 0, worker: -1 };
     const { classes } = this.#options;
@@ -83,7 +84,7 @@ export class HeldFrames {
       this.refused[place.priority] += 1;
       return 'class-full';
     }
-    session.held.push({ frame: frame.slice(), sinceMs });
+    session.held.push(held);
     session.heldBytes = heldBytes;
     this.#count(place, 1);
     this.#places.set(session, place);
@@ -108,11 +109,22 @@ export class HeldFrames {
     const overdue: Session[] = [];
     for (const session of this.#places.keys()) {
       const oldest = session.held[0];
-      if (oldest === undefined || nowMs - oldest.sinceMs <= this.#options.ageMaxMs) continue;
+      if (oldest === undefined || oldest.call !== undefined || !this.#isOverdue(oldest, nowMs)) continue;
       if (reads(session)) overdue.push(session);
       else oldest.sinceMs = nowMs;
     }
     return overdue;
+  }
+
+  /** Gives up on calls that have waited for too long. */
+  expireCalls(nowMs: number): void {
+    for (const session of this.#places.keys()) {
+      for (let held = session.held[0]; held?.call !== undefined && this.#isOverdue(held, nowMs); held = session.held[0]) {
+        this.#shift(session, held);
+        held.call.expired();
+      }
+      if (session.held.length === 0) this.#leave(session);
+    }
   }
 
   /** Drops all that is held for the session. */
@@ -134,7 +146,8 @@ export class HeldFrames {
     for (let at = turns.next(lefts); at >= 0; at = turns.next(lefts)) {
       const queue = queues[at] ?? [];
       const session = queue[heads[at] as number] as Session;
-      const cost = HELD_FRAME_BYTES + (session.held[0]?.frame.length ?? 0);
+      const oldest = session.held[0];
+      const cost = oldest === undefined ? 0 : bytesOf(oldest);
       heads[at] = (heads[at] as number) + 1;
       if (this.#serve(session, process)) {
         turns.served(at, cost);
@@ -167,14 +180,22 @@ export class HeldFrames {
       if (place !== undefined) this.#waitsFor(place, session.heldFor);
       return false;
     }
-    // A refusal empties the list itself.
-    if (session.held.shift() !== undefined) {
-      session.heldBytes -= held.frame.length + HELD_FRAME_BYTES;
-      if (place !== undefined) this.#count(place, -1);
-    }
+    this.#shift(session, held);
     if (place !== undefined) this.served[place.priority] += 1;
     if (session.held.length === 0) this.#leave(session);
     return true;
+  }
+
+  /** Takes the oldest frame out, unless a refusal has emptied the list. */
+  #shift(session: Session, held: HeldFrame): void {
+    if (session.held.shift() === undefined) return;
+    session.heldBytes -= bytesOf(held);
+    const place = this.#places.get(session);
+    if (place !== undefined) this.#count(place, -1);
+  }
+
+  #isOverdue({ sinceMs }: HeldFrame, nowMs: number): boolean {
+    return nowMs - sinceMs > this.#options.ageMaxMs;
   }
 
   #count(place: Place, by: number): void {
@@ -197,4 +218,8 @@ export class HeldFrames {
     classes.window.waits(worker, 1);
     place.worker = worker;
   }
+}
+
+function bytesOf({ frame, call }: HeldFrame): number {
+  return HELD_FRAME_BYTES + (call?.bytes ?? frame.length);
 }

@@ -17,11 +17,21 @@ export type SessionState = 'unauthenticated' | 'verifying' | 'ready' | 'closed';
 /** A frame for the client: bytes, or the last id of a plain OP_ACK, which is built when it leaves. */
 export type Outgoing = Uint8Array | number;
 
-/** A frame of the client that waits for room. */
+/** A call of a door without sessions that waits for room (door-calls.ts). */
+export interface HeldCall {
+  readonly bytes: number;
+  /** Asks the workers. Answers with the first of them that takes nothing now; -1 when all were asked, or the call has failed. */
+  run(): number;
+  /** It has waited for too long. */
+  expired(): void;
+}
+
+/** A frame of the client that waits for room; or a call, then the frame is empty. */
 export interface HeldFrame {
   readonly frame: Uint8Array;
   /** When it came, in ms of the gateway's clock. */
   sinceMs: number;
+  readonly call?: HeldCall | undefined;
 }
 
 export class Session {

@@ -7,6 +7,8 @@ import { createGridMemory } from '../workers/grid-memory.ts';
 import { RingConsumer, RingProducer } from '../workers/ring.ts';
 import { RingWriter } from '../workers/ring-writer.ts';
 import { CallTable } from './call-table.ts';
+import { DoorCalls } from './door-calls.ts';
+import { HeldFrames } from './held-frames.ts';
 import { ringAt } from './testing/one-thread-node.ts';
 import { WorkerCalls } from './worker-calls.ts';
 import { WorkerLinks } from './worker-links.ts';
@@ -27,7 +29,8 @@ class CallsUnderTest {
   constructor() {
     const writers = ringAt(this.#memory.inboxes, 0).map((ring) => new RingWriter(new RingProducer(ring, () => {})));
     const links = new WorkerLinks(new PartitionTable(this.#memory.table), writers, (worker) => !this.down.has(worker));
-    this.workerCalls = new WorkerCalls({ calls: this.calls, links, deadlineMs: () => 1000 });
+    const held = new HeldFrames({ bytesMax: 1 << 20, ageMaxMs: 1000 });
+    this.workerCalls = new WorkerCalls({ calls: this.calls, links, queue: new DoorCalls(held, () => 0), deadlineMs: () => 1000 });
   }
 
   /** What each worker was asked: worker, kind, first byte of the body. */

@@ -4,11 +4,13 @@
  *   ask      for a session: a gather takes the answers as they come (call-table.ts)
  *   request  for a door without sessions: a promise of all answers
  *
- * A session may have some questions under way; a further one is held by the dispatcher, in its order. A door is refused.
+ * A session may have some questions under way; a further one is held by the dispatcher, in its order. A door is refused, or,
+ * while priorities are on, waits for its turn as others do (door-calls.ts).
  */
 import { errorNumber, ERROR_CODES, GridError } from '../engine/protocol/errors.ts';
 import type { CallTable, Gather } from './call-table.ts';
-import type { Connection } from './connection.ts';
+import type { Priority } from '../engine/operation/priority.ts';
+import { type DoorCalls, NO_CONNECTION } from './door-calls.ts';
 import { Session } from './session.ts';
 import type { WorkerLinks } from './worker-links.ts';
 
@@ -18,6 +20,7 @@ const QUESTION_CALLS_MAX = 64;
 export interface WorkerCallsOptions {
   readonly calls: CallTable;
   readonly links: WorkerLinks;
+  readonly queue: DoorCalls;
   readonly deadlineMs: () => number;
 }
 
@@ -49,18 +52,37 @@ export class WorkerCalls {
   }
 
   /**
-   * Asks each of the workers; resolves with each worker's parts, in the order of `workers`.
+   * Asks each of the workers; resolves with each worker's parts, in the order of `workers`. While priorities are on,
+   * calls of one class for one worker are asked in their order.
    * Rejects with GridError: OVERLOADED when too many calls are under way, UNAVAILABLE while one of the workers takes
    * nothing, DEADLINE_EXCEEDED, or what a worker answered.
    */
-  request(kind: number, workers: readonly number[], bodyOf: (worker: number) => Uint8Array): Promise<Uint8Array[][]> {
-    const down = workers.find((worker) => !this.#options.links.takes(worker));
+  request(
+    kind: number,
+    workers: readonly number[],
+    bodyOf: (worker: number) => Uint8Array,
+    priority: Priority = 'normal',
+  ): Promise<Uint8Array[][]> {
+    const { links, queue } = this.#options;
+    const down = workers.find((worker) => !links.isOpen(worker));
     if (down !== undefined) return Promise.reject(new GridError('UNAVAILABLE', `worker ${down} takes no requests now`));
     return new Promise((resolve, reject) => {
       const gather = new PromisedParts(workers, resolve, reject);
-      if (!this.#ask(this.#door, kind, workers, bodyOf, gather)) {
+      const ask = (bodyOf: (worker: number) => Uint8Array): void => {
+        if (this.#ask(this.#door, kind, workers, bodyOf, gather)) return;
         reject(new GridError('OVERLOADED', 'too many calls are under way'));
-      }
+      };
+      const blocked = links.firstBlockedOf(workers);
+      if (blocked < 0) return ask(bodyOf);
+      const bodies = new Map(workers.map((worker) => [worker, bodyOf(worker)]));
+      const run = (): number => {
+        const stillBlocked = links.firstBlockedOf(workers);
+        if (stillBlocked < 0) ask((worker) => bodies.get(worker) ?? NO_BODY);
+        return stillBlocked;
+      };
+      const bytes = [...bodies.values()].reduce((sum, body) => sum + body.length, 0);
+      const isHeld = queue.hold(priority, blocked, { bytes, run, expired: () => gather.expired() });
+      if (!isHeld) reject(new GridError('OVERLOADED', `too many requests of priority ${priority} wait`));
     });
   }
 
@@ -117,4 +139,4 @@ class PromisedParts implements Gather {
   }
 }
 
-const NO_CONNECTION: Connection = { send: () => true, cork: (write) => write(), end: () => {}, bufferedBytes: () => 0 };
+const NO_BODY = new Uint8Array(0);

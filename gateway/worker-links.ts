@@ -39,19 +39,29 @@ export class WorkerLinks {
   }
 
   /**
-   * False while a worker loads or is replaced, or while records wait for room in its ring; with priorities also while
-   * its window is full or others wait for it: hold what is for it.
+   * False while the worker is not open; with priorities also while its window is full or others wait for it: hold what
+   * is for it.
    */
   takes(worker: number): boolean {
     const writer = this.writers[worker];
-    if (writer === undefined || writer.blocked || !this.#isReady(worker)) return false;
+    if (writer === undefined || !this.isOpen(worker)) return false;
     return this.#window === undefined || this.#window.admits(worker, writer.ring);
+  }
+
+  /** False while a worker loads or is replaced, or while records wait for room in its ring. */
+  isOpen(worker: number): boolean {
+    return this.#isReady(worker) && this.writers[worker]?.blocked === false;
   }
 
   /** The first worker that takes no records now, -1 when all do. */
   firstBlocked(): number {
     for (let worker = 0; worker < this.writers.length; worker++) if (!this.takes(worker)) return worker;
     return -1;
+  }
+
+  /** The first of these workers that takes no records now, -1 when all do. */
+  firstBlockedOf(workers: readonly number[]): number {
+    return workers.find((worker) => !this.takes(worker)) ?? -1;
   }
 
   /** True when frames held for the worker are worth another try: it takes records and a quarter of its ring is free, or half of its window. */
