@@ -211,6 +211,26 @@ const DEFINITIONS = {
     raise: 'slow clients stay longer, in memory for each connection.',
     lower: 'slow clients reconnect more often.',
   }),
+  topicsPerSession: integer({
+    section: 'flow',
+    default: 1_000,
+    min: 1,
+    max: 100_000,
+    unit: 'topics',
+    about: 'Topics that a connection may be subscribed to; a further one is refused.',
+    raise: 'more topics for each client, in about 200 bytes of memory for each.',
+    lower: 'a client with a mistake in its topics takes less memory.',
+  }),
+  topicMessageBytesMax: integer({
+    section: 'flow',
+    default: MIB,
+    min: KIB,
+    max: 2 * MIB,
+    unit: 'bytes',
+    about: 'Largest payload of a message of a topic; a larger one is refused.',
+    raise: 'larger messages, which are sent to every subscriber.',
+    lower: 'evener delivery; subscribers that read slowly are closed later.',
+  }),
 
   priorities: onOff({
     section: 'flow',

@@ -191,7 +191,6 @@ describe('what is not built', () => {
     [{ type: 'LOCK_REQUEST', payload: { requestId: 'k1', name: 'lock', ttl: 1000 } }, 'ERROR', 'k1'],
     [{ type: 'JOURNAL_READ', requestId: 'j1', fromSequence: '0' }, 'ERROR', 'j1'],
     [{ type: 'COUNTER_REQUEST', payload: { name: 'likes' } }, 'ERROR', 'likes'],
-    [{ type: 'TOPIC_SUB', payload: { topic: 'chat' } }, 'ERROR', 'chat'],
   ];
   for (const [request, type, id] of requests) {
     test(`${request.type} is answered at once with ${type}`, async () => {

@@ -25,6 +25,9 @@ export const GATEWAY_COUNTERS = [
   'deadlinesExceeded',
   'slowConsumersClosed',
   'eventsDelivered',
+  'topicSubscriptions', // gauge
+  'topicMessagesPublished',
+  'topicMessagesDelivered',
   'openCalls', // gauge
   'heldSessions', // gauge
   'heldHigh', // gauge
@@ -63,6 +66,9 @@ export class GatewayCounters implements Fields {
   deadlinesExceeded = 0;
   slowConsumersClosed = 0;
   eventsDelivered = 0;
+  topicSubscriptions = 0;
+  topicMessagesPublished = 0;
+  topicMessagesDelivered = 0;
   openCalls = 0;
   heldSessions = 0;
   heldHigh = 0;

@@ -39,6 +39,7 @@ import { Scatter } from './scatter.ts';
 import { RingWindow } from './ring-window.ts';
 import { type Session, SessionTable } from './session.ts';
 import { SyncDesk } from './sync-desk.ts';
+import { TopicDesk } from './topic-desk.ts';
 import { TurnClock } from './turn-clock.ts';
 import type { WebSocketEvents } from './websocket.ts';
 import { WorkerCalls } from './worker-calls.ts';
@@ -64,6 +65,8 @@ export interface GatewayConfig extends DurabilityOptions {
   readonly priorityWeightNormal: number;
   readonly priorityWeightLow: number;
   readonly priorityFramesMax: number;
+  readonly topicsPerSession: number;
+  readonly topicMessageBytesMax: number;
 }
 
 export interface GatewayOptions {
@@ -101,6 +104,8 @@ const NAMES_PER_MAP = 4;
 export class Gateway implements WebSocketEvents {
   /** Runs on the outbox rings. */
   readonly outbox: Outbox;
+  /** Topics, for doors without sessions. */
+  readonly topics: TopicDesk;
   readonly #options: GatewayOptions;
   readonly #sessions: SessionTable;
   readonly #calls = new CallTable();
@@ -168,7 +173,10 @@ export class Gateway implements WebSocketEvents {
       unreadBytesMax: config.sessionBackpressureBytesMax,
       onWildClock: (node, millis) => this.#askForOffset(node, millis),
     });
-    this.#desks = this.#newDesks();
+    const context = this.#deskContext();
+    const { topicsPerSession, topicMessageBytesMax } = config;
+    this.topics = new TopicDesk(context, { topicsPerSession, messageBytesMax: topicMessageBytesMax });
+    this.#desks = this.#newDesks(context);
     this.outbox = new Outbox({
       calls: this.#calls,
       answers,
@@ -296,7 +304,12 @@ export class Gateway implements WebSocketEvents {
   }
 
   /** The domains of this gateway: a new one is a line here. */
-  #newDesks(): Desks {
+  #newDesks(context: DeskContext): Desks {
+    const hlc = new HybridLogicalClock(this.#options.nodeId, Date.now);
+    return new Desks([new SyncDesk(context, new Scatter({ ...context, now: () => hlc.now() })), this.topics]);
+  }
+
+  #deskContext(): DeskContext {
     const { gateway, nodeId, state, config, definitions, node } = this.#options;
     const calls = new WorkerCalls({
       calls: this.#calls,
@@ -304,7 +317,7 @@ export class Gateway implements WebSocketEvents {
       queue: new DoorCalls(this.#held, () => this.#clock.nowMs),
       deadlineMs: () => this.#clock.nowMs + config.requestTimeoutMs,
     });
-    const context: DeskContext = {
+    return {
       gateway,
       calls,
       links: this.#links,
@@ -319,8 +332,6 @@ export class Gateway implements WebSocketEvents {
       sessionOf: (id) => this.#sessions.find(id),
       pruneWatermarkMs: () => state.pruneWatermarkMs,
     };
-    const hlc = new HybridLogicalClock(nodeId, Date.now);
-    return new Desks([new SyncDesk(context, new Scatter({ ...context, now: () => hlc.now() }))]);
   }
 
   #askForOffset(node: Uint8Array, millis: number): void {
@@ -362,6 +373,9 @@ export class Gateway implements WebSocketEvents {
     counters.framesSent = this.#outgoing.framesSent;
     counters.slowConsumersClosed = this.#outgoing.slowConsumersClosed;
     counters.eventsDelivered = this.#fanOut.delivered;
+    counters.topicSubscriptions = this.topics.subscriptions;
+    counters.topicMessagesPublished = this.topics.published;
+    counters.topicMessagesDelivered = this.topics.delivered;
     counters.publish();
   }
 

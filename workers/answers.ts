@@ -66,6 +66,8 @@ interface Reply {
   readonly error: number;
   readonly body: Uint8Array;
   readonly flags: number;
+  /** What it says was written: it holds only when the log has the batch. */
+  readonly isOfWrite: boolean;
 }
 
 interface Push {
@@ -125,10 +127,11 @@ export class Answers implements PushSink {
   }
 
   /** A reply in parts, of which all but the last say that more follow. `error` is an error number, -1 for none. */
-  reply(gateway: number, callId: number, error: number, parts: readonly Uint8Array[]): void {
+  reply(gateway: number, callId: number, error: number, parts: readonly Uint8Array[], isOfWrite = false): void {
     const last = Math.max(0, parts.length - 1);
     for (let index = 0; index <= last; index++) {
-      this.#replies.push({ gateway, callId, error, body: parts[index] ?? NO_BODY, flags: index < last ? FLAG_MORE : 0 });
+      const flags = index < last ? FLAG_MORE : 0;
+      this.#replies.push({ gateway, callId, error, body: parts[index] ?? NO_BODY, flags, isOfWrite });
     }
   }
 
@@ -154,8 +157,11 @@ export class Answers implements PushSink {
     this.#write(gateway, RECORD_RESULT, callId, 1, pair, FLAG_REFUSED, Number.NaN);
   }
 
-  /** Refuses every call of the batch at hand. Events and replies stay: what they say is true of memory. */
+  /** Refuses every call of the batch at hand. Events and replies that tell of no write stay: what they say is true of memory. */
   refuseBatch(error: number): void {
+    this.#replies.forEach((reply, index) => {
+      if (reply.isOfWrite) this.#replies[index] = { ...reply, error, body: NO_BODY };
+    });
     for (const { gateway, callId } of this.#results) this.refuse(gateway, callId, error);
     this.#results.length = 0;
     this.#asked.fill(false);

@@ -6,16 +6,22 @@
 import type { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
 import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
 import { keepSchemas } from '../engine/domains/schema/schema-keeper.ts';
+import { TopicService } from '../engine/domains/messaging/topic-service.ts';
 import { SyncHandler } from '../engine/domains/sync/sync-handler.ts';
 import type { SyncService } from '../engine/domains/sync/sync-service.ts';
 import type { Definitions } from '../engine/operation/definitions.ts';
 import { type PushSink, RequestHandlers } from '../engine/operation/request-handler.ts';
 import type { WorkerCounter } from './worker-counters.ts';
+import { RollCall } from '../engine/operation/roll-call.ts';
 import type { CompositeObserver } from '../engine/storage/record-observer.ts';
 
 /** What the domains of one worker stand on. */
 export interface DomainContext {
   readonly worker: number;
+  /** Gateways of the node. */
+  readonly gateways: number;
+  /** True when this worker takes over from one that died: gateways tell it again what they want. */
+  readonly isReplacement: boolean;
   readonly maps: MapCatalogue;
   readonly crdt: CrdtService;
   readonly sync: SyncService;
@@ -32,10 +38,17 @@ export interface DomainContext {
   /** A line of the log, for what an operator should know. */
   readonly warn: (text: string) => void;
   readonly count: (counter: WorkerCounter) => void;
+  /** A clock that is never set, ms. */
+  readonly monotonicMs: () => number;
 }
+
+/** How long a replaced worker waits for gateways that have nothing to tell. */
+const ROLL_CALL_MS = 10_000;
 
 export function domainHandlers(context: DomainContext): RequestHandlers {
   const { maps, definitions, warn, count } = context;
   keepSchemas({ maps, definitions, warn, onViolation: () => count('schemaViolations') });
-  return new RequestHandlers([new SyncHandler(context.sync)]);
+  const { pushes, monotonicMs } = context;
+  const newRoll = (): RollCall => new RollCall(context.isReplacement ? context.gateways : 0, monotonicMs(), ROLL_CALL_MS);
+  return new RequestHandlers([new SyncHandler(context.sync), new TopicService({ pushes, monotonicMs, roll: newRoll() })]);
 }

@@ -18,6 +18,7 @@ import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
 import type { LateParts, RequestAnswer, RequestHandlers } from '../engine/operation/request-handler.ts';
 import { partitionOf } from '../engine/partition/hash.ts';
 import {
+  CALL_NONE,
   ENVELOPE,
   ENVELOPE_BYTES,
   ENVELOPE_WORDS,
@@ -134,7 +135,8 @@ export class PartitionRunner implements Runnable {
   }
 
   onTick(): void {
-    const { answers, onTick, nowMs, durability } = this.#options;
+    const { answers, handlers, onTick, nowMs, durability } = this.#options;
+    handlers.tick(nowMs());
     onTick(nowMs());
     durability.endTick();
     answers.writePushes();
@@ -256,10 +258,12 @@ export class PartitionRunner implements Runnable {
     const bodyAt = at + ENVELOPE_BYTES;
     const body = ring.bytes.slice(bodyAt, bodyAt + (ring.words[word + ENVELOPE.BODY_BYTES] as number));
     this.#options.counters.add(this.#options.counters.indexOf('requests'), 1);
-    const refused = this.#options.handlers.writes(kind) ? this.#writeRefusal(body.length) : -1;
+    const writes = this.#options.handlers.writes(kind);
+    const refused = writes ? this.#writeRefusal(body.length) : -1;
     const answer = refused >= 0 ? refused : this.#answerTo(kind, body, ring.index, session);
+    if (callId === CALL_NONE) return; // nobody waits
     if (typeof answer === 'number') this.#options.answers.reply(ring.index, callId, answer, []);
-    else if (isList(answer)) this.#options.answers.reply(ring.index, callId, -1, answer);
+    else if (isList(answer)) this.#options.answers.reply(ring.index, callId, -1, answer, writes);
     else void this.#answerLater(ring.index, callId, answer);
   }
 

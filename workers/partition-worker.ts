@@ -271,6 +271,8 @@ class PartitionWorker {
     const nodeId = new TextEncoder().encode(data.nodeId);
     const handlers = domainHandlers({
       worker: workerId,
+      gateways: data.memory.gateways,
+      isReplacement: this.#context.launch > 0,
       maps,
       crdt,
       sync,
@@ -281,6 +283,7 @@ class PartitionWorker {
       nowMs: Date.now,
       warn: (text) => this.#context.send({ kind: 'log', level: 'warn', text }),
       count: (counter) => this.#counters.add(this.#counters.indexOf(counter), 1),
+      monotonicMs: () => performance.now(),
     });
     return new PartitionRunner({
       answers,

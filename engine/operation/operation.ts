@@ -28,6 +28,9 @@ export const OPERATIONS = {
   CLIENT_APPLY_ACK: { service: 'session', routing: 'session', readOnly: true },
   PING: { service: 'session', routing: 'session', readOnly: true },
   DEVICE_HELLO: { service: 'session', routing: 'session', readOnly: true },
+  TOPIC_SUB: { service: 'messaging', routing: 'session', readOnly: true },
+  TOPIC_UNSUB: { service: 'messaging', routing: 'session', readOnly: true },
+  TOPIC_PUB: { service: 'messaging', routing: 'session', readOnly: false },
 } as const satisfies Record<string, OperationSpec>;
 
 export type OperationType = keyof typeof OPERATIONS;

@@ -37,6 +37,8 @@ export interface RequestHandler {
   answer(request: GridRequest): RequestAnswer;
   /** A session is gone; told only of sessions whose gateway said that they leave something behind. */
   sessionClosed?(gateway: number, session: number): void;
+  /** Called every 100 ms, for what comes about by time. Bounded work. */
+  tick?(nowMs: number): void;
 }
 
 /** Takes what a handler tells a session, or a whole gateway (session 0), without being asked. */
@@ -72,5 +74,9 @@ export class RequestHandlers {
 
   sessionClosed(gateway: number, session: number): void {
     for (const handler of this.#all) handler.sessionClosed?.(gateway, session);
+  }
+
+  tick(nowMs: number): void {
+    for (const handler of this.#all) handler.tick?.(nowMs);
   }
 }

@@ -78,6 +78,15 @@ export const REQUEST_LEAVES = 1;
 export const REQUEST_LEAF = 2;
 export const REQUEST_OR_DIFF = 3;
 export const REQUEST_OR_PUSH = 4;
+export const REQUEST_TOPIC_INTEREST = 20;
+export const REQUEST_TOPIC_PUBLISH = 21;
+export const REQUEST_TOPIC_ROLL = 22;
+export const PUSH_TOPIC = 20;
+export const REQUEST_LOCK = 23;
+export const REQUEST_LOCK_RELEASE = 24;
+export const REQUEST_LOCK_ROLL = 25;
+export const REQUEST_FENCE = 26;
+export const PUSH_LOCK_GRANTED = 21;
 
 /** A view of ring memory that both ends share; offsets are in bytes and 8-aligned at record starts. */
 export interface RingMemory {

@@ -10,6 +10,7 @@
  * parsed as far as their refusal needs (refusals.ts).
  */
 import { type Data, isData, toBytes } from './codec.ts';
+import { type MessagingMessage, parseMessaging } from './messaging-messages.ts';
 import { parseUnbuilt, type UnbuiltRequest } from './refusals.ts';
 
 export { refusalOf } from './refusals.ts';
@@ -104,6 +105,7 @@ export type ClientMessage =
   | OrMapPushDiffMessage
   | ClientApplyAckMessage
   | BatchMessage
+  | MessagingMessage
   | UnbuiltRequest;
 
 /** The message that a decoded frame is, or undefined: an unknown type, not a client's, or a needed field is missing or wrong. */
@@ -132,6 +134,10 @@ export function parseMessage(decoded: unknown): ClientMessage | undefined {
       return parseApplyAck(decoded);
     case 'BATCH':
       return parseBatch(decoded);
+    case 'TOPIC_SUB':
+    case 'TOPIC_UNSUB':
+    case 'TOPIC_PUB':
+      return parseMessaging(type, bodyOf(decoded));
     default:
       return typeof type === 'string' ? parseUnbuilt(type, decoded) : undefined;
   }

@@ -55,6 +55,8 @@ export const GATEWAY_CONFIG: GatewayConfig = {
   priorityWeightNormal: 2,
   priorityWeightLow: 1,
   priorityFramesMax: 10_000,
+  topicsPerSession: 100,
+  topicMessageBytesMax: 64 << 10,
   store: 'none',
   wal: false,
   walFsync: '10',
@@ -275,6 +277,8 @@ export class OneThreadNode {
       crdt,
       handlers: domainHandlers({
         worker,
+        gateways: this.memory.gateways,
+        isReplacement: false,
         maps,
         crdt,
         sync,
@@ -285,6 +289,7 @@ export class OneThreadNode {
         nowMs: Date.now,
         warn: () => {},
         count: (counter) => counters.add(counters.indexOf(counter), 1),
+        monotonicMs: () => performance.now(),
       }),
       durability:
         options.durability ?? (writeThrough === undefined ? NO_DURABILITY : { ...NO_DURABILITY, endBatch: writeThrough }),
