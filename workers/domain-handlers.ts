@@ -3,6 +3,7 @@
  *
  * A new domain is a line here. The list is the same in a worker thread and in the tests' node of one thread.
  */
+import { MapStatsHandler } from '../engine/domains/admin/map-stats-handler.ts';
 import type { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
 import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
 import { keepSchemas } from '../engine/domains/schema/schema-keeper.ts';
@@ -50,5 +51,9 @@ export function domainHandlers(context: DomainContext): RequestHandlers {
   keepSchemas({ maps, definitions, warn, onViolation: () => count('schemaViolations') });
   const { pushes, monotonicMs } = context;
   const newRoll = (): RollCall => new RollCall(context.isReplacement ? context.gateways : 0, monotonicMs(), ROLL_CALL_MS);
-  return new RequestHandlers([new SyncHandler(context.sync), new TopicService({ pushes, monotonicMs, roll: newRoll() })]);
+  return new RequestHandlers([
+    new SyncHandler(context.sync),
+    new MapStatsHandler(maps),
+    new TopicService({ pushes, monotonicMs, roll: newRoll() }),
+  ]);
 }

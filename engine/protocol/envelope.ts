@@ -87,6 +87,7 @@ export const REQUEST_LOCK_RELEASE = 24;
 export const REQUEST_LOCK_ROLL = 25;
 export const REQUEST_FENCE = 26;
 export const PUSH_LOCK_GRANTED = 21;
+export const REQUEST_MAP_STATS = 60;
 
 /** A view of ring memory that both ends share; offsets are in bytes and 8-aligned at record starts. */
 export interface RingMemory {

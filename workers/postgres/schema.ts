@@ -8,6 +8,7 @@
  *   lattice.meta           owner epoch, node id, secrets, watermarks    primary key (key)
  *   lattice.clock_quarantine  fixed clock offset of a node              primary key (node)
  *   lattice.definition     schemas, indexes, policies: every version    primary key (kind, name, version)
+ *   lattice.audit          what was changed through the administration  primary key (id)
  *   lattice.record         a view for people: text and jsonb
  *
  * Names, keys, tags and nodes are bytea: any bytes may come, and bytes are what merging compares. Clocks are float8,
@@ -143,6 +144,19 @@ create table lattice.definition (
   primary key (kind, name, version)
 );
 comment on table lattice.definition is 'What was defined for the whole node. The highest version holds; a NULL body removes it.';`,
+  },
+  {
+    name: 'the audit of the administration',
+    sql: `
+create table lattice.audit (
+  id int8 generated always as identity primary key,
+  at timestamptz not null default now(),
+  subject text not null,
+  address text not null,
+  action text not null,
+  target text not null,
+  outcome text not null
+);`,
   },
 ];
 
