@@ -7,52 +7,16 @@ import { testFolder } from '../workers/postgres/test-postgres.ts';
 import { opAck, payloadOf } from './testing/client-fields.ts';
 import type { Message } from './testing/client-codec.ts';
 import { runCli } from './testing/run-cli.ts';
-import { ServerProcess } from './testing/server-process.ts';
+import { endProcesses, NodeProcess } from './testing/node-process.ts';
 import { SharedNode } from './testing/shared-node.ts';
 import { eventually, healthOf, metricOf } from './testing/test-grid.ts';
 import { TopGunClient } from './testing/topgun-client.ts';
 import { nextStamp, orAdd, orRemove, put, tagOf, uniqueName } from './testing/wire-ops.ts';
-import { WireSession } from './testing/wire-session.ts';
+import type { WireSession } from './testing/wire-session.ts';
 
-/** Nothing reaches Postgres by itself: what survives, survives by the log. */
-const NO_FLUSH = { LATTICE_FLUSH_DELAY_MS: '60000' };
+after(endProcesses);
 
-const processes: ServerProcess[] = [];
-
-after(async () => {
-  for (const server of processes) await server.end();
-});
-
-class Node {
-  readonly dataDir: string;
-  readonly #env: Readonly<Record<string, string>>;
-  #server: ServerProcess | undefined;
-  port = 0;
-
-  constructor(dataDir: string, env: Readonly<Record<string, string>> = {}) {
-    this.dataDir = dataDir;
-    this.#env = env;
-  }
-
-  async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
-    this.#server = new ServerProcess(['--port', '0', '--data-dir', this.dataDir], { ...NO_FLUSH, ...this.#env, ...env });
-    processes.push(this.#server);
-    this.port = await this.#server.port();
-  }
-
-  async kill(signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> {
-    this.#server?.signal(signal);
-    await this.#server?.exited;
-  }
-
-  get stderr(): string {
-    return this.#server?.stderr ?? '';
-  }
-
-  wire(): Promise<WireSession> {
-    return WireSession.open({ port: this.port, path: '/ws' });
-  }
-
+class Node extends NodeProcess {
   /** What a client that has nothing gets by syncing the maps. */
   async reader(...maps: readonly string[]): Promise<TopGunClient> {
     const client = new TopGunClient({ port: this.port, nodeId: `fe${nextStamp().counter}` });

@@ -190,7 +190,6 @@ describe('what is not built', () => {
     [{ type: 'QUERY_SUB', payload: { queryId: 'l1', mapName: 'm', query: {} } }, 'ERROR', 'l1'],
     [{ type: 'LOCK_REQUEST', payload: { requestId: 'k1', name: 'lock', ttl: 1000 } }, 'ERROR', 'k1'],
     [{ type: 'JOURNAL_READ', requestId: 'j1', fromSequence: '0' }, 'ERROR', 'j1'],
-    [{ type: 'COUNTER_REQUEST', payload: { name: 'likes' } }, 'ERROR', 'likes'],
   ];
   for (const [request, type, id] of requests) {
     test(`${request.type} is answered at once with ${type}`, async () => {

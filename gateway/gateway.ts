@@ -21,6 +21,7 @@ import type { Authenticator } from './authentication.ts';
 import { BatchAnswers } from './batch-answers.ts';
 import { CallTable } from './call-table.ts';
 import type { Connection } from './connection.ts';
+import { CounterDesk } from './counter-desk.ts';
 import type { DeviceIdentity } from './device-identity.ts';
 import { type DeskContext, Desks } from './desk.ts';
 import { Dispatcher } from './dispatcher.ts';
@@ -306,7 +307,11 @@ export class Gateway implements WebSocketEvents {
   /** The domains of this gateway: a new one is a line here. */
   #newDesks(context: DeskContext): Desks {
     const hlc = new HybridLogicalClock(this.#options.nodeId, Date.now);
-    return new Desks([new SyncDesk(context, new Scatter({ ...context, now: () => hlc.now() })), this.topics]);
+    return new Desks([
+      new SyncDesk(context, new Scatter({ ...context, now: () => hlc.now() })),
+      this.topics,
+      new CounterDesk(context),
+    ]);
   }
 
   #deskContext(): DeskContext {

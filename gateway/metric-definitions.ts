@@ -126,6 +126,11 @@ export const WORKER_METRICS: Readonly<Record<WorkerCounter, MetricDefinition>> =
   memoryRefusals: counter('memory_refusals', 'Batches refused because no memory was left.'),
   breakerState: gauge('breaker_state', 'The circuit breaker of the data store: 0 closed, 1 half-open, 2 open.'),
   recoveryState: gauge('recovery_state', 'The worker: 0 normal, 1 degraded, 2 failed, 3 recovering.'),
+  counters: gauge('counters', 'PN counters at the worker.'),
+  counterNodes: gauge('counter_nodes', 'Nodes of all PN counters at the worker.'),
+  counterBytes: gauge('counter_bytes', 'Memory of the PN counters at the worker, about.'),
+  counterJoins: counter('counter_joins', 'Sums of nodes of PN counters that rose.'),
+  counterRefusals: counter('counter_refusals', 'Sums of nodes of PN counters refused because the node is another device.'),
 };
 
 export const THREAD_METRICS: Readonly<Record<ThreadCounter, MetricDefinition>> = {

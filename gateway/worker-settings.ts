@@ -23,6 +23,8 @@ export function workerConfig(config: Config): PartitionWorkerData['config'] {
     shutdownStorageMs: config.shutdownStorageMs,
     pgJson: config.pgJson,
     maxMaps: config.maxMaps,
+    maxCounters: config.maxCounters,
+    counterNodesMax: config.counterNodesMax,
     evictionPolicy: config.evictionPolicy,
   };
 }

@@ -4,6 +4,8 @@
  * A new domain is a line here. The list is the same in a worker thread and in the tests' node of one thread.
  */
 import { MapStatsHandler } from '../engine/domains/admin/map-stats-handler.ts';
+import { CounterService } from '../engine/domains/coordination/counter-service.ts';
+import type { CounterTable } from '../engine/domains/coordination/counter-table.ts';
 import type { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
 import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
 import { keepSchemas } from '../engine/domains/schema/schema-keeper.ts';
@@ -26,6 +28,7 @@ export interface DomainContext {
   readonly maps: MapCatalogue;
   readonly crdt: CrdtService;
   readonly sync: SyncService;
+  readonly counterTable: CounterTable;
   /** Tells sessions what they did not ask. */
   readonly pushes: PushSink;
   /** Told of every change of every store here. */
@@ -41,19 +44,26 @@ export interface DomainContext {
   readonly count: (counter: WorkerCounter) => void;
   /** A clock that is never set, ms. */
   readonly monotonicMs: () => number;
+  readonly config: DomainConfig;
+}
+
+/** Options that the domains need; named as in engine/config.ts. */
+export interface DomainConfig {
+  readonly maxCounters: number;
+  readonly counterNodesMax: number;
 }
 
 /** How long a replaced worker waits for gateways that have nothing to tell. */
 const ROLL_CALL_MS = 10_000;
 
 export function domainHandlers(context: DomainContext): RequestHandlers {
-  const { maps, definitions, warn, count } = context;
+  const { maps, sync, counterTable: table, definitions, warn, count, pushes, monotonicMs, config } = context;
   keepSchemas({ maps, definitions, warn, onViolation: () => count('schemaViolations') });
-  const { pushes, monotonicMs } = context;
   const newRoll = (): RollCall => new RollCall(context.isReplacement ? context.gateways : 0, monotonicMs(), ROLL_CALL_MS);
   return new RequestHandlers([
-    new SyncHandler(context.sync),
+    new SyncHandler(sync),
     new MapStatsHandler(maps),
     new TopicService({ pushes, monotonicMs, roll: newRoll() }),
+    new CounterService({ table, pushes, countersMax: config.maxCounters, nodesMax: config.counterNodesMax }),
   ]);
 }

@@ -19,13 +19,13 @@ import { type Definition, Definitions } from '../engine/operation/definitions.ts
 import { ServiceRegistry } from '../engine/operation/service-registry.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { type ErrorCode, errorNumber, GridError } from '../engine/protocol/errors.ts';
-import { KIND_LWW, KIND_OR, type RecordImage } from '../engine/storage/record.ts';
+import { KIND_COUNTER, KIND_LWW, KIND_OR, type RecordImage } from '../engine/storage/record.ts';
 import type { RecordStore } from '../engine/storage/record-store.ts';
 import type { RecordRef } from '../engine/storage/storage.ts';
 import { imageOf, storedRecord } from '../engine/storage/stored-record.ts';
 import { Answers } from './answers.ts';
 import { CounterRow, THREAD_COUNTERS } from './counters.ts';
-import { domainHandlers } from './domain-handlers.ts';
+import { type DomainConfig, domainHandlers } from './domain-handlers.ts';
 import { Doorbell } from './doorbell.ts';
 import { die } from './faults/death.ts';
 import type { GridMemory } from './grid-memory.ts';
@@ -43,7 +43,7 @@ import { WorkerStorage } from './worker-storage.ts';
 import { type WorkerContext, workerTask } from './worker-task.ts';
 
 /** Options that a worker needs; named as in engine/config.ts. */
-export interface PartitionWorkerConfig {
+export interface PartitionWorkerConfig extends DomainConfig {
   readonly batchRecords: number;
   readonly store: 'write-behind' | 'write-through' | 'none';
   readonly flushDelayMs: number;
@@ -158,10 +158,11 @@ class PartitionWorker {
       },
       onWarning: (text) => this.#context.send({ kind: 'log', level: 'warn', text }),
     });
-    const { maps, slab, staging, flushing } = this.#storage;
+    const { maps, slab, staging, flushing, counters } = this.#storage;
     this.#report = new WorkerReport(this.#counters, this.#thread, {
       maps,
       slab,
+      counters,
       staging,
       flushing,
       log: () => this.#storage.log,
@@ -284,6 +285,8 @@ class PartitionWorker {
       warn: (text) => this.#context.send({ kind: 'log', level: 'warn', text }),
       count: (counter) => this.#counters.add(this.#counters.indexOf(counter), 1),
       monotonicMs: () => performance.now(),
+      counterTable: this.#storage.counters,
+      config: data.config,
     });
     return new PartitionRunner({
       answers,
@@ -312,6 +315,7 @@ class PartitionWorker {
    */
   #tellLastChanges(crdt: CrdtService): void {
     this.#storage.past?.forEachLastRecord((kind, name, image) => {
+      if (kind === KIND_COUNTER) return; // gateways are told the state of every counter that they watch
       const map = this.#storage.maps.openByName(name);
       if (map !== undefined) crdt.tell(map, kind, image);
     });

@@ -47,6 +47,11 @@ export const WORKER_COUNTERS = [
   'breakerState', // gauge: 0 closed, 1 half-open, 2 open
   'recoveryState', // gauge: 0 normal, 1 degraded, 2 failed, 3 recovering
   'schemaViolations',
+  'counters', // gauge
+  'counterNodes', // gauge
+  'counterBytes', // gauge
+  'counterJoins',
+  'counterRefusals',
 ] as const;
 
 export type WorkerCounter = (typeof WORKER_COUNTERS)[number];

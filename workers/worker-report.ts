@@ -1,5 +1,6 @@
 /** Writes what a partition worker counts into its rows of shared memory, where /metrics and /health read it. */
 import { getHeapStatistics } from 'node:v8';
+import type { CounterTable } from '../engine/domains/coordination/counter-table.ts';
 import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
 import type { MapDataStore } from '../engine/storage/map-data-store.ts';
 import { nextRecoveryState, RECOVERY_STATES, type RecoveryState } from '../engine/storage/recovery-state.ts';
@@ -21,6 +22,7 @@ const BREAKER_STATES: readonly BreakerState[] = ['CLOSED', 'HALF_OPEN', 'OPEN'];
 export interface ReportSources {
   readonly maps: MapCatalogue;
   readonly slab: Slab;
+  readonly counters: CounterTable;
   readonly staging: MapDataStore;
   /** What carries staged changes into the data store; undefined for a cache. */
   readonly flushing: WriteBehind | WriteThrough | undefined;
@@ -82,6 +84,12 @@ export class WorkerReport {
     row.set('mergesDuplicate', merges.duplicates);
     row.set('clockTies', merges.ties);
     row.set('maps', maps.size);
+    const { counters } = this.#sources;
+    row.set('counters', counters.counters);
+    row.set('counterNodes', counters.entries);
+    row.set('counterBytes', counters.bytes);
+    row.set('counterJoins', counters.joins);
+    row.set('counterRefusals', counters.refusals);
     row.set('slabUsedBytes', slab.usedBytes);
     row.set('slabReservedBytes', slab.reservedBytes);
   }

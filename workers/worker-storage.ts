@@ -8,6 +8,7 @@
  * Until `load` is done nothing is served: unknown is not empty. Old epochs of the log belong to the whole node; when
  * what was replayed from them is in Postgres, the main thread is told and deletes them (the checkpoint).
  */
+import { CounterTable } from '../engine/domains/coordination/counter-table.ts';
 import { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
 import { decode } from '../engine/protocol/codec.ts';
 import { type ErrorCode, errorNumber, GridError } from '../engine/protocol/errors.ts';
@@ -20,7 +21,7 @@ import { LoggedDataStore } from '../engine/storage/logged-data-store.ts';
 import type { MapDataStore } from '../engine/storage/map-data-store.ts';
 import { NullDataStore } from '../engine/storage/null-data-store.ts';
 import { type JoinResult, JOIN_EVICTED } from '../engine/storage/join-rule.ts';
-import type { RecordImage, RecordKind } from '../engine/storage/record.ts';
+import { KIND_COUNTER, type RecordImage, type RecordKind } from '../engine/storage/record.ts';
 import { CompositeObserver } from '../engine/storage/record-observer.ts';
 import { RecordStore } from '../engine/storage/record-store.ts';
 import { Slab } from '../engine/storage/slab.ts';
@@ -64,6 +65,7 @@ export class WorkerStorage {
   readonly backlog = new LeafBacklog(this.slab);
   readonly expiry = new ExpiryQueue(this.slab);
   readonly maps: MapCatalogue;
+  readonly counters: CounterTable;
   /** Hear of every change of every store: domains add themselves before the loop runs. */
   readonly observers = new CompositeObserver([]);
   /** Of the connection that flushes. */
@@ -83,7 +85,7 @@ export class WorkerStorage {
   readonly #workerId: number;
   readonly #events: WorkerStorageEvents;
   readonly #logged: LoggedDataStore | undefined;
-  readonly #ties: StoredRecord[] = [];
+  readonly #ties: { readonly kind: RecordKind; readonly record: StoredRecord }[] = [];
   #loadedRecords = 0;
   /** Changes staged up to here were replayed; -1 once they are in the data store. */
   #replayedUpTo = -1;
@@ -103,6 +105,7 @@ export class WorkerStorage {
     this.staging = this.#logged ?? this.flushing ?? new NullDataStore();
     this.maps = new MapCatalogue((map, kind) => this.#newStore(map, kind), data.config.maxMaps);
     const policy = this.store === undefined ? 'none' : data.config.evictionPolicy;
+    this.counters = new CounterTable(this.staging);
     this.eviction = new Eviction({ slab: this.slab, random: Math.random, policy, stores: () => this.#stores() });
     this.loader =
       this.store && new ValueLoader({ dataStore: this.store, time: FLUSH_TIME, deadlineMs: data.config.storageTimeoutMs });
@@ -114,7 +117,8 @@ export class WorkerStorage {
     const progress: LoadProgress = { records: 0, replayed: 0 };
     this.#events.onProgress(progress);
     await this.store?.load(partitions, (kind, name, image) => {
-      this.#loaded(kind, name, image, this.#storeOf(name, kind).restore(image));
+      if (kind === KIND_COUNTER) this.counters.restore(image);
+      else this.#loaded(kind, name, image, this.#storeOf(name, kind).restore(image));
       progress.records += 1;
       this.#events.onProgress(progress);
     });
@@ -203,7 +207,8 @@ export class WorkerStorage {
       folder,
       isReplacement,
       onRecord: (kind, map, image) => {
-        this.#loaded(kind, map, image, this.#storeOf(map, kind).join(image, Date.now()));
+        if (kind === KIND_COUNTER) this.counters.replay(image, Date.now());
+        else this.#loaded(kind, map, image, this.#storeOf(map, kind).join(image, Date.now()));
         progress.replayed += 1;
         this.#events.onProgress(progress);
       },
@@ -243,7 +248,7 @@ export class WorkerStorage {
 
   /** A load never fails for want of memory: what comes from the data store may be dropped again at once. */
   #loaded(kind: RecordKind, map: Uint8Array, image: RecordImage, result: JoinResult): void {
-    if (result === JOIN_EVICTED) this.#ties.push(storedRecord(kind, map, image));
+    if (result === JOIN_EVICTED) this.#ties.push({ kind, record: storedRecord(kind, map, image) });
     if (this.#loadedRecords % SAMPLE_RECORDS === 0) this.memory.sample();
     this.#loadedRecords += 1;
     this.eviction.relieve(Date.now());
@@ -251,8 +256,8 @@ export class WorkerStorage {
 
   /** Versions with equal clocks whose stored value was dropped while loading: told apart with the value read back. */
   async #settleTies(): Promise<void> {
-    for (const tie of this.#ties.splice(0)) {
-      const settled = await this.loader?.settleTie(this.#storeOf(tie.map, tie.kind), tie, Date.now());
+    for (const { kind, record } of this.#ties.splice(0)) {
+      const settled = await this.loader?.settleTie(this.#storeOf(record.map, kind), record, Date.now());
       if (settled !== true) this.#events.onWarning('two writes with one clock: the value of one could not be read back');
     }
   }

@@ -25,6 +25,8 @@ export const OPERATIONS = {
   ORMAP_MERKLE_REQ_BUCKET: { service: 'sync', routing: 'map', readOnly: true },
   ORMAP_DIFF_REQUEST: { service: 'sync', routing: 'map', readOnly: true },
   ORMAP_PUSH_DIFF: { service: 'sync', routing: 'map', readOnly: false },
+  COUNTER_REQUEST: { service: 'coordination', routing: 'keys', readOnly: true },
+  COUNTER_SYNC: { service: 'coordination', routing: 'keys', readOnly: false },
   CLIENT_APPLY_ACK: { service: 'session', routing: 'session', readOnly: true },
   PING: { service: 'session', routing: 'session', readOnly: true },
   DEVICE_HELLO: { service: 'session', routing: 'session', readOnly: true },

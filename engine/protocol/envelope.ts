@@ -88,6 +88,11 @@ export const REQUEST_LOCK_ROLL = 25;
 export const REQUEST_FENCE = 26;
 export const PUSH_LOCK_GRANTED = 21;
 export const REQUEST_MAP_STATS = 60;
+export const REQUEST_COUNTER_READ = 30;
+export const REQUEST_COUNTER_SYNC = 31;
+export const REQUEST_COUNTER_WATCH = 32;
+export const REQUEST_COUNTER_LEAVE = 33;
+export const PUSH_COUNTER = 30;
 
 /** A view of ring memory that both ends share; offsets are in bytes and 8-aligned at record starts. */
 export interface RingMemory {

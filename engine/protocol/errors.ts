@@ -47,6 +47,8 @@ const ERRORS = {
   SCHEMA_VIOLATION: { status: 422, retryable: false },
   CONFLICT: { status: 409, retryable: false },
   NOT_FOUND: { status: 404, retryable: false },
+  TOO_MANY_COUNTERS: { status: 507, retryable: false },
+  COUNTER_FULL: { status: 507, retryable: false },
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -182,7 +182,6 @@ test('where a response would be misread the refusal is ERROR 501: never LOCK_REL
     { type: 'LOCK_RELEASE', payload: { name: 'l' } },
     { type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query: {} } },
     { type: 'JOURNAL_READ', requestId: 'j', fromSequence: '0' },
-    { type: 'COUNTER_SYNC', payload: { name: 'c', state: {} } },
     { type: 'SQL_QUERY', payload: { sql: 'no id to answer to' } },
   ];
   for (const request of requests) {

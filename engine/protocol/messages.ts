@@ -11,6 +11,7 @@
  */
 import { type Data, isData, toBytes } from './codec.ts';
 import { type MessagingMessage, parseMessaging } from './messaging-messages.ts';
+import { type CounterMessage, parseCounterMessage } from './counter-messages.ts';
 import { parseUnbuilt, type UnbuiltRequest } from './refusals.ts';
 
 export { refusalOf } from './refusals.ts';
@@ -106,6 +107,7 @@ export type ClientMessage =
   | ClientApplyAckMessage
   | BatchMessage
   | MessagingMessage
+  | CounterMessage
   | UnbuiltRequest;
 
 /** The message that a decoded frame is, or undefined: an unknown type, not a client's, or a needed field is missing or wrong. */
@@ -132,6 +134,9 @@ export function parseMessage(decoded: unknown): ClientMessage | undefined {
       return parsePushDiff(bodyOf(decoded));
     case 'CLIENT_APPLY_ACK':
       return parseApplyAck(decoded);
+    case 'COUNTER_REQUEST':
+    case 'COUNTER_SYNC':
+      return parseCounterMessage(type, bodyOf(decoded));
     case 'BATCH':
       return parseBatch(decoded);
     case 'TOPIC_SUB':

@@ -6,7 +6,7 @@
  *   - QUERY_SUB: the client ignores QUERY_RESP's `error` and would take it for an empty result;
  *   - LOCK_REQUEST: the client takes LOCK_RELEASED for a lock that it holds;
  *   - JOURNAL_READ: an empty JOURNAL_READ_RESPONSE would say that nothing ever happened;
- *   - counters, subscriptions of the journal: no response exists, or it carries data only.
+ *   - subscriptions of the journal: no response exists, or it carries data only.
  * Ending something that was never begun needs no answer.
  *
  * Sources: protocol reference §6.7, §7, §8, §9, §16.
@@ -49,8 +49,6 @@ const UNBUILT = {
   JOURNAL_SUBSCRIBE: { form: 'error', id: 'requestId' },
   JOURNAL_UNSUBSCRIBE: { form: 'quiet', id: 'subscriptionId' },
   JOURNAL_READ: { form: 'error', id: 'requestId' },
-  COUNTER_REQUEST: { form: 'error', id: 'name' },
-  COUNTER_SYNC: { form: 'error', id: 'name' },
   LOCK_REQUEST: { form: 'error', id: 'requestId' },
   LOCK_RELEASE: { form: 'error', id: 'requestId' },
   PARTITION_MAP_REQUEST: { form: 'error', id: 'requestId' },

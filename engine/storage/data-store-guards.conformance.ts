@@ -5,8 +5,9 @@
  * keeps, and nothing reads it but the guard of a removal.
  */
 import assert from 'node:assert/strict';
+import { partitionOf } from '../partition/hash.ts';
 import { DEADLINE_MS, loadAll, prune, put, sorted, type StoreTest } from './data-store-probe.ts';
-import { KIND_LWW, KIND_OR } from './record.ts';
+import { KIND_COUNTER, KIND_LWW, KIND_OR } from './record.ts';
 import { imageOf, type RecordFields, recordOf, type StoredRecord } from './stored-record.ts';
 
 /** Each pair: `loser` never replaces `winner`, whichever comes first and whether or not they share a batch. */
@@ -30,6 +31,48 @@ const LWW_PAIRS: readonly [title: string, loser: RecordFields, winner: RecordFie
   ['value before a tombstone of the same clock', { key: 'k', tombstone: true }, { key: 'k', value: 'a' }],
   ['a second of 2^53', { key: 'k', value: 'z', millis: 2 ** 53 - 2 }, { key: 'k', value: 'a', millis: 2 ** 53 - 1 }],
 ];
+
+/** Sums that come one after the other, or in one batch, and what of them stays. */
+export function counterGuard(storeTest: StoreTest): void {
+  const sums = (node: string, millis: number, ttlMs: number, tag = 'device'): StoredRecord =>
+    recordOf({ kind: KIND_COUNTER, map: '', key: 'hits', node, tag, millis, ttlMs });
+  const writes = [sums('n', 5.5, 1), sums('n', 3, 9), sums('n', 4, 2), sums('m', 0, 0.25), sums('n', 5.5, 9)];
+  const stored = sorted([sums('n', 5.5, 9), sums('m', 0, 0.25)]);
+
+  storeTest('counters: the sums of a node only grow, in any order', async (store) => {
+    for (const write of writes) await put(store, write);
+    assert.deepEqual(await loadAll(store), stored);
+    for (const write of [...writes].reverse()) await put(store, write);
+    assert.deepEqual(await loadAll(store), stored);
+  });
+
+  storeTest('counters: a node may stand in a batch again and again', async (store) => {
+    await put(store, ...writes, recordOf({ key: 'hits', value: 'v' }), ...writes);
+    assert.deepEqual(await loadAll(store), sorted([...stored, recordOf({ key: 'hits', value: 'v' })]));
+  });
+
+  storeTest('counters: who owns a node is named once', async (store) => {
+    await put(store, sums('n', 1, 0, ''));
+    assert.deepEqual(await loadAll(store), [sums('n', 1, 0, '')]);
+    await put(store, sums('n', 2, 0, 'first'), sums('n', 3, 0, 'first'));
+    await put(store, sums('n', 4, 0, 'second'));
+    assert.deepEqual(await loadAll(store), [sums('n', 4, 0, 'first')]);
+  });
+
+  storeTest('counters: names and nodes are any bytes, and counters of other partitions are not loaded', async (store) => {
+    const odd = recordOf({
+      kind: KIND_COUNTER,
+      map: '',
+      key: Uint8Array.of(0, 0xff),
+      node: Uint8Array.of(1, 0),
+      millis: 1,
+      ttlMs: 0,
+    });
+    await put(store, odd, sums('n', 1, 0));
+    assert.deepEqual(await loadAll(store), sorted([odd, sums('n', 1, 0)]));
+    assert.deepEqual(await loadAll(store, [partitionOf(odd.keyHash)]), [odd]);
+  });
+}
 
 export function lwwGuard(storeTest: StoreTest): void {
   for (const [title, loserFields, winnerFields] of LWW_PAIRS) {

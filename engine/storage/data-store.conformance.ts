@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { partitionOf } from '../partition/hash.ts';
 import type { DataStore } from './data-store.ts';
-import { lwwGuard, orGuard, removals } from './data-store-guards.conformance.ts';
+import { counterGuard, lwwGuard, orGuard, removals } from './data-store-guards.conformance.ts';
 import { ALL_PARTITIONS, bury, DEADLINE_MS, loadAll, put, type StoreTest, sorted, prune } from './data-store-probe.ts';
 import { reading } from './data-store-reads.conformance.ts';
 import { KIND_LWW, KIND_OR } from './record.ts';
@@ -38,6 +38,7 @@ export function testDataStore(name: string, create: () => Promise<DataStoreFixtu
   describe(`${name} is a DataStore`, () => {
     batches(storeTest);
     lwwGuard(storeTest);
+    counterGuard(storeTest);
     orGuard(storeTest);
     removals(storeTest);
     bytesAndNumbers(storeTest);

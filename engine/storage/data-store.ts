@@ -3,11 +3,11 @@
  *
  * Guards, so that repeats and reordering change nothing: an LWW row is only overwritten by a newer clock (millis,
  * counter, node id by byte order, then the larger value bytes); an OR row's tombstone is `old OR new` and its value
- * never changes; a removal (`prune`) only hits a tombstone whose clock is not newer than the one named, and ends that dead
+ * never changes; a counter's sums only grow, and its owner is named once; a removal (`prune`) only hits a tombstone whose clock is not newer than the one named, and ends that dead
  * letters of it are loaded again.
  */
 import type { GridError } from '../protocol/errors.ts';
-import type { RecordImage, RecordKind } from './record.ts';
+import type { RecordImage, RecordKind, StoredKind } from './record.ts';
 
 /** Answer of a committed batch. */
 export interface BatchResult {
@@ -22,9 +22,9 @@ export interface DataBatch {
   readonly rows: number;
   readonly bytes: number;
   /** Upserts one record of `map` (name in UTF-8). */
-  put(kind: RecordKind, map: Uint8Array, record: RecordImage): void;
-  /** Deletes the tombstone of this identity, unless the stored clock is newer. */
-  prune(kind: RecordKind, map: Uint8Array, record: RecordImage): void;
+  put(kind: StoredKind, map: Uint8Array, record: RecordImage): void;
+  /** Deletes the tombstone of this identity, unless the stored clock is newer. A counter has none. */
+  prune(kind: StoredKind, map: Uint8Array, record: RecordImage): void;
   /**
    * Writes all rows in one transaction, or none. Never hangs: it settles by `deadlineMs` from now.
    * Rejects with GridError: STORAGE_UNAVAILABLE (retryable: away, deadline, breaker open), STORAGE_POISON (not
@@ -34,7 +34,7 @@ export interface DataBatch {
 }
 
 /** Called for each stored record while loading; the image is valid during the call only. */
-export type OnStoredRecord = (kind: RecordKind, map: Uint8Array, record: RecordImage) => void;
+export type OnStoredRecord = (kind: StoredKind, map: Uint8Array, record: RecordImage) => void;
 
 /** Names a record within its map and kind. */
 export interface RecordIdentity {
@@ -50,7 +50,7 @@ export const READ_RECORDS_MAX = 1000;
 
 /** A write given up: kept with its bytes and the reason, to be looked at and loaded again. */
 export interface DeadLetter {
-  readonly kind: RecordKind;
+  readonly kind: StoredKind;
   readonly map: Uint8Array;
   readonly reason: string;
   /** True when the write is part of the grid's state, and only the store refuses it: it is loaded again. False when it was rejected. */

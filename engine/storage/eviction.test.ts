@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { BoundedEngine, MIB, textOf, packedText } from '../domains/testing/bounded-engine.ts';
-import { RecordImage } from './record.ts';
+import { KIND_LWW, RecordImage } from './record.ts';
 import type { RecordStore } from './record-store.ts';
 import type { RecordMeta, RecordRef } from './storage.ts';
 import { imageOf, recordOf } from './stored-record.ts';
@@ -225,7 +225,8 @@ test('a server starts with more data than memory, and has all of it', async () =
   for (const [identity, row] of before.dataStore.rows) engine.dataStore.rows.set(identity, row);
   const all = Array.from({ length: 271 }, (_, partition) => partition);
   await engine.dataStore.load(all, (kind, _map, image) => {
-    engine.store('map', kind).restore(image);
+    assert.equal(kind, KIND_LWW);
+    engine.store('map', KIND_LWW).restore(image);
     engine.eviction.relieve(engine.time.nowMs());
   });
   assert.equal(engine.store().records, 1000);

@@ -8,12 +8,12 @@
  * logged: they are decided again from the persisted watermark.
  */
 import type { MapDataStore, StagedSource } from './map-data-store.ts';
-import { RecordImage, type RecordKind } from './record.ts';
+import { RecordImage, type StoredKind } from './record.ts';
 import type { RecordRef } from './storage.ts';
 
 /** Where changes are appended: the frame at hand. */
 export interface ChangeFrame {
-  append(kind: RecordKind, map: Uint8Array, image: RecordImage): void;
+  append(kind: StoredKind, map: Uint8Array, image: RecordImage): void;
 }
 
 export class LoggedDataStore implements MapDataStore {

@@ -5,12 +5,12 @@
  * (replies do not wait; changes are staged, coalesce per key, and are flushed in batches). What is staged is not
  * copied: a staged record is a reference, and the flush reads the newest version from the record table.
  */
-import type { RecordImage, RecordKind } from './record.ts';
+import type { RecordImage, StoredKind } from './record.ts';
 import type { RecordRef } from './storage.ts';
 
 /** The store of one map and kind, as far as layer 3 needs it. */
 export interface StagedSource {
-  readonly kind: RecordKind;
+  readonly kind: StoredKind;
   /** Name of the map, UTF-8. */
   readonly map: Uint8Array;
   /** Points `into` at the record; valid until the store changes. */

@@ -19,7 +19,7 @@ import {
   READ_RECORDS_MAX,
   type RecordIdentity,
 } from './data-store.ts';
-import { KIND_LWW, RecordImage, type RecordKind } from './record.ts';
+import { KIND_COUNTER, KIND_LWW, RecordImage, type RecordKind, type StoredKind } from './record.ts';
 import { fillImage, identityOf, imageOf, type StoredRecord, storedRecord } from './stored-record.ts';
 
 export interface BuriedRecord {
@@ -176,11 +176,12 @@ class MemoryBatch implements DataBatch {
     return this.#rows.length;
   }
 
-  put(kind: RecordKind, map: Uint8Array, image: RecordImage): void {
+  put(kind: StoredKind, map: Uint8Array, image: RecordImage): void {
     this.#add(kind, map, image, false);
   }
 
-  prune(kind: RecordKind, map: Uint8Array, image: RecordImage): void {
+  prune(kind: StoredKind, map: Uint8Array, image: RecordImage): void {
+    assert(kind !== KIND_COUNTER, 'a counter has no tombstones');
     this.#add(kind, map, image, true);
   }
 
@@ -189,7 +190,7 @@ class MemoryBatch implements DataBatch {
     return { rows: this.rows, bytes: this.bytes };
   }
 
-  #add(kind: RecordKind, map: Uint8Array, image: RecordImage, prune: boolean): void {
+  #add(kind: StoredKind, map: Uint8Array, image: RecordImage, prune: boolean): void {
     this.#rows.push({ record: storedRecord(kind, Uint8Array.from(map), image), prune });
     this.bytes += map.length + image.keyBytes + image.tagBytes + image.nodeBytes + image.valueBytes;
   }
@@ -197,9 +198,16 @@ class MemoryBatch implements DataBatch {
 
 /** The row after a put on a stored one. */
 function joined(stored: StoredRecord, record: StoredRecord): StoredRecord {
+  if (record.kind === KIND_COUNTER) return joinedCounter(stored, record);
   if (record.kind === KIND_LWW) return newer(stored, record) ? record : stored;
   if (stored.tombstone || !record.tombstone) return stored;
   return { ...record, value: stored.value };
+}
+
+function joinedCounter(stored: StoredRecord, record: StoredRecord): StoredRecord {
+  const millis = Math.max(stored.millis, record.millis);
+  const ttlMs = Math.max(stored.ttlMs, record.ttlMs);
+  return { ...stored, tag: stored.tag.length > 0 ? stored.tag : record.tag, millis, ttlMs };
 }
 
 function newer(stored: StoredRecord, record: StoredRecord): boolean {

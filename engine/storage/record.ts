@@ -9,6 +9,14 @@
 export const KIND_LWW = 0;
 export const KIND_OR = 1;
 export type RecordKind = typeof KIND_LWW | typeof KIND_OR;
+/**
+ * What one node added to a PN counter, in the log and the data store only: it is in no record store. `millis` is the sum of
+ * all that the node added, `ttlMs` of all that it subtracted; the map is '', the key names the counter, the tag the owner.
+ * 2 and 3 are removals of the kinds above (merge-sql.ts).
+ */
+export const KIND_COUNTER = 4;
+/** What the log and the data store keep. */
+export type StoredKind = RecordKind | typeof KIND_COUNTER;
 
 /** Where a write came from. Numbers are stored in slabs: never renumber. */
 export const PROVENANCE_CLIENT = 0;

@@ -5,10 +5,10 @@
  * for its flush, a dead letter, a row of the store in memory, the expectation of a test) is one of these instead.
  */
 import { fnv1aUtf8 } from '../partition/hash.ts';
-import { KIND_LWW, RecordImage, type RecordKind } from './record.ts';
+import { KIND_COUNTER, KIND_LWW, RecordImage, type StoredKind } from './record.ts';
 
 export interface StoredRecord {
-  readonly kind: RecordKind;
+  readonly kind: StoredKind;
   /** Name of the map, UTF-8. Shared with the caller, never changed. */
   readonly map: Uint8Array;
   readonly keyHash: number;
@@ -26,7 +26,7 @@ export interface StoredRecord {
 }
 
 /** Copies what `image` points at. */
-export function storedRecord(kind: RecordKind, map: Uint8Array, image: RecordImage): StoredRecord {
+export function storedRecord(kind: StoredKind, map: Uint8Array, image: RecordImage): StoredRecord {
   return {
     kind,
     map,
@@ -76,7 +76,7 @@ export function fillImage(record: StoredRecord, image: RecordImage): void {
 
 /** Fields of a record as a test or a tool writes them: text becomes UTF-8, what is left out has a plain default. */
 export interface RecordFields {
-  readonly kind?: RecordKind;
+  readonly kind?: StoredKind;
   readonly map?: string | Uint8Array;
   readonly key: string | Uint8Array;
   readonly tag?: string | Uint8Array;
@@ -108,10 +108,16 @@ export function recordOf(fields: RecordFields): StoredRecord {
   };
 }
 
-/** Text that names the record's kind, map, key and tag and no other: latin-1 of the bytes, each part with its length. */
-export function identityOf(record: Pick<StoredRecord, 'kind' | 'map' | 'key' | 'tag'>): string {
-  const { map, key, tag } = record;
-  return `${record.kind} ${map.length} ${key.length} ${latin1(map)}${latin1(key)}${latin1(tag)}`;
+/**
+ * Text that names the record's kind, map, key and tag (of a counter: the node) and no other: latin-1 of the bytes, each part
+ * with its length.
+ */
+export function identityOf(
+  record: Pick<StoredRecord, 'kind' | 'map' | 'key' | 'tag'> & Partial<Pick<StoredRecord, 'node'>>,
+): string {
+  const { kind, map, key, tag, node } = record;
+  const rest = kind === KIND_COUNTER && node !== undefined ? node : tag;
+  return `${kind} ${map.length} ${key.length} ${latin1(map)}${latin1(key)}${latin1(rest)}`;
 }
 
 function bytesOf(text: string | Uint8Array): Uint8Array {

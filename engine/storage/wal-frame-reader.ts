@@ -1,7 +1,7 @@
 /** Reads frames of the write-ahead log, as wal-frame-layout.ts lays them out. The bytes may begin anywhere in memory. */
 import { crc32 } from 'node:zlib';
 import { GridError } from '../protocol/errors.ts';
-import { KIND_LWW, KIND_OR, type Provenance, RecordImage, type RecordKind } from './record.ts';
+import { KIND_COUNTER, KIND_LWW, KIND_OR, type Provenance, RecordImage, type StoredKind } from './record.ts';
 import { sameSpan } from './record-block.ts';
 import {
   CRC_AT,
@@ -66,7 +66,7 @@ export function readFrame(source: Uint8Array, at: number, salt: number): Frame |
  * Calls `visit` for each record in the order of writing. `map` may be kept; the image is valid during the call only.
  * Throws GridError LOG_DAMAGED at an entry that this program does not know: a newer one wrote it.
  */
-export function forEachRecord(frame: Frame, visit: (kind: RecordKind, map: Uint8Array, image: RecordImage) => void): void {
+export function forEachRecord(frame: Frame, visit: (kind: StoredKind, map: Uint8Array, image: RecordImage) => void): void {
   const records = new FrameRecords();
   records.open(frame);
   while (records.next()) visit(records.kind, records.map, records.image);
@@ -74,7 +74,7 @@ export function forEachRecord(frame: Frame, visit: (kind: RecordKind, map: Uint8
 
 /** Walks the records of one frame after another, so that the caller may pause between any two. */
 export class FrameRecords {
-  kind: RecordKind = KIND_LWW;
+  kind: StoredKind = KIND_LWW;
   /** Name of the map, UTF-8, in memory of its own. */
   map: Uint8Array = NO_BYTES;
   /** The record; filled anew by each `next`. */
@@ -119,7 +119,7 @@ export class FrameRecords {
     const view = this.#view;
     const kind = view.getUint32(at + 8, true);
     const nameBytes = view.getUint32(at + 12, true);
-    if (kind !== KIND_LWW && kind !== KIND_OR) throw this.#unknown(`records of kind ${kind}`);
+    if (kind !== KIND_LWW && kind !== KIND_OR && kind !== KIND_COUNTER) throw this.#unknown(`records of kind ${kind}`);
     if (nameBytes > bytes - MAP_NAME_START) throw this.#unknown('a map name longer than its entry');
     this.kind = kind;
     this.#hasMap = true;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { fnv1aUtf8 } from '../partition/hash.ts';
 import { GridError } from '../protocol/errors.ts';
-import { KIND_LWW, KIND_OR, RecordImage } from './record.ts';
+import { KIND_COUNTER, KIND_LWW, KIND_OR, RecordImage } from './record.ts';
 import { fillImage, imageOf, recordOf, type StoredRecord, storedRecord } from './stored-record.ts';
 import { type FrameFields, FrameWriter, forEachRecord, readFrame } from './wal-frame.ts';
 import { ENTRY_COMMIT, ENTRY_PREPARE } from './wal-frame-layout.ts';
@@ -34,7 +34,7 @@ const anyBytes = fc.oneof(
 const anyMap = fc.constantFrom('a', 'b', '', 'a longer name of a map').map((name) => new TextEncoder().encode(name));
 const anyRecord: fc.Arbitrary<StoredRecord> = fc
   .record({
-    kind: fc.constantFrom(KIND_LWW, KIND_OR),
+    kind: fc.constantFrom(KIND_LWW, KIND_OR, KIND_COUNTER),
     map: anyMap,
     key: anyBytes,
     tag: anyBytes,

@@ -7,7 +7,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { assert } from '../assert.ts';
-import type { RecordImage, RecordKind } from './record.ts';
+import type { RecordImage, StoredKind } from './record.ts';
 import { sameSpan } from './record-block.ts';
 import {
   CRC_COVERED_START,
@@ -81,7 +81,7 @@ export class FrameWriter {
   }
 
   /** Adds a record of `map` (name in UTF-8). Copies every span. A tombstone's value is left out. */
-  append(kind: RecordKind, map: Uint8Array, image: RecordImage): void {
+  append(kind: StoredKind, map: Uint8Array, image: RecordImage): void {
     if (kind !== this.#kind || (map !== this.#map && !this.#isSameMap(map))) this.#appendMap(kind, map);
     const keyBytes = image.keyBytes;
     const tagBytes = image.tagBytes;
@@ -149,7 +149,7 @@ export class FrameWriter {
     return true;
   }
 
-  #appendMap(kind: RecordKind, map: Uint8Array): void {
+  #appendMap(kind: StoredKind, map: Uint8Array): void {
     const start = this.#end;
     const end = start + ((MAP_NAME_START + map.length + 7) & ~7);
     if (end > this.#u8.length) this.#grow(end);

@@ -5,6 +5,7 @@
 import { assert } from '../../engine/assert.ts';
 import { ChangeEvents } from '../../engine/domains/crdt/change-events.ts';
 import { CrdtService } from '../../engine/domains/crdt/crdt-service.ts';
+import { CounterTable } from '../../engine/domains/coordination/counter-table.ts';
 import { MapCatalogue } from '../../engine/domains/crdt/map-catalogue.ts';
 import { SyncService } from '../../engine/domains/sync/sync-service.ts';
 import { plain, utf8 } from '../../engine/domains/testing/scanned-ops.ts';
@@ -20,7 +21,7 @@ import { RecordStore } from '../../engine/storage/record-store.ts';
 import { Slab } from '../../engine/storage/slab.ts';
 import { Answers } from '../../workers/answers.ts';
 import { CounterRow } from '../../workers/counters.ts';
-import { domainHandlers } from '../../workers/domain-handlers.ts';
+import { type DomainConfig, domainHandlers } from '../../workers/domain-handlers.ts';
 import { type Durability, NO_DURABILITY } from '../../workers/durability.ts';
 import { createGridMemory, type GridMemory } from '../../workers/grid-memory.ts';
 import { GridState } from '../../workers/grid-state.ts';
@@ -71,6 +72,7 @@ export interface NodeOptions {
   readonly dataStore?: MapDataStore;
   readonly writeThrough?: () => Promise<void>;
   readonly durability?: Durability;
+  readonly domains?: Partial<DomainConfig>;
 }
 
 /** What a client is to a gateway: keeps what it was sent, closes when told to. */
@@ -290,6 +292,8 @@ export class OneThreadNode {
         warn: () => {},
         count: (counter) => counters.add(counters.indexOf(counter), 1),
         monotonicMs: () => performance.now(),
+        counterTable: new CounterTable(dataStore),
+        config: { maxCounters: 4, counterNodesMax: 100, ...options.domains },
       }),
       durability:
         options.durability ?? (writeThrough === undefined ? NO_DURABILITY : { ...NO_DURABILITY, endBatch: writeThrough }),

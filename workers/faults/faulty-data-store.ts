@@ -11,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Faults } from '../../engine/faults.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
 import type { BatchResult, DataBatch, DataStore, DeadLetter, OnStoredRecord } from '../../engine/storage/data-store.ts';
-import type { RecordImage, RecordKind } from '../../engine/storage/record.ts';
+import type { RecordImage, StoredKind } from '../../engine/storage/record.ts';
 
 export class FaultyDataStore implements DataStore {
   readonly #inner: DataStore;
@@ -62,11 +62,11 @@ class FaultyBatch implements DataBatch {
     return this.#inner.bytes;
   }
 
-  put(kind: RecordKind, map: Uint8Array, record: RecordImage): void {
+  put(kind: StoredKind, map: Uint8Array, record: RecordImage): void {
     this.#inner.put(kind, map, record);
   }
 
-  prune(kind: RecordKind, map: Uint8Array, record: RecordImage): void {
+  prune(kind: StoredKind, map: Uint8Array, record: RecordImage): void {
     this.#inner.prune(kind, map, record);
   }
 

@@ -8,7 +8,6 @@ import { MemoryDataStore } from '../../engine/storage/memory-data-store.ts';
 import { KIND_LWW, KIND_OR } from '../../engine/storage/record.ts';
 import { identityOf, imageOf, type StoredRecord, recordOf, storedRecord } from '../../engine/storage/stored-record.ts';
 import { PgClient } from './connection.ts';
-import { MERGE_COUNTER } from './merge-sql.ts';
 import { PostgresDataStore } from './postgres-data-store.ts';
 import { migrate } from './schema.ts';
 import { testPostgres } from './test-postgres.ts';
@@ -86,27 +85,4 @@ test('random batches leave in Postgres what they leave in memory', async () => {
     await store.close();
     await client.close();
   }
-});
-
-test('a counter only grows, whatever the order of its totals', async () => {
-  const { target } = await testPostgres();
-  const client = new PgClient({ target, applicationName: 'test' });
-  await client.run(10_000, migrate);
-  const name = Uint8Array.of(0, 0xff);
-  const node = Uint8Array.of(1);
-  const totals = [
-    [5, 1],
-    [3, 9],
-    [4, 2],
-    [5, 9],
-  ];
-  for (const [positive = 0, negative = 0] of totals) {
-    await client.run(10_000, (session) => session.rows(MERGE_COUNTER, [name, node, positive, negative]));
-  }
-  const [row, ...others] = await client.run(10_000, (session) =>
-    session.script('select positive, negative from lattice.counter'),
-  );
-  await client.close();
-  assert.deepEqual({ ...row }, { positive: 5, negative: 9 });
-  assert.equal(others.length, 0);
 });

@@ -3,7 +3,7 @@
  *
  *   COPY ─▶ pg_temp.lattice_batch ─▶ INSERT … ON CONFLICT DO UPDATE … WHERE newer ─▶ lattice.lww, lattice.or_map
  *             kind 0 LWW, 1 OR         DELETE … WHERE tombstone, not newer
- *             +2 for a removal
+ *             +2 for a removal, 4 a counter   lattice.counter
  *
  * LWW rows compare (millis, counter, node bytes, value bytes), a tombstone's value as no bytes; OR rows only turn
  * from live to tombstone; a removal hits a tombstone whose clock is not newer, and dead letters; counters only grow. Repeats and
@@ -11,7 +11,7 @@
  * so the plain ones are used where the batch knows that it does not. One table for all kinds, because emptying a
  * temporary table at the commit costs near a millisecond.
  */
-import { KIND_LWW, type RecordKind } from '../../engine/storage/record.ts';
+import { KIND_COUNTER, KIND_LWW, type RecordKind } from '../../engine/storage/record.ts';
 
 /** Columns of the temporary table, in the order of its COPY. */
 const BATCH_COLUMNS = 'kind, partition, map, key, tag, millis, counter, node, ttl_ms, tombstone, value, json, provenance';
@@ -71,12 +71,17 @@ where pruned.kind = 3 and stored.partition = pruned.partition and stored.map = p
   and stored.tag = pruned.tag and stored.tombstone
   and (stored.millis, stored.counter, stored.node) <= (pruned.millis, pruned.counter, pruned.node)`;
 
-/** Joins one node's totals of a PN counter: $1 name, $2 node, $3 positive, $4 negative. */
-export const MERGE_COUNTER = `
-insert into lattice.counter as stored (name, node, positive, negative)
-values ($1::bytea, $2::bytea, $3::float8, $4::float8)
-on conflict (name, node) do update set positive = greatest(stored.positive, excluded.positive),
-  negative = greatest(stored.negative, excluded.negative), updated_at = now()
+/**
+ * Joins the sums of counters' nodes: the map is '', the key the counter, the tag the owner ('' = none yet), millis what was
+ * added, ttl_ms what was subtracted. A node may stand in the batch more than once.
+ */
+export const MERGE_COUNTERS = `
+insert into lattice.counter as stored (partition, name, node, owner, positive, negative)
+select partition, key, node, (array_agg(tag order by tag desc))[1], max(millis), max(ttl_ms) from pg_temp.lattice_batch where kind = ${KIND_COUNTER}
+group by partition, key, node
+on conflict (partition, name, node) do update set positive = greatest(stored.positive, excluded.positive),
+  negative = greatest(stored.negative, excluded.negative), owner = case when stored.owner = '' then excluded.owner else stored.owner end,
+  updated_at = now()
 where excluded.positive > stored.positive or excluded.negative > stored.negative`;
 
 /** Buries a write once: $1 digest, then the columns. One that was rejected before and is applied now will be loaded. */
@@ -98,6 +103,10 @@ export function loadStatements(partitions: readonly number[] | undefined): reado
   return [
     copy(`0::int2, map, key, ''::bytea, ${rest}, value is null, provenance`, 'lww'),
     copy(`1::int2, map, key, tag, ${rest}, tombstone, provenance`, 'or_map'),
+    copy(
+      `${KIND_COUNTER}::int2, ''::bytea, name, owner, node, null::bytea, positive, 0::float8, negative, false, 0::int2`,
+      'counter',
+    ),
     copy(`kind, map, key, tag, ${rest}, tombstone, provenance`, 'dead_letters', `applied and ${ours}`),
   ];
 }

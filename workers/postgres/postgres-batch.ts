@@ -6,9 +6,10 @@
  * A set of 32-bit hashes tells whether a record may stand in the batch twice, which the merge must know: a hit may be
  * a collision, and then the slower, always right form of the merge runs.
  */
+import { assert } from '../../engine/assert.ts';
 import { FNV_OFFSET, fmix32, fnv1aUtf8From, partitionOf } from '../../engine/partition/hash.ts';
 import type { BatchResult, DataBatch } from '../../engine/storage/data-store.ts';
-import { KIND_LWW, type RecordImage, type RecordKind } from '../../engine/storage/record.ts';
+import { KIND_COUNTER, KIND_LWW, type RecordImage, type RecordKind, type StoredKind } from '../../engine/storage/record.ts';
 import { CopyWriter } from './copy.ts';
 import { BATCH_COLUMN_COUNT, PRUNE_KIND } from './merge-sql.ts';
 
@@ -37,6 +38,7 @@ export class PostgresBatch implements DataBatch {
   repeats = false;
   lwwRows = 0;
   orRows = 0;
+  counterRows = 0;
   pruneRows = 0;
   #bytes = 0;
   readonly #json: JsonSource | undefined;
@@ -56,16 +58,17 @@ export class PostgresBatch implements DataBatch {
     return this.#bytes;
   }
 
-  put(kind: RecordKind, map: Uint8Array, record: RecordImage): void {
-    if (this.buffers.seen.add(identityHash(kind, map, record))) this.repeats = true;
-    if (kind === KIND_LWW) this.lwwRows += 1;
+  put(kind: StoredKind, map: Uint8Array, record: RecordImage): void {
+    if (kind !== KIND_COUNTER && this.buffers.seen.add(identityHash(kind, map, record))) this.repeats = true;
+    if (kind === KIND_COUNTER) this.counterRows += 1;
+    else if (kind === KIND_LWW) this.lwwRows += 1;
     else this.orRows += 1;
     this.#putIdentity(kind, map, record);
     const writer = this.buffers.writer;
     if (Number.isNaN(record.ttlMs)) writer.null();
     else writer.float8(record.ttlMs);
     writer.boolean(record.tombstone);
-    if (record.tombstone) {
+    if (record.tombstone || kind === KIND_COUNTER) {
       writer.null();
       writer.null();
     } else {
@@ -74,7 +77,8 @@ export class PostgresBatch implements DataBatch {
     writer.int2(record.provenance);
   }
 
-  prune(kind: RecordKind, map: Uint8Array, record: RecordImage): void {
+  prune(kind: StoredKind, map: Uint8Array, record: RecordImage): void {
+    assert(kind !== KIND_COUNTER, 'a counter has no tombstones');
     this.pruneRows += 1;
     this.#putIdentity(kind + PRUNE_KIND, map, record);
     const writer = this.buffers.writer;

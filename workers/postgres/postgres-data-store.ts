@@ -31,6 +31,7 @@ import {
   CREATE_BATCH_TABLE,
   LOAD_COLUMN_COUNT,
   loadStatements,
+  MERGE_COUNTERS,
   mergeLww,
   mergeOr,
   PRUNE,
@@ -198,6 +199,7 @@ async function writeRows(session: PgSession, batch: PostgresBatch): Promise<void
   const merges: string[] = [];
   if (batch.lwwRows > 0) merges.push(mergeLww(batch.repeats));
   if (batch.orRows > 0) merges.push(mergeOr(batch.repeats));
+  if (batch.counterRows > 0) merges.push(MERGE_COUNTERS);
   if (batch.pruneRows > 0) merges.push(PRUNE);
   await session.script(merges.join(';'));
 }

@@ -3,7 +3,8 @@
  *
  *   lattice.lww            one row a key; value NULL = tombstone        primary key (partition, map, key)
  *   lattice.or_map         one row a tag                                primary key (partition, map, key, tag)
- *   lattice.counter        one row a node of a PN counter               primary key (name, node)
+ *   lattice.counter        one row a node of a PN counter               primary key (partition, name, node)
+ *   lattice.counter_value  a view for people: what counters add up to
  *   lattice.dead_letters   writes given up, with bytes and reason       primary key (digest of the write)
  *   lattice.meta           owner epoch, node id, secrets, watermarks    primary key (key)
  *   lattice.clock_quarantine  fixed clock offset of a node              primary key (node)
@@ -157,6 +158,25 @@ create table lattice.audit (
   target text not null,
   outcome text not null
 );`,
+  },
+  {
+    name: 'counters by partition, with the owner of each node; no version before this one wrote any',
+    sql: `
+drop table lattice.counter;
+create table lattice.counter (
+  partition smallint not null,
+  name bytea not null,
+  node bytea not null,
+  owner bytea not null,
+  positive float8 not null,
+  negative float8 not null,
+  updated_at timestamptz not null default now(),
+  primary key (partition, name, node)
+);
+create view lattice.counter_value as
+  select lattice.text_of(name) as name, sum(positive) - sum(negative) as value, count(*) as nodes, max(updated_at) as updated_at
+  from lattice.counter group by name;
+comment on view lattice.counter_value is 'Every PN counter for people to read.';`,
   },
 ];
 

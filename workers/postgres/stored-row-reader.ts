@@ -7,7 +7,7 @@
 import { assert } from '../../engine/assert.ts';
 import { fnv1aUtf8 } from '../../engine/partition/hash.ts';
 import type { OnStoredRecord } from '../../engine/storage/data-store.ts';
-import { KIND_LWW, KIND_OR, RecordImage } from '../../engine/storage/record.ts';
+import { KIND_COUNTER, KIND_LWW, KIND_OR, RecordImage } from '../../engine/storage/record.ts';
 
 const KIND = 0;
 const MAP = 1;
@@ -57,7 +57,7 @@ export class StoredRowReader {
     image.ttlMs = lengths[TTL] === -1 ? Number.NaN : view.getFloat64(starts[TTL] as number);
     image.provenance = provenanceOf(view.getInt16(starts[PROVENANCE] as number));
     const kind = view.getInt16(starts[KIND] as number);
-    assert(kind === KIND_LWW || kind === KIND_OR, `a stored record of kind ${kind}`);
+    assert(kind === KIND_LWW || kind === KIND_OR || kind === KIND_COUNTER, `a stored record of kind ${kind}`);
     this.#onRecord(kind, this.#mapName(bytes, starts[MAP] as number, lengths[MAP] as number), image);
   }
 

@@ -1,0 +1,188 @@
+/**
+ * PN counters on a worker: joins what clients know of a counter, and tells the gateways that watch it.
+ *
+ *   READ   {name}                   ─▶ the state; the gateway watches the counter from now on
+ *   SYNC   {name, state, device}    ─▶ {state, refused}; what rose goes to every gateway that watches, behind the log
+ *   WATCH  {names}                  a gateway tells a new worker what it watches; each state comes as a push
+ *   LEAVE  {name}                   nobody at the gateway watches the counter any more
+ *
+ * A client sends its whole state, so most of it is known here and none of the client's business. Whose an entry is:
+ *
+ *   of the device        may rise
+ *   of another device    stays as it is; a rise is refused and counted
+ *   of nobody            the first device that raises it owns it
+ *   new                  the device's own, when it is the only new one. Several at once come from a client that knows more
+ *                        than the server (which lost them): they are kept, and are of nobody yet
+ *
+ * A small counter is told whole. Of a large one only what rose is told, which joins to the same.
+ *
+ * Source: protocol reference §8.3.
+ */
+import { assert } from '../../assert.ts';
+import { type CounterState, type CounterWire, readCounterState } from '../../crdt/pn-counter.ts';
+import type { GridRequest, PushSink, RequestAnswer, RequestHandler } from '../../operation/request-handler.ts';
+import { type Data, decode, encode, isData } from '../../protocol/codec.ts';
+import {
+  PUSH_COUNTER,
+  REQUEST_COUNTER_LEAVE,
+  REQUEST_COUNTER_READ,
+  REQUEST_COUNTER_SYNC,
+  REQUEST_COUNTER_WATCH,
+} from '../../protocol/envelope.ts';
+import { GridError } from '../../protocol/errors.ts';
+import { encodeText } from '../../protocol/wire-text.ts';
+import { type Counter, type CounterEntry, type CounterTable, isRaise } from './counter-table.ts';
+
+/** Above so many nodes a counter's changes are told, not the whole of it. */
+const WHOLE_NODES_MAX = 64;
+/** As for the clocks of records. */
+const NODE_BYTES_MAX = 256;
+
+export interface CounterLimits {
+  /** Counters of this worker. */
+  readonly countersMax: number;
+  /** Nodes of one counter. */
+  readonly nodesMax: number;
+}
+
+export interface CounterServiceOptions extends CounterLimits {
+  readonly table: CounterTable;
+  readonly pushes: PushSink;
+}
+
+export class CounterService implements RequestHandler {
+  readonly kinds: readonly number[] = [REQUEST_COUNTER_READ, REQUEST_COUNTER_SYNC, REQUEST_COUNTER_WATCH, REQUEST_COUNTER_LEAVE];
+  readonly writeKinds: readonly number[] = [REQUEST_COUNTER_SYNC];
+  readonly #options: CounterServiceOptions;
+
+  constructor(options: CounterServiceOptions) {
+    this.#options = options;
+  }
+
+  answer({ kind, body, gateway, session, nowMs }: GridRequest): RequestAnswer {
+    const decoded = decode(body);
+    assert(isData(decoded), 'a request about counters is a map');
+    const name = text(decoded, 'name');
+    switch (kind) {
+      case REQUEST_COUNTER_READ:
+        return [encode(wireOf(this.#watch(name, gateway).entries.values())).slice()];
+      case REQUEST_COUNTER_SYNC:
+        return [this.#sync(name, text(decoded, 'device'), decoded.state, gateway, session, nowMs)];
+      case REQUEST_COUNTER_WATCH:
+        return this.#watchAll(decoded.names, gateway);
+      default:
+        assert(kind === REQUEST_COUNTER_LEAVE, `request of kind ${kind}`);
+        return this.#leave(name, gateway);
+    }
+  }
+
+  /** Throws GridError TOO_MANY_COUNTERS. */
+  #watch(name: string, gateway: number): Counter {
+    const { table, countersMax } = this.#options;
+    if (table.find(name) === undefined && table.counters >= countersMax) {
+      throw new GridError('TOO_MANY_COUNTERS', `there are ${countersMax} counters: raise LATTICE_MAX_COUNTERS`);
+    }
+    const counter = table.open(name);
+    counter.watchedBy[gateway] = true;
+    return counter;
+  }
+
+  #watchAll(names: unknown, gateway: number): RequestAnswer {
+    for (const name of Array.isArray(names) ? names : []) {
+      if (typeof name !== 'string') continue;
+      const counter = this.#watch(name, gateway);
+      this.#push(counter, gateway, 0, wireOf(counter.entries.values()));
+    }
+    return [];
+  }
+
+  #leave(name: string, gateway: number): RequestAnswer {
+    const counter = this.#options.table.find(name);
+    if (counter === undefined) return [];
+    counter.watchedBy[gateway] = false;
+    this.#options.table.dropIfUnused(counter);
+    return [];
+  }
+
+  #sync(name: string, device: string, wire: unknown, gateway: number, session: number, nowMs: number): Uint8Array {
+    const state = readCounterState(wire);
+    if (state === null) throw new GridError('BAD_REQUEST', 'a counter without a state');
+    const counter = this.#watch(name, gateway);
+    const { raised, refused } = this.#join(counter, state, device, nowMs);
+    if (raised.length > 0) {
+      this.#tell(counter, raised, gateway, session);
+    }
+    this.#options.table.refusals += refused;
+    return encode({ state: wireOf(this.#news(counter, state)), refused }).slice();
+  }
+
+  /** Throws GridError COUNTER_FULL when the nodes that are new do not all fit; then nothing has changed. */
+  #join(counter: Counter, state: CounterState, device: string, nowMs: number): { raised: CounterEntry[]; refused: number } {
+    const { table, nodesMax } = this.#options;
+    const nodes = [...new Set([...state.positive.keys(), ...state.negative.keys()])].filter(isNode);
+    const fresh = nodes.filter((node) => !counter.entries.has(node));
+    if (counter.entries.size + fresh.length > nodesMax) {
+      throw new GridError('COUNTER_FULL', `counter ${counter.name} has ${nodesMax} nodes: raise LATTICE_COUNTER_NODES_MAX`);
+    }
+    const newOwner = fresh.length === 1 ? device : '';
+    const raised: CounterEntry[] = [];
+    let refused = 0;
+    for (const node of nodes) {
+      const positive = state.positive.get(node) ?? 0;
+      const negative = state.negative.get(node) ?? 0;
+      const known = counter.entries.get(node);
+      if (!isRaise(known, positive, negative)) continue;
+      if (known !== undefined && known.owner !== '' && known.owner !== device) {
+        refused += 1;
+        continue;
+      }
+      table.join(counter, node, known === undefined ? newOwner : device, positive, negative, nowMs);
+      const entry = counter.entries.get(node);
+      if (entry !== undefined) raised.push(entry);
+    }
+    return { raised, refused };
+  }
+
+  /** What the sender of `state` does not know, or of a small counter everything. */
+  #news(counter: Counter, state: CounterState): Iterable<CounterEntry> {
+    if (counter.entries.size <= WHOLE_NODES_MAX) return counter.entries.values();
+    return [...counter.entries.values()].filter(
+      ({ node, positive, negative }) => positive > (state.positive.get(node) ?? 0) || negative > (state.negative.get(node) ?? 0),
+    );
+  }
+
+  #tell(counter: Counter, raised: readonly CounterEntry[], origin: number, session: number): void {
+    if (!counter.isWatched) return;
+    const wire = wireOf(counter.entries.size <= WHOLE_NODES_MAX ? counter.entries.values() : raised);
+    for (let gateway = 0; gateway < counter.watchedBy.length; gateway++) {
+      if (counter.watchedBy[gateway] === true) this.#push(counter, gateway, gateway === origin ? session : 0, wire);
+    }
+  }
+
+  /** `origin` is the session at that gateway that knows already; 0 = none. */
+  #push(counter: Counter, gateway: number, origin: number, state: CounterWire): void {
+    const { name } = counter;
+    const frame = encode({ type: 'COUNTER_UPDATE', payload: { name, state } }).slice();
+    this.#options.pushes.push(gateway, 0, PUSH_COUNTER, encode({ name, origin, frame }).slice());
+  }
+}
+
+/** Both spellings of some entries of a counter. */
+function wireOf(entries: Iterable<CounterEntry>): CounterWire {
+  const positive: Record<string, number> = Object.create(null); // a node may be called `__proto__`
+  const negative: Record<string, number> = Object.create(null);
+  for (const entry of entries) {
+    if (entry.positive > 0) positive[entry.node] = entry.positive;
+    if (entry.negative > 0) negative[entry.node] = entry.negative;
+  }
+  return { positive, negative, p: positive, n: negative };
+}
+
+function isNode(node: string): boolean {
+  return node !== '' && node.length <= NODE_BYTES_MAX && encodeText(node).length <= NODE_BYTES_MAX;
+}
+
+function text(fields: Data, name: string): string {
+  const value = fields[name];
+  return typeof value === 'string' ? value : '';
+}
