@@ -9,31 +9,28 @@
  *   npm run bench -- ingest F10 W1    these scenarios only
  *     --json     one JSON object a line on stdout       --runs N   runs of each variant (default 5)
  *     --quick    short runs, to see that it works        --pin      generator on the last core, servers on the rest
+ *     --page     bench/RESULTS.md from short runs, too; full runs always write it
  *
  * Figures on stdout, progress on stderr. Exit status 1 when a run was void, 2 for a wrong command line. A gate that
  * is not met is printed, not an error: the machine may simply be busy.
  */
 import { pinningOfMachine, productExists } from './harness.ts';
-import { type RunSettings, runIngest } from './ingest.bench.ts';
-import { runIngestWal } from './ingest-wal.bench.ts';
+import type { RunSettings } from './ingest.bench.ts';
+import { type Measured, measuredOf } from './page/measured.ts';
+import { sessionOfNow } from './page/results-store.ts';
+import { writePage } from './page/write-page.ts';
+import { PARTS } from './parts.ts';
 import { jsonLines, tableText } from './report.ts';
-import type { ScenarioResult } from './result.ts';
-import { runRing } from './ring.bench.ts';
-import { runWal } from './wal.bench.ts';
 
 interface CommandLine extends RunSettings {
   readonly parts: ReadonlySet<string>;
   readonly json: boolean;
+  /** Write bench/RESULTS.md: always, save for short runs that did not ask for it. */
+  readonly page: boolean;
 }
 
-const SCENARIOS_OF_PARTS: Readonly<Record<string, readonly string[]>> = {
-  ring: ['RING', 'SCAN', 'MERGE'],
-  wal: ['LOG', 'FRAME'],
-  ingest: ['F1', 'F10', 'F10c', 'F100', 'F10x200', 'W50', 'W200', 'W1', 'IDLE'],
-  'ingest-wal': ['F1-WAL', 'F10-WAL', 'W50-WAL', 'W1-WAL', 'ISO'],
-};
-const PARTS = Object.keys(SCENARIOS_OF_PARTS);
-const SCENARIO_NAMES = Object.values(SCENARIOS_OF_PARTS).flat();
+const PART_NAMES = PARTS.map(({ name }) => name);
+const SCENARIO_NAMES = PARTS.flatMap(({ scenarios }) => scenarios);
 
 function parseCommandLine(words: readonly string[]): CommandLine | string {
   const parts = new Set<string>();
@@ -46,16 +43,17 @@ function parseCommandLine(words: readonly string[]): CommandLine | string {
       index += 1;
       runs = Number(words[index]);
       if (!(Number.isInteger(runs) && runs >= 1 && runs <= 100)) return '--runs takes a number from 1 to 100';
-    } else if (['--json', '--quick', '--pin'].includes(word)) flags.add(word);
-    else if (PARTS.includes(word)) parts.add(word);
+    } else if (['--json', '--quick', '--pin', '--page'].includes(word)) flags.add(word);
+    else if (PART_NAMES.includes(word)) parts.add(word);
     else if (SCENARIO_NAMES.includes(word)) scenarios.add(word);
     else
-      return `unknown word '${word}'; parts: ${PARTS.join(' ')}; scenarios: ${SCENARIO_NAMES.join(' ')}; flags: --json --quick --runs N --pin`;
+      return `unknown word '${word}'; parts: ${PART_NAMES.join(' ')}; scenarios: ${SCENARIO_NAMES.join(' ')}; flags: --json --quick --runs N --pin --page`;
   }
   return {
-    parts: parts.size === 0 ? new Set(PARTS) : parts,
+    parts: parts.size === 0 ? partsOf(scenarios) : parts,
     scenarios: scenarios.size === 0 ? undefined : scenarios,
     json: flags.has('--json'),
+    page: flags.has('--page') || !flags.has('--quick'),
     quick: flags.has('--quick'),
     runs,
     pinning: flags.has('--pin') ? pinningOfMachine() : undefined,
@@ -63,11 +61,10 @@ function parseCommandLine(words: readonly string[]): CommandLine | string {
   };
 }
 
-async function* measure(commandLine: CommandLine): AsyncGenerator<ScenarioResult> {
-  if (commandLine.parts.has('ring')) yield* runRing(commandLine);
-  if (commandLine.parts.has('wal')) yield* runWal(commandLine);
-  if (commandLine.parts.has('ingest')) yield* runIngest(commandLine);
-  if (commandLine.parts.has('ingest-wal')) yield* runIngestWal(commandLine);
+/** The parts that have the scenarios; all of them when none is named. */
+function partsOf(scenarios: ReadonlySet<string>): ReadonlySet<string> {
+  const wanted = PARTS.filter((part) => scenarios.size === 0 || part.scenarios.some((name) => scenarios.has(name)));
+  return new Set(wanted.map(({ name }) => name));
 }
 
 async function main(): Promise<number> {
@@ -77,17 +74,18 @@ async function main(): Promise<number> {
     return 2;
   }
   if (!productExists()) process.stderr.write('no server to measure: only the references run\n');
+  const session = sessionOfNow(commandLine.quick);
+  const measured: Measured[] = [];
   let voidRuns = 0;
-  for await (const result of measure(commandLine)) {
-    voidRuns += result.voidRuns.length;
-    process.stdout.write(
-      commandLine.json
-        ? jsonLines(result)
-            .map((line) => `${line}\n`)
-            .join('')
-        : `${tableText(result)}\n`,
-    );
+  for (const part of PARTS.filter(({ name }) => commandLine.parts.has(name))) {
+    for await (const result of part.run(commandLine)) {
+      voidRuns += result.voidRuns.length;
+      measured.push(measuredOf(part.name, result, session));
+      const text = commandLine.json ? jsonLines(result).join('\n') : tableText(result);
+      process.stdout.write(`${text}\n`);
+    }
   }
+  if (commandLine.page) commandLine.progress(`written: ${await writePage(measured, commandLine.progress)}`);
   if (voidRuns > 0) process.stderr.write(`${voidRuns} void runs: their figures are left out\n`);
   return voidRuns > 0 ? 1 : 0;
 }

@@ -1,0 +1,88 @@
+/**
+ * A scenario as it is kept and shown: medians and spreads of each variant, verdicts, and where and when it was measured.
+ *
+ * Plain data: it goes into bench/results.json, one object a scenario, and from there onto the page.
+ */
+import type { ScenarioResult } from '../result.ts';
+import type { Spread } from '../statistics.ts';
+import { judge } from '../targets.ts';
+
+/** One session of measuring: figures of different sessions are not compared. */
+export interface Session {
+  /** ISO date and time of its start. */
+  readonly startedAt: string;
+  /** Short hash; a `+` behind it says that files differed from it. */
+  readonly commit: string;
+  readonly node: string;
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryGb: number;
+  readonly system: string;
+  /** Versions of the peers that took part. */
+  readonly peers: Readonly<Record<string, string>>;
+  /** Short runs: good to see that everything works, not to be quoted. */
+  readonly quick: boolean;
+}
+
+export interface MeasuredVariant {
+  readonly name: string;
+  readonly runs: number;
+  readonly voidRuns: readonly string[];
+  readonly figures: Readonly<Record<string, Spread>>;
+  /** Per CPU second, of the variant that it is divided by; null without one. */
+  readonly ratioPerCpu: number | null;
+  readonly ratioWall: number | null;
+}
+
+export interface MeasuredVerdict {
+  readonly label: string;
+  readonly measured: number;
+  readonly sign: '≥' | '≤';
+  readonly gate: number | null;
+  readonly stretch: number;
+  readonly gateMet: boolean | null;
+  readonly stretchMet: boolean;
+}
+
+export interface Measured {
+  readonly part: string;
+  readonly scenario: string;
+  readonly title: string;
+  readonly session: Session;
+  readonly variants: readonly MeasuredVariant[];
+  readonly unmeasured: readonly { readonly variant: string; readonly reason: string }[];
+  readonly verdicts: readonly MeasuredVerdict[];
+}
+
+/** A finished scenario as plain data. */
+export function measuredOf(part: string, result: ScenarioResult, session: Session): Measured {
+  const names = [...new Set([...result.variants, ...result.voidRuns.map(({ variant }) => variant)])];
+  return {
+    part,
+    scenario: result.scenario,
+    title: result.title,
+    session,
+    variants: names.map((name) => ({
+      name,
+      runs: result.runs(name),
+      voidRuns: result.voidRuns.filter(({ variant }) => variant === name).map(({ reason }) => reason),
+      figures: Object.fromEntries(result.figures(name).map((figure) => [figure, result.spread(name, figure)])),
+      ratioPerCpu: finite(result.ratioToCeiling(name, 'opsPerCpuSecond')),
+      ratioWall: finite(result.ratioToCeiling(name, 'opsPerSecond')),
+    })),
+    unmeasured: result.unmeasured,
+    verdicts: judge(result).map(({ target, measured, gateMet, stretchMet }) => ({
+      label: target.label,
+      measured,
+      sign: target.direction === 'least' ? '≥' : '≤',
+      gate: target.gate ?? null,
+      stretch: target.stretch,
+      gateMet: gateMet ?? null,
+      stretchMet,
+    })),
+  };
+}
+
+function finite(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
+}

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { ScenarioResult } from '../result.ts';
+import { type Measured, measuredOf, type Session } from './measured.ts';
+import { barsOf } from './plots.ts';
+import { resultsPage } from './results-page.ts';
+import { mergedResults } from './results-store.ts';
+
+const PART = { name: 'ingest', title: 'Writes', about: 'What is done.' };
+
+function session(startedAt: string, quick = false): Session {
+  const machine = { node: 'v20.1.0', cpu: 'A CPU', cores: 2, memoryGb: 24, system: 'linux 6' };
+  return { startedAt, commit: 'abc1234', peers: { lmdb: '3.5.6' }, quick, ...machine };
+}
+
+function measured(startedAt = '2026-01-02T03:04:05.000Z', quick = false): Measured {
+  const result = new ScenarioResult({ scenario: 'F10', title: 'ten ops', ceilings: { lattice: 'raw', raw: 'raw' } });
+  for (const rate of [1_000_000, 1_200_000, 900_000]) {
+    result.add('lattice', { opsPerSecond: rate, opsPerCpuSecond: rate / 2, p50Us: 100, p99Us: 900, rowsFlushedPerSecond: 7 });
+  }
+  result.add('raw', { opsPerSecond: 8_000_000, opsPerCpuSecond: 8_000_000, p50Us: 10, p99Us: 20 });
+  result.addVoid('lattice', 'void: sent 10, applied 9');
+  result.addVoid('pm', 'void: no answer');
+  result.notMeasured('peer', 'not installed | here');
+  return measuredOf('ingest', result, session(startedAt, quick));
+}
+
+test('the page shows medians with their spread, ratios, void runs with reasons, what was not run, and missed gates', () => {
+  const page = resultsPage([PART, { name: 'other', title: 'Never run', about: '' }], [measured()], new Map());
+  assert.match(page, /\| lattice \| 1\.00M \(900k–1\.20M\) \| 500k \(450k–600k\) \| 100 \(100–100\) .*\| 0\.0625 \|/);
+  assert.match(page, /rowsFlushedPerSecond 7 \(7–7\) \| 3, 1 void \|/);
+  assert.match(page, /\* void run of lattice: void: sent 10, applied 9/);
+  assert.match(page, /\* void run of pm: void: no answer/);
+  assert.match(page, /\| peer \| .*not run: not installed \\\| here/);
+  assert.match(page, /rate ÷ raw = 0\.125, must be ≥ 0\.18: \*\*missed\*\*/);
+  assert.match(page, /2026-01-02 03:04 \| abc1234 \| A CPU, 2 cores, 24 GB .*lmdb 3\.5\.6 \| full \| F10/);
+  assert.doesNotMatch(page, /Never run/);
+});
+
+test('a plot has a bar for each variant that has its figure', () => {
+  const bars = barsOf([measured()], { figure: 'opsPerSecond', heading: '' });
+  assert.deepEqual(bars, [
+    { scenario: 'F10', variant: 'lattice', median: 1_000_000, min: 900_000, max: 1_200_000 },
+    { scenario: 'F10', variant: 'raw', median: 8_000_000, min: 8_000_000, max: 8_000_000 },
+  ]);
+  assert.deepEqual(barsOf([measured()], { figure: 'unknown', heading: '' }), []);
+});
+
+test('what is measured anew takes the place of what was, but a short run never that of a full one', () => {
+  const full = measured('2026-01-01T00:00:00.000Z');
+  const short = measured('2026-01-02T00:00:00.000Z', true);
+  const newer = measured('2026-01-03T00:00:00.000Z');
+  assert.deepEqual(mergedResults([full], [short]), [full]);
+  assert.deepEqual(mergedResults([short], [newer]), [newer]);
+  assert.deepEqual(mergedResults([], [short]), [short]);
+  assert.deepEqual(
+    mergedResults([short], [measured('2026-01-04T00:00:00.000Z', true)])[0]?.session.startedAt,
+    '2026-01-04T00:00:00.000Z',
+  );
+});

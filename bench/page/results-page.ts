@@ -1,0 +1,136 @@
+/**
+ * bench/RESULTS.md as text: where and how it was measured, then each part with its plot, its tables and its verdicts. Pure.
+ *
+ * Losing results stand like winning ones, void runs are named with their reasons, and what was not run says why.
+ */
+import type { Measured, MeasuredVariant, MeasuredVerdict, Session } from './measured.ts';
+
+/** A part of the benchmark, for people. */
+export interface PagePart {
+  readonly name: string;
+  readonly title: string;
+  /** What is done, and what it is compared with. */
+  readonly about: string;
+}
+
+/** Figures with a column of their own, where a variant has them. */
+const COLUMNS: readonly (readonly [figure: string, heading: string])[] = [
+  ['opsPerSecond', 'per second'],
+  ['opsPerCpuSecond', 'per CPU second of the server'],
+  ['p50Us', 'p50 µs'],
+  ['p99Us', 'p99 µs'],
+  ['serverCores', 'server cores'],
+  ['rssMb', 'server RSS MB'],
+];
+const NAMED = new Set(COLUMNS.map(([figure]) => figure));
+
+/** @param plots path of the plot of a part, as the page links it. */
+export function resultsPage(
+  parts: readonly PagePart[],
+  measured: readonly Measured[],
+  plots: ReadonlyMap<string, string>,
+): string {
+  const shown = parts.filter(({ name }) => measured.some(({ part }) => part === name));
+  return [
+    '# Benchmarks',
+    '',
+    'Written by `npm run bench`; do not edit it. Every figure is the median of its runs, with the smallest and the largest in brackets.',
+    '',
+    '## How to read it',
+    '',
+    '* Runs of the variants of a scenario alternate, on one machine, in the same minutes. Compare columns of one scenario, not days or machines.',
+    '* `lattice` is the server as it starts when nobody sets anything: log on, synced each 10 ms, Postgres behind it. The other forms are named.',
+    '* `raw` is a uWebSockets.js server with nothing behind it that moves the same bytes: the speed of the sockets. The ratio to it is what the',
+    '  machine’s noise touches least; per CPU second (of the server process and its threads, from /proc) is steadier than per second.',
+    '* A run in which not everything that was sent was applied or delivered is void: it is left out of the figures and named.',
+    '',
+    '## What was measured',
+    '',
+    ...sessionsTable(measured),
+    '',
+    ...shown.flatMap((part) => section(part, measured, plots.get(part.name))),
+  ].join('\n');
+}
+
+function sessionsTable(measured: readonly Measured[]): string[] {
+  const sessions = new Map<string, { session: Session; scenarios: string[] }>();
+  for (const { session, scenario } of measured) {
+    const known = sessions.get(session.startedAt);
+    if (known === undefined) sessions.set(session.startedAt, { session, scenarios: [scenario] });
+    else known.scenarios.push(scenario);
+  }
+  return [
+    '| Date | Commit | Machine | System | Node | Peers | Runs | Scenarios |',
+    '|---|---|---|---|---|---|---|---|',
+    ...[...sessions.values()].map(({ session, scenarios }) => {
+      const { startedAt, commit, cpu, cores, memoryGb, system, node, peers, quick } = session;
+      const versions = Object.entries(peers).map(([name, version]) => `${name} ${version}`);
+      return `| ${startedAt.slice(0, 16).replace('T', ' ')} | ${commit} | ${cpu}, ${cores} cores, ${memoryGb} GB | ${system} | ${node} | ${versions.join(', ') || '–'} | ${quick ? 'short' : 'full'} | ${scenarios.join(' ')} |`;
+    }),
+  ];
+}
+
+function section(part: PagePart, all: readonly Measured[], plot: string | undefined): string[] {
+  const measured = all.filter((scenario) => scenario.part === part.name);
+  return [
+    `## ${part.title}`,
+    '',
+    part.about,
+    '',
+    ...(plot === undefined ? [] : [`![${part.title}](${plot})`, '']),
+    ...measured.flatMap(scenarioLines),
+  ];
+}
+
+function scenarioLines({ scenario, title, variants, unmeasured, verdicts }: Measured): string[] {
+  const columns = COLUMNS.filter(([figure]) => variants.some(({ figures }) => figures[figure] !== undefined));
+  return [
+    `### ${scenario}: ${title}`,
+    '',
+    `| | ${columns.map(([, heading]) => heading).join(' | ')} | of its reference, per CPU | others | runs |`,
+    `|---|${'---|'.repeat(columns.length)}---|---|---|`,
+    ...variants.map((variant) => row(variant, columns)),
+    ...unmeasured.map(({ variant, reason }) => `| ${variant} | ${'| '.repeat(columns.length)}| not run: ${escaped(reason)} | |`),
+    '',
+    ...voidLines(variants),
+    ...(verdicts.length === 0 ? [] : [...verdicts.map(verdictLine), '']),
+  ];
+}
+
+function row(variant: MeasuredVariant, columns: readonly (readonly [string, string])[]): string {
+  const cells = columns.map(([figure]) => spreadText(variant, figure));
+  const others = Object.keys(variant.figures)
+    .filter((figure) => !NAMED.has(figure))
+    .map((figure) => `${figure} ${spreadText(variant, figure)}`);
+  const ratio = variant.ratioPerCpu ?? variant.ratioWall;
+  const runs = variant.voidRuns.length === 0 ? `${variant.runs}` : `${variant.runs}, ${variant.voidRuns.length} void`;
+  return `| ${variant.name} | ${cells.join(' | ')} | ${ratio === null ? '–' : short(ratio)} | ${others.join('; ')} | ${runs} |`;
+}
+
+function voidLines(variants: readonly MeasuredVariant[]): string[] {
+  const lines = variants.flatMap(({ name, voidRuns }) => voidRuns.map((reason) => `* void run of ${name}: ${escaped(reason)}`));
+  return lines.length === 0 ? [] : [...lines, ''];
+}
+
+function verdictLine({ label, measured, sign, gate, stretch, gateMet, stretchMet }: MeasuredVerdict): string {
+  const gateText = gate === null ? '' : `, must be ${sign} ${gate}: ${gateMet === true ? 'met' : '**missed**'}`;
+  return `* ${label} = ${short(measured)}${gateText}; aimed at ${sign} ${stretch}: ${stretchMet ? 'reached' : 'not reached'}`;
+}
+
+function spreadText({ figures }: MeasuredVariant, figure: string): string {
+  const spread = figures[figure];
+  if (spread === undefined || !Number.isFinite(spread.median)) return '–';
+  return `${short(spread.median)} (${short(spread.min)}–${short(spread.max)})`;
+}
+
+/** Three significant digits, thousands as k, millions as M. */
+function short(value: number): string {
+  const size = Math.abs(value);
+  if (size >= 1e6) return `${(value / 1e6).toPrecision(3)}M`;
+  if (size >= 1e4) return `${(value / 1e3).toPrecision(3)}k`;
+  return size >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
+}
+
+function escaped(text: string): string {
+  return text.replaceAll('|', '\\|').replaceAll('\n', ' ');
+}

@@ -1,0 +1,56 @@
+/**
+ * The parts of the benchmark: what each measures, its scenarios, and what is drawn of it. A new part is an entry here.
+ */
+import type { PlotShape } from './page/plots.ts';
+import type { PagePart } from './page/results-page.ts';
+import { type RunSettings, runIngest } from './ingest.bench.ts';
+import { runIngestWal } from './ingest-wal.bench.ts';
+import type { ScenarioResult } from './result.ts';
+import { runRing } from './ring.bench.ts';
+import { runWal } from './wal.bench.ts';
+
+export interface Part extends PagePart {
+  readonly scenarios: readonly string[];
+  readonly plot?: PlotShape;
+  /** Runs the wanted ones of its scenarios. */
+  run(settings: RunSettings): AsyncGenerator<ScenarioResult>;
+}
+
+const PER_CPU: PlotShape = { figure: 'opsPerCpuSecond', heading: 'operations per CPU second of the server', logarithmic: true };
+
+export const PARTS: readonly Part[] = [
+  {
+    name: 'ingest',
+    title: 'Writes over WebSocket',
+    about:
+      'OP_BATCH frames in which every op wins its merge, from a generator process of its own. Beside the raw server: `naive`, a server of one thread that decodes into a Map, and `pm`, one that posts decoded ops to worker threads.',
+    scenarios: ['F1', 'F10', 'F10c', 'F100', 'F10x200', 'W50', 'W200', 'W1', 'IDLE'],
+    plot: PER_CPU,
+    run: runIngest,
+  },
+  {
+    name: 'ingest-wal',
+    title: 'What durability costs',
+    about: 'The same writes with the log off, and synced when the system likes, each 10 ms, and before each acknowledgement.',
+    scenarios: ['F1-WAL', 'F10-WAL', 'W50-WAL', 'W1-WAL', 'ISO'],
+    plot: PER_CPU,
+    run: runIngestWal,
+  },
+  {
+    name: 'ring',
+    title: 'Inside: hand-off, scan, merge',
+    about:
+      'The pieces by themselves: the ring between threads beside `postMessage`, the frame scanner beside decoders, the record table beside a Map.',
+    scenarios: ['RING', 'SCAN', 'MERGE'],
+    plot: { figure: 'opsPerSecond', heading: 'per second', logarithmic: true },
+    run: runRing,
+  },
+  {
+    name: 'wal',
+    title: 'The log by itself',
+    about: 'Records of 200 bytes made durable, beside lmdb.',
+    scenarios: ['LOG', 'FRAME'],
+    plot: { figure: 'opsPerSecond', heading: 'durable records per second', logarithmic: true },
+    run: runWal,
+  },
+];
