@@ -8,7 +8,15 @@ import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { decode, encode } from '../engine/protocol/codec.ts';
 import { ENVELOPE, ENVELOPE_BYTES, FLAG_MORE, RECORD_OPS } from '../engine/protocol/envelope.ts';
 import { ERROR_CODES } from '../engine/protocol/errors.ts';
-import { FLAG_WRITER_LISTENS, OP, OP_BYTES, OP_WORDS } from '../engine/protocol/op-index.ts';
+import { FLAG_WRITER_LISTENS, OP, OP_WORDS } from '../engine/protocol/op-index.ts';
+import {
+  PACKED,
+  PACKED_SPANS_START,
+  packedBytes,
+  packedFlags,
+  packedNameBytes,
+  packedOrdinal,
+} from '../engine/protocol/packed-op.ts';
 import { Scanner } from '../engine/protocol/scanner.ts';
 import { RingConsumer, RingProducer } from '../workers/ring.ts';
 import { createRing } from '../workers/ring-layout.ts';
@@ -22,7 +30,6 @@ import { plainNumber, WriteRouter } from './write-router.ts';
 interface ReceivedOp {
   readonly worker: number;
   readonly ordinal: number;
-  readonly id: string;
   readonly map: string;
   readonly key: string;
   readonly tag: string;
@@ -95,33 +102,43 @@ function partAt(ring: RingConsumer, at: number, worker: number): Part {
   assert.equal(words[word + ENVELOPE.TYPE], RECORD_OPS);
   assert.equal(ring.floats[(at >> 3) + ENVELOPE.DEADLINE_F64], 1234);
   const count = words[word + ENVELOPE.COUNT] as number;
-  const bodyAt = at + ENVELOPE_BYTES + count * OP_BYTES;
-  const bodyEnd = bodyAt + (words[word + ENVELOPE.BODY_BYTES] as number);
-  const ops = Array.from({ length: count }, (_, index) => {
-    const row = ((at + ENVELOPE_BYTES) >> 2) + index * OP_WORDS;
-    const span = (start: number, bytes: number): Uint8Array => {
-      const length = words[row + bytes] as number;
-      const from = bodyAt + (words[row + start] as number);
-      assert.ok(length === 0 || (from >= bodyAt && from + length <= bodyEnd), 'a span points out of its record');
-      return length === 0 ? new Uint8Array(0) : ring.bytes.slice(from, from + length);
+  let op = (at + ENVELOPE_BYTES) >> 2;
+  let map = '';
+  const ops = Array.from({ length: count }, () => {
+    let end = (op << 2) + PACKED_SPANS_START;
+    const next = (bytes: number): Uint8Array => {
+      end += bytes;
+      return ring.bytes.slice(end - bytes, end);
     };
-    const text = (start: number, bytes: number): string => new TextDecoder().decode(span(start, bytes));
-    const value = span(OP.VALUE_START, OP.VALUE_BYTES);
-    return {
+    const spans = words[op + PACKED.KEY_TAG_BYTES] as number;
+    const key = text(next(spans & 0xffff));
+    const tag = text(next(spans >>> 16));
+    const node = text(next((words[op + PACKED.NODE_BYTES_FLAGS] as number) & 0xffff));
+    const value = next(words[op + PACKED.VALUE_BYTES] as number);
+    const nameBytes = packedNameBytes(words, op);
+    if (nameBytes > 0) map = text(next(nameBytes));
+    const received = {
       worker,
-      ordinal: words[row + OP.ORDINAL] as number,
-      id: text(OP.ID_START, OP.ID_BYTES),
-      map: text(OP.MAP_START, OP.MAP_BYTES),
-      key: text(OP.KEY_START, OP.KEY_BYTES),
-      tag: text(OP.TAG_START, OP.TAG_BYTES),
-      node: text(OP.NODE_START, OP.NODE_BYTES),
+      ordinal: packedOrdinal(words, op),
+      map,
+      key,
+      tag,
+      node,
       value: value.length === 0 ? undefined : plain(decode(value)),
-      millis: ring.floats[(row >> 1) + OP.MILLIS_F64] as number,
-      writerListens: ((words[row + OP.FLAGS] as number) & FLAG_WRITER_LISTENS) !== 0,
+      millis: ring.floats[(op >> 1) + PACKED.MILLIS_F64] as number,
+      writerListens: (packedFlags(words, op) & FLAG_WRITER_LISTENS) !== 0,
     };
+    op += packedBytes(words, op) >> 2;
+    return received;
   });
+  const bodyBytes = words[word + ENVELOPE.BODY_BYTES] as number;
+  assert.equal(op << 2, at + ENVELOPE_BYTES + bodyBytes, 'the ops are as long as the record says');
   const more = ((words[word + ENVELOPE.FLAGS] as number) & FLAG_MORE) !== 0;
   return { callId: words[word + ENVELOPE.CALL] as number, more, ops };
+}
+
+function text(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
 }
 
 interface TestOp {
@@ -165,11 +182,9 @@ test('every op reaches the owner of its key once, with all it came with, whateve
           const expected = ops.flatMap((op, ordinal) => {
             if (isRefused(op)) return [];
             const worker = router.table.ownerOf(partitionOf(fnv1a(op.key)));
-            const { id, key, mapName: map, millis } = op;
+            const { key, mapName: map, millis } = op;
             const tag = op.isOr ? `${millis}:3:node-é` : '';
-            return [
-              { worker, ordinal, id, map, key, tag, node: 'node-é', value: 'v'.repeat(op.size), millis, writerListens: true },
-            ];
+            return [{ worker, ordinal, map, key, tag, node: 'node-é', value: 'v'.repeat(op.size), millis, writerListens: true }];
           });
           assert.deepEqual(
             received.toSorted((a, b) => a.ordinal - b.ordinal),

@@ -1,19 +1,23 @@
 /**
  * From a scanned frame of writes to the rings of the workers that own its keys.
  *
- *   rows ─ check, number the map, find the worker ─┬─ all to one worker: rows and frame are copied in two strokes
- *                                                  └─ several, or large: per worker, rows and the spans of its ops
+ *   rows ─ check, number the map, find the worker ─┬─ all to one worker: packed straight into its ring
+ *                                                  └─ several, or large: per worker, in parts
+ *
+ * What crosses is packed (packed-op.ts): what merging needs of an op, and of its map's name only where the map changes.
  *
  * The hot path makes no object and no string. What is unusual (refused ops, ids that are no plain numbers or do not
  * rise by one, asked levels) is noted in the call's details, which only then exist.
  */
 import { FLAG_EMPTY, FLAG_INVALID, FLAG_WRITER_LISTENS } from '../engine/protocol/op-index.ts';
-import { OP, OP_BYTES, OP_WORDS, type OpIndex } from '../engine/protocol/op-index.ts';
+import { OP, OP_WORDS, type OpIndex } from '../engine/protocol/op-index.ts';
+import { bytesWhenPacked, type PackMemory, packMemory, packOp } from '../engine/protocol/packed-op.ts';
 import { CALL_NONE, ENVELOPE_BYTES, FLAG_MORE, RECORD_OPS, writeEnvelope } from '../engine/protocol/envelope.ts';
 import { errorNumber } from '../engine/protocol/errors.ts';
 import { partitionOf } from '../engine/partition/hash.ts';
 import { type ClockQuarantine, QUARANTINE_NODE_BYTES_MAX, QUARANTINE_NODES_MAX } from '../engine/crdt/clock-quarantine.ts';
 import { FULL } from '../workers/ring.ts';
+import type { RingWriter } from '../workers/ring-writer.ts';
 import type { BatchDetails, CallTable } from './call-table.ts';
 import type { MapNames } from './map-names.ts';
 import type { Session } from './session.ts';
@@ -24,9 +28,6 @@ const PART_BYTES_MAX = 256 * 1024;
 /** Map, key and tag together are a primary key in Postgres. */
 const IDENTITY_BYTES_MAX = 2048;
 const NODE_BYTES_MAX = 256;
-/** Rows up to here are copied word by word: a view costs more than the copy. */
-const LOOPED_ROWS = 2;
-
 const INVALID_OPERATION = errorNumber('INVALID_OPERATION');
 const KEY_TOO_LARGE = errorNumber('KEY_TOO_LARGE');
 
@@ -64,6 +65,8 @@ export class WriteRouter {
   readonly #partBytesMax: number;
   /** Worker of each op of the frame at hand, -1 for ops that go to none. */
   #workers = new Int32Array(256);
+  /** Bytes of the ops of the frame at hand when they go to one worker. */
+  #packedBytes = 0;
   /** Bit per worker that gets a part. */
   #targets = 0;
   /** Call id and flags of the records of the frame at hand. */
@@ -153,8 +156,7 @@ export class WriteRouter {
     this.#opsFlags = levels === undefined ? 0 : levels.opsFlags;
     // Whoever forgets gets no answers, and its slot is soon another's: with an id, late answers could run through all generations.
     this.#callId = levels?.forgets === true ? CALL_NONE : this.#calls.callId(slot);
-    if (only >= 0 && frame.length + index.count * OP_BYTES <= this.#partBytesMax)
-      return this.#sendWhole(session, frame, index, slot, only);
+    if (only >= 0 && this.#packedBytes <= this.#partBytesMax) return this.#sendWhole(session, frame, index, slot, only);
     for (let worker = 0; worker < this.#links.count; worker++) {
       if ((this.#targets & (1 << worker)) !== 0) this.#sendParts(session, frame, index, slot, worker);
     }
@@ -169,6 +171,8 @@ export class WriteRouter {
     const writerListens = listens ? FLAG_WRITER_LISTENS : 0;
     this.#targets = 0;
     let only = -2;
+    let packedBytes = 0;
+    let mapId = 0;
     for (let op = 0; op < index.count; op++) {
       const row = op * OP_WORDS;
       const error = this.#check(frame, words, row);
@@ -178,11 +182,14 @@ export class WriteRouter {
         worker = this.#links.table.ownerOf(partitionOf(words[row + OP.KEY_HASH] as number));
         words[row + OP.FLAGS] = (words[row + OP.FLAGS] as number) | writerListens;
         this.#targets |= 1 << worker;
+        packedBytes += bytesWhenPacked(words, row, words[row + OP.MAP_ID] !== mapId);
+        mapId = words[row + OP.MAP_ID] as number;
       }
       workers[op] = worker;
       if (only === -2) only = worker;
       else if (only !== worker) only = -1;
     }
+    this.#packedBytes = packedBytes;
     return only;
   }
 
@@ -199,45 +206,54 @@ export class WriteRouter {
     return -1;
   }
 
-  /** One record: envelope, rows, frame. */
+  /** One record, written in place. */
   #sendWhole(session: Session, frame: Uint8Array, index: OpIndex, slot: number, worker: number): Routed {
     const writer = this.#links.writers[worker];
     if (writer === undefined) return 'held';
     const count = index.count;
-    const at = writer.claim(ENVELOPE_BYTES + count * OP_BYTES + frame.length);
+    const packedBytes = this.#packedBytes;
+    const at = writer.claim(ENVELOPE_BYTES + packedBytes);
     if (at === FULL) {
       this.heldFor = worker;
-      writer.ring.wantRoom(ENVELOPE_BYTES + count * OP_BYTES + frame.length);
+      writer.ring.wantRoom(ENVELOPE_BYTES + packedBytes);
       return 'held';
     }
     const ring = writer.ring;
     const deadlineMs = this.#calls.deadlineMs[slot] as number;
-    writeEnvelope(ring, at, RECORD_OPS, this.#callId, session.id, count, frame.length, this.#opsFlags, deadlineMs);
-    const word = (at + ENVELOPE_BYTES) >> 2;
-    if (count <= LOOPED_ROWS)
-      for (let index32 = 0; index32 < count * OP_WORDS; index32++) ring.words[word + index32] = index.words[index32] as number;
-    else ring.words.set(index.words.subarray(0, count * OP_WORDS), word);
-    ring.bytes.set(frame, at + ENVELOPE_BYTES + count * OP_BYTES);
+    writeEnvelope(ring, at, RECORD_OPS, this.#callId, session.id, count, packedBytes, this.#opsFlags, deadlineMs);
+    const { words, floats, view } = index;
+    let opAt = at + ENVELOPE_BYTES;
+    let mapId = 0;
+    for (let op = 0; op < count; op++) {
+      const row = op * OP_WORDS;
+      opAt = packOp(ring, opAt, frame, view, words, floats, row, words[row + OP.MAP_ID] !== mapId);
+      mapId = words[row + OP.MAP_ID] as number;
+    }
     writer.commit();
     return 'sent';
   }
 
   /** The ops of one worker, as one record or several; what finds no room waits in the writer's backlog. */
   #sendParts(session: Session, frame: Uint8Array, index: OpIndex, slot: number, worker: number): void {
+    const words = index.words;
     const part: number[] = [];
     let partBytes = 0;
+    let mapId = 0;
     for (let op = 0; op < index.count; op++) {
       if (this.#workers[op] !== worker) continue;
-      const opBytes = OP_BYTES + (index.words[op * OP_WORDS + OP.OP_BYTES] as number);
+      const row = op * OP_WORDS;
+      let opBytes = bytesWhenPacked(words, row, words[row + OP.MAP_ID] !== mapId);
       if (part.length > 0 && partBytes + opBytes > this.#partBytesMax) {
-        this.#sendPart(session, frame, index, slot, worker, part, true);
+        this.#sendPart(session, frame, index, slot, worker, part, partBytes, true);
         part.length = 0;
         partBytes = 0;
+        opBytes = bytesWhenPacked(words, row, true);
       }
       part.push(op);
       partBytes += opBytes;
+      mapId = words[row + OP.MAP_ID] as number;
     }
-    this.#sendPart(session, frame, index, slot, worker, part, false);
+    this.#sendPart(session, frame, index, slot, worker, part, partBytes, false);
   }
 
   #sendPart(
@@ -247,28 +263,26 @@ export class WriteRouter {
     slot: number,
     worker: number,
     ops: readonly number[],
+    partBytes: number,
     more: boolean,
   ): void {
-    let bodyBytes = 0;
-    for (const op of ops) bodyBytes += index.words[op * OP_WORDS + OP.OP_BYTES] as number;
-    const bodyAt = ENVELOPE_BYTES + ops.length * OP_BYTES;
-    const record = new Uint8Array((bodyAt + bodyBytes + 7) & ~7);
-    const memory = { bytes: record, words: new Int32Array(record.buffer), floats: new Float64Array(record.buffer) };
+    const writer = this.#links.writers[worker] as RingWriter;
+    const claimedAt = writer.claim(ENVELOPE_BYTES + partBytes);
+    const memory: PackMemory = claimedAt === FULL ? packMemory(ENVELOPE_BYTES + partBytes) : writer.ring;
+    const at = claimedAt === FULL ? 0 : claimedAt;
     const deadlineMs = this.#calls.deadlineMs[slot] as number;
     const flags = this.#opsFlags | (more ? FLAG_MORE : 0);
-    writeEnvelope(memory, 0, RECORD_OPS, this.#callId, session.id, ops.length, bodyBytes, flags, deadlineMs);
-    let at = 0;
-    for (let position = 0; position < ops.length; position++) {
-      const from = (ops[position] as number) * OP_WORDS;
-      const to = (ENVELOPE_BYTES >> 2) + position * OP_WORDS;
-      memory.words.set(index.words.subarray(from, from + OP_WORDS), to);
-      const opStart = index.words[from + OP.OP_START] as number;
-      const opBytes = index.words[from + OP.OP_BYTES] as number;
-      for (const start of SPAN_STARTS) memory.words[to + start] = (memory.words[to + start] as number) - opStart + at;
-      record.set(frame.subarray(opStart, opStart + opBytes), bodyAt + at);
-      at += opBytes;
+    writeEnvelope(memory, at, RECORD_OPS, this.#callId, session.id, ops.length, partBytes, flags, deadlineMs);
+    const { words, floats, view } = index;
+    let opAt = at + ENVELOPE_BYTES;
+    let mapId = 0;
+    for (const op of ops) {
+      const row = op * OP_WORDS;
+      opAt = packOp(memory, opAt, frame, view, words, floats, row, words[row + OP.MAP_ID] !== mapId);
+      mapId = words[row + OP.MAP_ID] as number;
     }
-    this.#links.writers[worker]?.write(record);
+    if (claimedAt === FULL) writer.write(memory.bytes);
+    else writer.commit();
   }
 
   /** Applies the fixed offsets of quarantined nodes to LWW stamps, the same for every re-send. */
@@ -283,8 +297,6 @@ export class WriteRouter {
     }
   }
 }
-
-const SPAN_STARTS = [OP.MAP_START, OP.KEY_START, OP.TAG_START, OP.NODE_START, OP.VALUE_START, OP.OP_START, OP.ID_START] as const;
 
 /** The value of 1–15 decimal digits without a leading zero, else 0. */
 export function plainNumber(bytes: Uint8Array, start: number, length: number): number {

@@ -30,7 +30,7 @@ import {
   RECORD_REQUEST,
 } from '../engine/protocol/envelope.ts';
 import { errorNumber, GridError } from '../engine/protocol/errors.ts';
-import { OP, OP_BYTES, OP_WORDS } from '../engine/protocol/op-index.ts';
+import { PACKED, packedBytes } from '../engine/protocol/packed-op.ts';
 import type { Answers, CallResult } from './answers.ts';
 import type { CounterRow } from './counters.ts';
 import type { Durability } from './durability.ts';
@@ -162,16 +162,14 @@ export class PartitionRunner implements Runnable {
     const count = words[word + ENVELOPE.COUNT] as number;
     const flags = words[word + ENVELOPE.FLAGS] as number;
     const { crdt, counters, answers, loggedTo } = this.#options;
-    const rowsWord = word + ENVELOPE_WORDS;
-    const refused = this.#refusal(ring, rowsWord, count, words[word + ENVELOPE.BODY_BYTES] as number);
+    const refused = this.#refusal(ring, word + ENVELOPE_WORDS, count, words[word + ENVELOPE.BODY_BYTES] as number);
     if (refused >= 0) {
       this.#refuse(ring, callId, refused);
       return;
     }
     if (loggedTo.size === 0 || !this.#isLogged(ring)) {
       const session = words[word + ENVELOPE.SESSION] as number;
-      const frameAt = at + ENVELOPE_BYTES + count * OP_BYTES;
-      crdt.applyOps(ring, rowsWord, count, frameAt, ring.index, session, this.#now(), this.#rejections);
+      crdt.applyOps(ring, at + ENVELOPE_BYTES, count, ring.index, session, this.#now(), this.#rejections);
       counters.add(this.#opsCell, count);
       counters.add(this.#batchesCell, 1);
       if (this.#rejections.mustComeAgain) {
@@ -187,12 +185,13 @@ export class PartitionRunner implements Runnable {
   }
 
   /** Why the ops are not taken in: an error number, or -1. */
-  #refusal(ring: RingConsumer, rowsWord: number, count: number, bytes: number): number {
+  #refusal(ring: RingConsumer, opsWord: number, count: number, bytes: number): number {
     const { refusal, damaged } = this.#options;
     if (damaged.size > 0) {
+      let word = opsWord;
       for (let op = 0; op < count; op++) {
-        const keyHash = ring.words[rowsWord + op * OP_WORDS + OP.KEY_HASH] as number;
-        if (damaged.has(partitionOf(keyHash))) return LOG_DAMAGED;
+        if (damaged.has(partitionOf(ring.words[word + PACKED.KEY_HASH] as number))) return LOG_DAMAGED;
+        word += packedBytes(ring.words, word) >> 2;
       }
     }
     return refusal(bytes);
@@ -216,8 +215,7 @@ export class PartitionRunner implements Runnable {
     const count = ring.words[word + ENVELOPE.COUNT] as number;
     if (type === RECORD_REQUEST) return this.#options.answers.reply(ring.index, callId, INTERNAL, []);
     if (type !== RECORD_OPS) return;
-    const frameAt = at + ENVELOPE_BYTES + count * OP_BYTES;
-    this.#options.crdt.setAside(ring, word + ENVELOPE_WORDS, count, frameAt, ring.index, this.#rejections);
+    this.#options.crdt.setAside(ring, at + ENVELOPE_BYTES, count, ring.index, this.#rejections);
     this.#settleUnusual(ring, callId, ((ring.words[word + ENVELOPE.FLAGS] as number) & FLAG_MORE) !== 0);
   }
 

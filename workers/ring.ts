@@ -39,6 +39,7 @@ class RingMemory {
   readonly bytes: Uint8Array;
   readonly words: Int32Array;
   readonly floats: Float64Array;
+  readonly view: DataView;
   readonly capacityBytes: number;
   readonly messageBytesMax: number;
 
@@ -46,6 +47,7 @@ class RingMemory {
     this.bytes = new Uint8Array(memory);
     this.words = new Int32Array(memory, 0, memory.byteLength >> 2);
     this.floats = new Float64Array(memory, 0, memory.byteLength >> 3);
+    this.view = new DataView(memory);
     this.capacityBytes = this.words[layout.CAPACITY] as number;
     this.messageBytesMax = this.words[layout.MESSAGE] as number;
   }

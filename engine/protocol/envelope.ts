@@ -6,7 +6,7 @@
  *                    words 6–7 deadline, f64 ms of the gateway's own monotonic clock (NaN = none) · then rows and body
  *
  *   gateway → worker
- *     OPS            count rows of op-index.ts, then the frame (or the spans of the ops that this worker owns).
+ *     OPS            count ops of packed-op.ts, back to back: those of a frame that this worker owns, or some of them.
  *                    FLAG_PERSIST: somebody waits until the ops are persisted
  *     REQUEST        kind says which; body is a MessagePack map. For everything that is not a plain write
  *     INTEREST       session = map id, flags 1 = some session listens to the map, 0 = none; body is the map's name

@@ -18,7 +18,7 @@
  *        23      timeoutMs u32  0 = none given
  *
  * Starts are byte offsets from the beginning of the frame. Strings are spans of raw UTF-8, without their header.
- * The row crosses the ring as it is, behind the envelope's header, so the worker never scans the frame again.
+ * What the worker needs of a row crosses the ring with the bytes that it points at (packed-op.ts): the worker never scans.
  */
 
 export const OP_WORDS = 24;
@@ -84,6 +84,8 @@ export const CONCERN_NAMES = ['', 'FIRE_AND_FORGET', 'MEMORY', 'APPLIED', 'REPLI
 export class OpIndex {
   /** Ops in the frame. */
   count = 0;
+  /** The bytes of the frame. */
+  view: DataView = new DataView(new ArrayBuffer(0));
   words: Int32Array = new Int32Array(64 * OP_WORDS);
   floats: Float64Array = new Float64Array(this.words.buffer);
 

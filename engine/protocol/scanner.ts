@@ -53,6 +53,7 @@ export class Scanner {
     if (bytes !== this.#bytes) {
       this.#bytes = bytes;
       this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      this.index.view = this.#view;
     }
     const result = this.#message(bytes, length);
     if (result === SCAN_MALFORMED) this.#reset();

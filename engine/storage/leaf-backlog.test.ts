@@ -89,3 +89,16 @@ test('a few are hashed at a time, the oldest first', () => {
     [true, true, false],
   );
 });
+
+test('what finds no room is hashed as it is written', () => {
+  const { backlog, stores } = newStores(2);
+  for (let key = 0; key < 3; key++) stores[0]?.join(write(`k${key}`, 1, 8), 1);
+  assert.equal(backlog.records, 2);
+  const sums = new Uint32Array(4096);
+  stores[0]?.leaves.copySums(sums);
+  const leaves = ['k0', 'k1', 'k2'].map((key) => fnv1aUtf8(encodeText(key), 0, 2) >>> 20);
+  assert.deepEqual(
+    leaves.map((leaf) => sums[leaf] !== 0),
+    [false, false, true],
+  );
+});

@@ -1,12 +1,13 @@
 /**
  * LWW records whose Merkle entry hash is behind their clock: written since it was last computed.
  *
- *   written ─▶ [ oldest … newest ] ─▶ hashed: when somebody syncs, a few on each tick, the oldest when it is full
+ *   written ─▶ [ oldest … newest ] ─▶ hashed: when somebody syncs, and a few on each tick
+ *           └▶ no room: hashed at once
  *
  * The hash of an entry costs as much as a quarter of a merge, and a key that is written a hundred times between two
  * syncs needs it once. So a write puts its record here, once, and only the leaf sums that are asked for are made true.
- * Still O(1) a write: full means that the oldest is hashed in the place of the newest. One backlog serves all stores of
- * a worker; a record knows its place in it (BACKLOG_AT), so that it can be moved and taken out.
+ * Still O(1) a write: when there is no room, the record is hashed as it is written. It stands in the cache then; the oldest
+ * one would have to be fetched from memory, which costs as much again as the hash. One backlog serves all stores of a worker; a record knows its place in it (BACKLOG_AT), so that it can be moved and taken out.
  */
 import { assert } from '../assert.ts';
 import { BACKLOG_AT, segmentOf, wordOf } from './record-block.ts';
@@ -18,8 +19,8 @@ export interface HashedStore {
   hashEntry(ref: RecordRef): void;
 }
 
-/** About 5 ms of hashing: what a sync may have to wait for. */
-const RECORDS_MAX = 32_768;
+/** About 20 ms of hashing: what a sync may have to wait for. */
+const RECORDS_MAX = 131_072;
 
 export class LeafBacklog {
   readonly #slab: Slab;
@@ -46,7 +47,10 @@ export class LeafBacklog {
 
   /** The record was written. It must not be in a backlog yet: `BACKLOG_AT` is 0. */
   add(store: HashedStore, ref: RecordRef): void {
-    if (this.#put - this.#taken > this.#mask) this.#hashOldest();
+    if (this.#put - this.#taken > this.#mask) {
+      store.hashEntry(ref);
+      return;
+    }
     const place = this.#put & this.#mask;
     this.#refs[place] = ref;
     this.#stores[place] = store;

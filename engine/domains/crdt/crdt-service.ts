@@ -3,21 +3,27 @@
  *
  * Runs on the partition's own thread: a merge needs no lock and never suspends. A write older than the stored one
  * counts as handled, not refused: the join makes it a no-op, and a client that sends again after a lost ack must see
- * success. The hot path: for each row of a frame, an image over the ring's own bytes is joined into the map's store.
+ * success. The hot path: for each packed op, an image over the ring's own bytes is joined into the map's store.
  */
 import { type ErrorCode, errorNumber } from '../../protocol/errors.ts';
 import {
   FLAG_EMPTY,
   FLAG_UNSTAMPED,
   FLAG_WRITER_LISTENS,
-  OP,
   OP_KIND_MASK,
   OP_OR_ADD,
   OP_OR_REMOVE,
   OP_PUT,
   OP_REMOVE,
-  OP_WORDS,
 } from '../../protocol/op-index.ts';
+import {
+  PACKED,
+  PACKED_SPANS_START,
+  packedBytes,
+  packedFlags,
+  packedNameBytes,
+  packedOrdinal,
+} from '../../protocol/packed-op.ts';
 import type { RingMemory } from '../../protocol/envelope.ts';
 import type { ManagedService } from '../../operation/service-registry.ts';
 import { KIND_LWW, KIND_OR, RecordImage, type RecordKind } from '../../storage/record.ts';
@@ -62,6 +68,9 @@ export interface CrdtServiceOptions {
   readonly onValueNeeded?: (store: RecordStore, ref: RecordRef) => void;
 }
 
+/** Ops whose memory is touched before the first of them is joined: what they touch fits the first-level cache. */
+const WARMED_OPS = 32;
+
 const TOO_MANY_MAPS = errorNumber('TOO_MANY_MAPS');
 const STALE_OPERATION = errorNumber('STALE_OPERATION');
 const INTERNAL = errorNumber('INTERNAL');
@@ -99,65 +108,72 @@ export class CrdtService implements ManagedService {
   async shutdown(): Promise<void> {} // records are flushed by their data store, which outlives the services
 
   /**
-   * Applies `count` rows whose first word is at `rowsWord` of `memory`; their spans count from byte `frameAt`.
-   * `gateway` and `session` say who writes. What cannot be applied is added to `rejections`.
+   * Applies `count` packed ops (packed-op.ts), the first at byte `at` of `memory`. `gateway` and `session` say who writes.
+   * What cannot be applied is added to `rejections`.
    */
   applyOps(
     memory: RingMemory,
-    rowsWord: number,
+    at: number,
     count: number,
-    frameAt: number,
     gateway: number,
     session: number,
     nowMs: number,
     rejections: Rejections,
   ): void {
-    if (count > 1) this.#warm(memory, rowsWord, count, gateway);
-    for (let index = 0; index < count; index++) {
-      const row = rowsWord + index * OP_WORDS;
-      const error = this.#applyRow(memory, row, frameAt, gateway, session, nowMs);
-      if (error < 0) continue;
-      rejections.add(memory.words[row + OP.ORDINAL] as number, error, this.#refusal?.detail);
-      this.#refusal = undefined;
-    }
-  }
-
-  /** Refuses the rows unread: a worker has died at them, twice. They are kept as dead letters and rejected. */
-  setAside(memory: RingMemory, rowsWord: number, count: number, frameAt: number, gateway: number, rejections: Rejections): void {
-    for (let index = 0; index < count; index++) {
-      const row = rowsWord + index * OP_WORDS;
-      const flags = memory.words[row + OP.FLAGS] as number;
-      const mapId = memory.words[row + OP.MAP_ID] as number;
-      const map = this.#maps.byId(gateway, mapId) ?? this.#open(memory, row, frameAt, gateway, mapId);
-      fillImage(this.#image, memory, row, frameAt, flags);
-      if (map !== undefined) this.#onDeadLetter(map, this.#image, 'INTERNAL');
-      rejections.add(memory.words[row + OP.ORDINAL] as number, INTERNAL);
-    }
-  }
-
-  /** Touches the memory of all the rows' records first, so that the waits for it overlap. */
-  #warm(memory: RingMemory, rowsWord: number, count: number, gateway: number): void {
     const words = memory.words;
-    let touched = this.#touched;
+    let word = at >> 2;
+    for (let first = 0; first < count; first += WARMED_OPS) {
+      const end = Math.min(count, first + WARMED_OPS);
+      if (end - first > 1) this.#warm(words, word, end - first, gateway);
+      for (let index = first; index < end; index++) {
+        const error = this.#applyOp(memory, word, gateway, session, nowMs);
+        if (error >= 0) this.#reject(rejections, packedOrdinal(words, word), error);
+        word += packedBytes(words, word) >> 2;
+      }
+    }
+  }
+
+  #reject(rejections: Rejections, ordinal: number, error: number): void {
+    rejections.add(ordinal, error, this.#refusal?.detail);
+    this.#refusal = undefined;
+  }
+
+  /** Refuses the ops unread: a worker has died at them, twice. They are kept as dead letters and rejected. */
+  setAside(memory: RingMemory, at: number, count: number, gateway: number, rejections: Rejections): void {
+    const words = memory.words;
+    let word = at >> 2;
     for (let index = 0; index < count; index++) {
-      const row = rowsWord + index * OP_WORDS;
-      const store = this.#maps.byId(gateway, words[row + OP.MAP_ID] as number)?.existing(KIND_LWW);
-      if (store !== undefined) touched ^= store.warm((words[row + OP.KEY_HASH] as number) >>> 0);
+      const mapId = words[word + PACKED.MAP_ID] as number;
+      const map = this.#maps.byId(gateway, mapId) ?? this.#open(memory, word, gateway, mapId);
+      fillImage(this.#image, memory, word);
+      if (map !== undefined) this.#onDeadLetter(map, this.#image, 'INTERNAL');
+      rejections.add(packedOrdinal(words, word), INTERNAL);
+      word += packedBytes(words, word) >> 2;
+    }
+  }
+
+  /** Touches the memory of all the ops' records first, so that the waits for it overlap. */
+  #warm(words: Int32Array, firstWord: number, count: number, gateway: number): void {
+    let touched = this.#touched;
+    let word = firstWord;
+    for (let index = 0; index < count; index++) {
+      const store = this.#maps.byId(gateway, words[word + PACKED.MAP_ID] as number)?.existing(KIND_LWW);
+      if (store !== undefined) touched ^= store.warm((words[word + PACKED.KEY_HASH] as number) >>> 0);
+      word += packedBytes(words, word) >> 2;
     }
     this.#touched = touched;
   }
 
-  /** Joins one row. Returns -1 when it was handled, else an error number. */
-  #applyRow(memory: RingMemory, row: number, frameAt: number, gateway: number, session: number, nowMs: number): number {
-    const words = memory.words;
-    const flags = words[row + OP.FLAGS] as number;
-    if ((flags & FLAG_EMPTY) !== 0) return -1;
-    const mapId = words[row + OP.MAP_ID] as number;
-    const map = this.#maps.byId(gateway, mapId) ?? this.#open(memory, row, frameAt, gateway, mapId);
+  /** Joins one op. Returns -1 when it was handled, else an error number. */
+  #applyOp(memory: RingMemory, word: number, gateway: number, session: number, nowMs: number): number {
+    const flags = packedFlags(memory.words, word);
+    const mapId = memory.words[word + PACKED.MAP_ID] as number;
+    const map = this.#maps.byId(gateway, mapId) ?? this.#open(memory, word, gateway, mapId);
     if (map === undefined) return TOO_MANY_MAPS;
+    if ((flags & FLAG_EMPTY) !== 0) return -1;
 
     const image = this.#image;
-    fillImage(image, memory, row, frameAt, flags);
+    fillImage(image, memory, word);
     const kind = flags & OP_KIND_MASK;
     if (map.guard !== undefined) {
       this.#refusal = map.guard.refusal(kind >= OP_OR_ADD ? KIND_OR : KIND_LWW, image, gateway, session);
@@ -185,7 +201,7 @@ export class CrdtService implements ManagedService {
     return -1;
   }
 
-  /** Joins an image that did not come as a row (push-diff), unless a guard refuses it. True when it changed the record. */
+  /** Joins an image that did not come as a packed op (push-diff), unless a guard refuses it. True when it changed the record. */
   applyImage(map: GridMap, image: RecordImage, gateway: number, session: number, writerListens: boolean, nowMs: number): boolean {
     const isOr = image.tagBytes > 0;
     if (map.guard?.refusal(isOr ? KIND_OR : KIND_LWW, image, gateway, session) !== undefined) return false;
@@ -203,9 +219,13 @@ export class CrdtService implements ManagedService {
     this.#changes.changed(map, eventKind(kind === KIND_OR ? OP_OR_ADD : OP_PUT, image), image, 0, 0, false);
   }
 
-  #open(memory: RingMemory, row: number, frameAt: number, gateway: number, mapId: number): GridMap | undefined {
-    const start = frameAt + (memory.words[row + OP.MAP_START] as number);
-    return this.#maps.open(gateway, mapId, memory.bytes, start, start + (memory.words[row + OP.MAP_BYTES] as number));
+  /** The op's map by its name; undefined when there are too many maps, or the op before had the same and there were. */
+  #open(memory: RingMemory, word: number, gateway: number, mapId: number): GridMap | undefined {
+    const nameBytes = packedNameBytes(memory.words, word);
+    if (nameBytes === 0) return undefined;
+    fillImage(this.#image, memory, word);
+    const start = this.#image.valueStart + this.#image.valueBytes;
+    return this.#maps.open(gateway, mapId, memory.bytes, start, start + nameBytes);
   }
 
   /**
@@ -261,23 +281,27 @@ function isOrphan(map: GridMap, image: RecordImage): boolean {
   return map.orphans.count > 0 && map.orphans.has(image.source, image.tagStart, image.tagBytes);
 }
 
-function fillImage(image: RecordImage, memory: RingMemory, row: number, frameAt: number, flags: number): void {
+/** Points the image at the packed op. */
+function fillImage(image: RecordImage, memory: RingMemory, word: number): void {
   const words = memory.words;
+  const spans = words[word + PACKED.KEY_TAG_BYTES] as number;
+  const nodeAndFlags = words[word + PACKED.NODE_BYTES_FLAGS] as number;
+  const valueBytes = words[word + PACKED.VALUE_BYTES] as number;
   image.source = memory.bytes;
-  image.millis = memory.floats[(row >> 1) + OP.MILLIS_F64] as number;
-  image.ttlMs = memory.floats[(row >> 1) + OP.TTL_MS_F64] as number;
-  image.counter = (words[row + OP.COUNTER] as number) >>> 0;
-  image.keyHash = (words[row + OP.KEY_HASH] as number) >>> 0;
-  image.keyStart = frameAt + (words[row + OP.KEY_START] as number);
-  image.keyBytes = words[row + OP.KEY_BYTES] as number;
-  image.tagStart = frameAt + (words[row + OP.TAG_START] as number);
-  image.tagBytes = words[row + OP.TAG_BYTES] as number;
-  image.nodeStart = frameAt + (words[row + OP.NODE_START] as number);
-  image.nodeBytes = words[row + OP.NODE_BYTES] as number;
-  image.valueStart = frameAt + (words[row + OP.VALUE_START] as number);
-  image.valueBytes = words[row + OP.VALUE_BYTES] as number;
-  const kind = flags & OP_KIND_MASK;
-  image.tombstone = kind === OP_REMOVE || kind === OP_OR_REMOVE || (kind === OP_PUT && image.valueBytes === 0);
+  image.millis = memory.floats[(word >> 1) + PACKED.MILLIS_F64] as number;
+  image.ttlMs = memory.floats[(word >> 1) + PACKED.TTL_MS_F64] as number;
+  image.counter = (words[word + PACKED.COUNTER] as number) >>> 0;
+  image.keyHash = (words[word + PACKED.KEY_HASH] as number) >>> 0;
+  image.keyStart = (word << 2) + PACKED_SPANS_START;
+  image.keyBytes = spans & 0xffff;
+  image.tagStart = image.keyStart + image.keyBytes;
+  image.tagBytes = spans >>> 16;
+  image.nodeStart = image.tagStart + image.tagBytes;
+  image.nodeBytes = nodeAndFlags & 0xffff;
+  image.valueStart = image.nodeStart + image.nodeBytes;
+  image.valueBytes = valueBytes;
+  const kind = (nodeAndFlags >>> 16) & OP_KIND_MASK;
+  image.tombstone = kind === OP_REMOVE || kind === OP_OR_REMOVE || (kind === OP_PUT && valueBytes === 0);
 }
 
 function eventKind(kind: number, image: RecordImage): EventKind {

@@ -37,9 +37,9 @@ function guarded(): EngineUnderTest {
 
 test('a guard refuses ops one by one, with what it says of them; the others of the frame are joined', () => {
   const engine = guarded();
-  const { memory, count, frameAt } = scannedOps([put('yes'), put('no'), put('nobody'), put('also')], new Map());
+  const { memory, count } = scannedOps([put('yes'), put('no'), put('nobody'), put('also')], new Map());
   const rejections = new Rejections();
-  engine.crdt.applyOps(memory, 0, count, frameAt, 0, 7, 1000, rejections);
+  engine.crdt.applyOps(memory, 0, count, 0, 7, 1000, rejections);
   assert.deepEqual(rejections.pairs, [1, FORBIDDEN, 2, FORBIDDEN]);
   assert.deepEqual(
     [...rejections.details],
@@ -56,9 +56,9 @@ test('a guard refuses ops one by one, with what it says of them; the others of t
 test('what a guard says of one op is not said of a later one that is refused for another reason', () => {
   const engine = guarded();
   engine.watermarkMs = 100;
-  const { memory, count, frameAt } = scannedOps([put('no', 200), put('old', 5)], new Map());
+  const { memory, count } = scannedOps([put('no', 200), put('old', 5)], new Map());
   const rejections = new Rejections();
-  engine.crdt.applyOps(memory, 0, count, frameAt, 0, 7, 1000, rejections);
+  engine.crdt.applyOps(memory, 0, count, 0, 7, 1000, rejections);
   assert.deepEqual(rejections.pairs, [0, FORBIDDEN, 1, errorNumber('STALE_OPERATION')]);
   assert.deepEqual([...rejections.details.keys()], [0]);
 });

@@ -121,12 +121,12 @@ describe('a write that comes again', () => {
     const engine = new BoundedEngine();
     const timestamp = { millis: 5, counter: 0, nodeId: 'n' };
     const apply = (value: string): [number[], boolean] => {
-      const { memory, count, frameAt } = scannedOps(
+      const { memory, count } = scannedOps(
         [{ mapName: 'map', key: 'k', opType: 'PUT', record: { value, timestamp } }],
         new Map(),
       );
       const rejections = new Rejections();
-      engine.crdt.applyOps(memory, 0, count, frameAt, 0, 7, 10, rejections);
+      engine.crdt.applyOps(memory, 0, count, 0, 7, 10, rejections);
       return [[...rejections.pairs], rejections.mustComeAgain];
     };
     apply(textOf(1000, 5));

@@ -2,7 +2,8 @@
 import { assert } from '../../assert.ts';
 import { decode, encode } from '../../protocol/codec.ts';
 import { EVENT_ROW, EVENT_ROW_WORDS, type RingMemory } from '../../protocol/envelope.ts';
-import { FLAG_WRITER_LISTENS, OP, OP_BYTES, OP_WORDS } from '../../protocol/op-index.ts';
+import { FLAG_WRITER_LISTENS, OP, OP_WORDS } from '../../protocol/op-index.ts';
+import { bytesWhenPacked, PACKED, packMemory, packOp } from '../../protocol/packed-op.ts';
 import { Scanner } from '../../protocol/scanner.ts';
 import type { MapDataStore } from '../../storage/map-data-store.ts';
 import { NullDataStore } from '../../storage/null-data-store.ts';
@@ -71,9 +72,9 @@ export class EngineUnderTest {
     session = 7,
     mapIds = new Map<string, number>(),
   ): Map<number, number> {
-    const { memory, count, frameAt } = scannedOps(ops, mapIds);
+    const { memory, count } = scannedOps(ops, mapIds);
     const rejections = new Rejections();
-    this.crdt.applyOps(memory, 0, count, frameAt, gateway, session, nowMs, rejections);
+    this.crdt.applyOps(memory, 0, count, gateway, session, nowMs, rejections);
     const rejected = new Map<number, number>();
     for (let pair = 0; pair < rejections.pairs.length; pair += 2)
       rejected.set(rejections.pairs[pair] as number, rejections.pairs[pair + 1] as number);
@@ -82,9 +83,10 @@ export class EngineUnderTest {
 
   /** Applies one op of session 7 at gateway 0, which gets events of all maps itself or does not. */
   applyAs(op: object, writerListens: boolean): void {
-    const { memory, count, frameAt } = scannedOps([op], new Map());
-    if (writerListens) memory.words[OP.FLAGS] = (memory.words[OP.FLAGS] as number) | FLAG_WRITER_LISTENS;
-    this.crdt.applyOps(memory, 0, count, frameAt, 0, 7, 1_000_000, new Rejections());
+    const { memory, count } = scannedOps([op], new Map());
+    const flags = memory.words[PACKED.NODE_BYTES_FLAGS] as number;
+    if (writerListens) memory.words[PACKED.NODE_BYTES_FLAGS] = flags | (FLAG_WRITER_LISTENS << 16);
+    this.crdt.applyOps(memory, 0, count, 0, 7, 1_000_000, new Rejections());
   }
 
   /** The events gathered for a gateway since the last call. */
@@ -102,28 +104,27 @@ export class EngineUnderTest {
   }
 }
 
-/** A frame of ops behind its rows, the maps numbered in the order of `mapIds`. */
-export function scannedOps(
-  ops: readonly object[],
-  mapIds: Map<string, number>,
-): { memory: RingMemory; count: number; frameAt: number } {
+/** Ops as they stand in a ring, the maps numbered in the order of `mapIds`. */
+export function scannedOps(ops: readonly object[], mapIds: Map<string, number>): { memory: RingMemory; count: number } {
   const frame = encode({ type: 'OP_BATCH', payload: { ops } }).slice();
   const scanner = new Scanner();
   scanner.scan(frame, frame.length);
-  const { words, count } = scanner.index;
-  const frameAt = count * OP_BYTES;
-  const buffer = new ArrayBuffer((frameAt + frame.length + 7) & ~7);
-  const memory = { bytes: new Uint8Array(buffer), words: new Int32Array(buffer), floats: new Float64Array(buffer) };
-  memory.words.set(words.subarray(0, count * OP_WORDS));
-  memory.bytes.set(frame, frameAt);
-  for (let op = 0; op < count; op++) {
-    const start = words[op * OP_WORDS + OP.MAP_START] as number;
-    const name = text(frame.slice(start, start + (words[op * OP_WORDS + OP.MAP_BYTES] as number)));
+  const { words, floats, view, count } = scanner.index;
+  let bytes = 0;
+  for (let row = 0; row < count * OP_WORDS; row += OP_WORDS) bytes += bytesWhenPacked(words, row, true);
+  const memory = packMemory(bytes);
+  let at = 0;
+  let lastId = 0;
+  for (let row = 0; row < count * OP_WORDS; row += OP_WORDS) {
+    const start = words[row + OP.MAP_START] as number;
+    const name = text(frame.slice(start, start + (words[row + OP.MAP_BYTES] as number)));
     const id = mapIds.get(name) ?? mapIds.size + 1;
     mapIds.set(name, id);
-    memory.words[op * OP_WORDS + OP.MAP_ID] = id;
+    words[row + OP.MAP_ID] = id;
+    at = packOp(memory, at, frame, view, words, floats, row, id !== lastId);
+    lastId = id;
   }
-  return { memory, count, frameAt };
+  return { memory, count };
 }
 
 /** Decoded data as plain objects, for deepEqual. */
