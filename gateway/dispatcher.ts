@@ -13,6 +13,7 @@ import { batchItems } from '../engine/protocol/batch-frame.ts';
 import { decode, encode } from '../engine/protocol/codec.ts';
 import { GridError } from '../engine/protocol/errors.ts';
 import { type ClientMessage, parseMessage, refusalOf } from '../engine/protocol/messages.ts';
+import { number, readNumber } from '../engine/protocol/msgpack-number.ts';
 import { OP, OP_WORDS } from '../engine/protocol/op-index.ts';
 import { decodeText } from '../engine/protocol/wire-text.ts';
 import type { AckLevels } from '../engine/protocol/ack-level.ts';
@@ -179,7 +180,7 @@ export class Dispatcher {
       return this.#run(session, frame, scanned === SCAN_OP_BATCH ? 'OP_BATCH' : 'CLIENT_OP', undefined);
     }
     if (scanned === SCAN_PING) {
-      this.#options.enqueue(session, pongFrame(frame, this.#scanner.pingStart, this.#scanner.pingBytes, Date.now()));
+      this.#pong(session, frame);
       return true;
     }
     if (scanned === SCAN_MALFORMED) {
@@ -187,6 +188,16 @@ export class Dispatcher {
       return true;
     }
     return this.#processDecoded(session, frame);
+  }
+
+  #pong(session: Session, frame: Uint8Array): void {
+    const { pingStart, pingBytes } = this.#scanner;
+    const nowMs = Date.now();
+    if (pingBytes > 0) {
+      readNumber(frame, pingStart);
+      session.clockSkewMs = (number[0] as number) - nowMs;
+    }
+    this.#options.enqueue(session, pongFrame(frame, pingStart, pingBytes, nowMs));
   }
 
   #processDecoded(session: Session, frame: Uint8Array): boolean {

@@ -28,7 +28,7 @@ import { DeviceIdentity } from './device-identity.ts';
 import { Gateway } from './gateway.ts';
 import { GatewayCounters } from './gateway-counters.ts';
 import { serveHttp } from './http.ts';
-import { type NodeAnswer, NodeDesk, type NodeQuestion } from './node-desk.ts';
+import { type GatewayFacts, type NodeAnswer, NodeDesk, type NodeQuestion } from './node-desk.ts';
 import { originRefusal } from './origin.ts';
 import { listenExclusively } from './uws.ts';
 import { serveWebSocket } from './websocket.ts';
@@ -59,6 +59,7 @@ export type GatewayCommand =
       readonly definitions: readonly Definition[];
     }
   | { readonly kind: 'definition'; readonly definition: Definition }
+  | { readonly kind: 'facts' }
   /** The answer to an `ask`. */
   | { readonly kind: 'answer'; readonly request: number; readonly answer: NodeAnswer }
   | { readonly kind: 'quarantined'; readonly node: Uint8Array; readonly offsetMs: number }
@@ -77,6 +78,7 @@ export type GatewayMessage =
   | { readonly kind: 'interest'; readonly mapId: number; readonly name: Uint8Array; readonly wanted: boolean }
   /** A question about the node as a whole; `request` numbers it. */
   | { readonly kind: 'ask'; readonly request: number; readonly question: NodeQuestion }
+  | { readonly kind: 'facts'; readonly facts: GatewayFacts }
   | { readonly kind: 'drained' };
 
 const DRAIN_CHECK_MS = 5;
@@ -171,6 +173,8 @@ class GatewayThread {
         return this.#gateway?.workerReplaced(command.worker);
       case 'definition':
         return this.#definitions.apply(command.definition);
+      case 'facts':
+        return this.#owner.send({ kind: 'facts', facts: this.#gateway?.facts() ?? { sessions: [] } });
       case 'answer':
         return this.#nodeDesk.answered(command.request, command.answer);
       case 'drain':

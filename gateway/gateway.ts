@@ -30,7 +30,7 @@ import { FanOut } from './fan-out.ts';
 import type { GatewayCounters } from './gateway-counters.ts';
 import { type HeldClasses, HeldFrames } from './held-frames.ts';
 import { MapNames } from './map-names.ts';
-import type { NodeDesk } from './node-desk.ts';
+import type { GatewayFacts, NodeDesk } from './node-desk.ts';
 import { OpAckFrames } from './op-ack.ts';
 import { Outbox } from './outbox.ts';
 import { Outgoing } from './outgoing.ts';
@@ -39,6 +39,7 @@ import { RateLimit } from './rate-limit.ts';
 import { Scatter } from './scatter.ts';
 import { RingWindow } from './ring-window.ts';
 import { type Session, SessionTable } from './session.ts';
+import { factsOf, SESSION_FACTS_MAX, type SessionFacts } from './session-facts.ts';
 import { SyncDesk } from './sync-desk.ts';
 import { TopicDesk } from './topic-desk.ts';
 import { TurnClock } from './turn-clock.ts';
@@ -264,6 +265,15 @@ export class Gateway implements WebSocketEvents {
     const frame = encode({ type: 'GC_PRUNE', payload: { olderThan } }).slice();
     for (const session of this.#sessions.sessions()) if (session.state === 'ready') this.#outgoing.enqueue(session, frame);
     this.#outgoing.flush();
+  }
+
+  /** What this gateway knows and the others do not, for the administration. */
+  facts(): GatewayFacts {
+    const sessions: SessionFacts[] = [];
+    for (const session of this.#sessions.sessions()) {
+      if (sessions.length < SESSION_FACTS_MAX) sessions.push(factsOf(this.#options.gateway, session, this.#clock.nowMs));
+    }
+    return { sessions };
   }
 
   /** Takes nothing more in. True when all that was accepted is answered. */

@@ -24,7 +24,8 @@ import { type WorkerLaunch, WorkerPool } from '../workers/worker-pool.ts';
 import { GATEWAY_COUNTERS } from './gateway-counters.ts';
 import { ClockOffsets } from './clock-offsets.ts';
 import { DefinitionRegistry } from './definition-registry.ts';
-import type { NodeAnswer, NodeQuestion } from './node-desk.ts';
+import { NodeAnswers } from './node-answers.ts';
+import type { GatewayFacts, NodeQuestion } from './node-desk.ts';
 import { FLUSH_LAG_MS_MAX } from './degradations.ts';
 import { NodeWatch } from './node-watch.ts';
 import { faultOptions, logSettings, workerConfig } from './worker-settings.ts';
@@ -79,6 +80,7 @@ export class Grid {
   readonly #checkpoints = new Set<number>();
   readonly #clockOffsets: ClockOffsets;
   readonly #watch: NodeWatch;
+  readonly #answers: NodeAnswers;
   #storage: NodeStorage | undefined;
   #registry: DefinitionRegistry | undefined;
   #pool: WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage> | undefined;
@@ -104,6 +106,12 @@ export class Grid {
     this.#state.flushLagMsMax = FLUSH_LAG_MS_MAX + config.flushDelayMs;
     this.#table = new PartitionTable(this.memory.table);
     this.#watch = new NodeWatch(config, this.memory, log);
+    this.#answers = new NodeAnswers({
+      registry: () => this.#registry,
+      audit: () => this.#storage?.audit,
+      gateways: () => this.#gatewayFacts(),
+      log: (fields, text) => log.info(fields, text),
+    });
     this.#clockOffsets = new ClockOffsets(
       async (node, offsetMs) => (await this.#storage?.quarantine(node, offsetMs)) ?? offsetMs,
       log,
@@ -284,22 +292,14 @@ export class Grid {
   }
 
   async #answer(gateway: number, request: number, question: NodeQuestion): Promise<void> {
-    const answer = await this.#answerTo(question).catch((error: unknown): NodeAnswer => {
-      if (!(error instanceof GridError)) throw error;
-      return { error: { code: error.code, message: error.message } };
-    });
+    const answer = await this.#answers.answer(question);
     this.#gateways[gateway]?.send({ kind: 'answer', request, answer });
   }
 
-  async #answerTo(question: NodeQuestion): Promise<NodeAnswer> {
-    const registry = this.#registry;
-    if (registry === undefined) throw new GridError('UNAVAILABLE', 'the node is starting');
-    switch (question.ask) {
-      case 'define':
-        return { definition: await registry.change(question.wish) };
-      case 'history':
-        return { history: await registry.history(question.kind, question.name) };
-    }
+  async #gatewayFacts(): Promise<GatewayFacts[]> {
+    const alive = this.#gateways.map((_, gateway) => gateway).filter((gateway) => !this.#deadGateways.has(gateway));
+    const messages = await Promise.all(alive.map((gateway) => this.#ask(gateway, { kind: 'facts' }, ['facts'])));
+    return messages.flatMap((message) => (message.kind === 'facts' ? [message.facts] : []));
   }
 
   #tellDefinition(definition: Definition): void {

@@ -1,20 +1,34 @@
 /**
- * A gateway's questions to the main thread, which alone changes what concerns the node as a whole.
+ * A gateway's questions to the main thread: it alone changes what concerns the node as a whole, and knows all gateways.
  *
- *   ask(question) ─▶ main thread: definition-registry.ts ─▶ answer, or a GridError by its code and message
+ *   ask(question) ─▶ main thread: node-answers.ts ─▶ answer, or a GridError by its code and message
  */
 import type { Definition, DefinitionKind } from '../engine/operation/definitions.ts';
 import { type ErrorCode, GridError } from '../engine/protocol/errors.ts';
+import type { AuditEntry, AuditRecord } from '../workers/postgres/audit-store.ts';
 import type { DefinitionChange } from '../workers/postgres/definition-store.ts';
 import type { DefinitionWish } from './definition-registry.ts';
+import type { SessionFacts } from './session-facts.ts';
+
+/** What a gateway knows by itself and the others do not. */
+export interface GatewayFacts {
+  readonly sessions: readonly SessionFacts[];
+}
 
 export type NodeQuestion =
   | { readonly ask: 'define'; readonly wish: DefinitionWish }
-  | { readonly ask: 'history'; readonly kind: DefinitionKind; readonly name: string };
+  | { readonly ask: 'history'; readonly kind: DefinitionKind; readonly name: string }
+  | { readonly ask: 'auditBegin'; readonly entry: AuditEntry }
+  | { readonly ask: 'auditEnd'; readonly id: number; readonly outcome: string }
+  | { readonly ask: 'auditRead'; readonly limit: number; readonly before: number | undefined }
+  | { readonly ask: 'gateways' };
 
 export type NodeAnswer =
   | { readonly definition: Definition }
   | { readonly history: readonly DefinitionChange[] }
+  | { readonly auditId: number }
+  | { readonly audit: readonly AuditRecord[] }
+  | { readonly gateways: readonly GatewayFacts[] }
   | { readonly error: { readonly code: ErrorCode; readonly message: string } };
 
 /** Questions under way; more are refused. */
@@ -26,6 +40,7 @@ interface Waiting {
   readonly timer: NodeJS.Timeout;
 }
 
+/** Every method rejects with GridError: what the main thread refuses, OVERLOADED, DEADLINE_EXCEEDED. */
 export class NodeDesk {
   readonly #send: (request: number, question: NodeQuestion) => void;
   readonly #waiting = new Map<number, Waiting>();
@@ -35,7 +50,7 @@ export class NodeDesk {
     this.#send = send;
   }
 
-  /** Changes a definition on every thread. Rejects with GridError, CONFLICT and NOT_FOUND among them. */
+  /** Changes a definition on every thread. CONFLICT and NOT_FOUND are among what it rejects with. */
   async define(wish: DefinitionWish): Promise<Definition> {
     const answer = await this.#ask({ ask: 'define', wish });
     if ('definition' in answer) return answer.definition;
@@ -46,6 +61,33 @@ export class NodeDesk {
   async history(kind: DefinitionKind, name: string): Promise<readonly DefinitionChange[]> {
     const answer = await this.#ask({ ask: 'history', kind, name });
     if ('history' in answer) return answer.history;
+    throw errorOf(answer);
+  }
+
+  /** Writes down what is about to be changed, and by whom; resolves with the entry's number. */
+  async auditBegin(entry: AuditEntry): Promise<number> {
+    const answer = await this.#ask({ ask: 'auditBegin', entry });
+    if ('auditId' in answer) return answer.auditId;
+    throw errorOf(answer);
+  }
+
+  /** Writes down how it ended. */
+  async auditEnd(id: number, outcome: string): Promise<void> {
+    const answer = await this.#ask({ ask: 'auditEnd', id, outcome });
+    if ('error' in answer) throw errorOf(answer);
+  }
+
+  /** Entries of the audit, newest first, below `before` where it is given. */
+  async auditRead(limit: number, before?: number): Promise<readonly AuditRecord[]> {
+    const answer = await this.#ask({ ask: 'auditRead', limit, before });
+    if ('audit' in answer) return answer.audit;
+    throw errorOf(answer);
+  }
+
+  /** What each gateway knows of its sessions. */
+  async gateways(): Promise<readonly GatewayFacts[]> {
+    const answer = await this.#ask({ ask: 'gateways' });
+    if ('gateways' in answer) return answer.gateways;
     throw errorOf(answer);
   }
 

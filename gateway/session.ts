@@ -52,6 +52,8 @@ export class Session {
   /** AUTH was answered: the client may send it twice. */
   acknowledged = false;
   lastSeenMs: number;
+  /** Clock of the client minus the server's at its last PING, ms; NaN before one that says the time. */
+  clockSkewMs = Number.NaN;
   /** Maps listened to, by the gateway's number; only for `byInterest`. */
   readonly interests = new Set<number>();
 

@@ -14,6 +14,7 @@ import { checkDataFormat } from './data-format.ts';
 import { packageVersion } from './package-folder.ts';
 import { DataDirectoryLock } from './postgres/data-directory-lock.ts';
 import { SupervisedPostgres } from './postgres/embedded-supervisor.ts';
+import { AuditStore } from './postgres/audit-store.ts';
 import { DefinitionStore } from './postgres/definition-store.ts';
 import { type ClockOffset, MetaStore } from './postgres/meta-store.ts';
 import { Ownership } from './postgres/ownership.ts';
@@ -31,6 +32,7 @@ interface Opened {
   readonly ownership: Ownership;
   readonly meta: MetaStore;
   readonly definitions: DefinitionStore;
+  readonly audit: AuditStore;
 }
 
 export interface NodeStorageEvents {
@@ -89,7 +91,14 @@ export class NodeStorage {
       ownership = await Ownership.acquire({ target, ...events });
       const meta = new MetaStore(ownership.client);
       const secret = Buffer.from(await meta.serverSecret(randomBytes), 'base64url');
-      const opened = { lock, embedded, ownership, meta, definitions: new DefinitionStore(ownership.client) };
+      const opened = {
+        lock,
+        embedded,
+        ownership,
+        meta,
+        definitions: new DefinitionStore(ownership.client),
+        audit: new AuditStore(ownership.client),
+      };
       refuseLaterEpochs(openFiles(logFolder(config.dataDir)).list(), ownership.epoch - 1);
       return new NodeStorage(await meta.nodeId(randomBytes), secret, opened, logFolder(config.dataDir), log);
     } catch (error) {
@@ -108,6 +117,11 @@ export class NodeStorage {
   /** Where definitions are kept; undefined with `store: none`. */
   get definitions(): DefinitionStore | undefined {
     return this.#opened?.definitions;
+  }
+
+  /** Where the audit of the administration is kept; undefined with `store: none`. */
+  get audit(): AuditStore | undefined {
+    return this.#opened?.audit;
   }
 
   get ownerEpoch(): number {
