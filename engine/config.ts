@@ -274,6 +274,53 @@ const DEFINITIONS = {
     lower: 'refuses sooner, each class for itself.',
   }),
 
+  callsInFlightMax: integer({
+    section: 'flow',
+    default: 0,
+    min: 0,
+    max: 65_536,
+    unit: 'calls',
+    about:
+      'Calls under way in a gateway thread, above which a further request is refused at once (429), so that those under way ' +
+      'end in time. 0: as many as there is room for, 65536; then requests wait.',
+    raise: 'more work at once, and longer answers when there is much of it.',
+    lower: 'quicker answers for those that are taken in, and more that are refused.',
+  }),
+  workerBreakerFailures: integer({
+    section: 'flow',
+    default: 5,
+    min: 0,
+    max: 1_000,
+    unit: 'calls',
+    about:
+      'Calls in a row that a worker leaves unanswered until their deadline, while it says nothing at all: then what would go ' +
+      'to it is refused at once, but for a call now and then, until it answers or is replaced. 0: every call waits.',
+    raise: 'a worker that stands still holds up its clients for longer.',
+    lower: 'a moment of silence turns clients away sooner.',
+  }),
+  workerBreakerOpenMs: integer({
+    section: 'flow',
+    default: 30_000,
+    min: 100,
+    max: 600_000,
+    unit: 'ms',
+    about: 'The longest pause between two such calls; it begins with 1 s and doubles.',
+  }),
+  operationMetrics: onOff({
+    section: 'flow',
+    default: false,
+    about: 'Counts operations by type and by how long they took, for /metrics.',
+    raise: 'on: a few nanoseconds for each frame.',
+  }),
+  slowOperationMs: integer({
+    section: 'flow',
+    default: 0,
+    min: 0,
+    max: 600_000,
+    unit: 'ms',
+    about: 'Operations that take so long or longer are logged, ten a second at most. 0: none are.',
+  }),
+
   maxMaps: integer({
     section: 'data',
     default: 1_000,

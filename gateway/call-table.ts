@@ -10,6 +10,8 @@
  * reports its ops one by one instead.
  */
 import { assert } from '../engine/assert.ts';
+import type { CallScope } from '../engine/operation/interceptors/event-listener.ts';
+import type { OperationType } from '../engine/operation/operation.ts';
 import type { AskedLevels } from './asked-levels.ts';
 import type { Session } from './session.ts';
 
@@ -44,7 +46,7 @@ export interface Gather {
   expired(): void;
 }
 
-export class CallTable {
+export class CallTable implements CallScope {
   readonly waiting = new Int32Array(CALLS_MAX);
   readonly deadlineMs = new Float64Array(CALLS_MAX);
   /** Lowest and highest numeric id of the batch; 0 = none. */
@@ -54,6 +56,14 @@ export class CallTable {
   readonly sessions: (Session | undefined)[] = [];
   readonly details: (BatchDetails | undefined)[] = [];
   readonly gathers: (Gather | undefined)[] = [];
+  /** What each call is for, and since when: as the scope says that it is begun in. */
+  readonly operations: (OperationType | undefined)[] = [];
+  readonly sinceMs = new Float64Array(CALLS_MAX);
+  /** Told of each call that has ended, unless its session has gone. */
+  onEnd: ((slot: number) => void) | undefined;
+  #operation: OperationType | undefined;
+  #nowMs = 0;
+  #hasBegun = false;
   readonly #generations = new Int32Array(CALLS_MAX);
   readonly #newer = new Int32Array(CALLS_MAX).fill(-1);
   readonly #older = new Int32Array(CALLS_MAX).fill(-1);
@@ -61,6 +71,18 @@ export class CallTable {
   #freeCount = 0;
   #used = 0;
   #open = 0;
+
+  enter(type: OperationType, nowMs: number): void {
+    this.#operation = type;
+    this.#nowMs = nowMs;
+  }
+
+  leave(): boolean {
+    this.#operation = undefined;
+    const hasBegun = this.#hasBegun;
+    this.#hasBegun = false;
+    return hasBegun;
+  }
 
   /** Calls under way. */
   get open(): number {
@@ -83,6 +105,9 @@ export class CallTable {
     this.sessions[slot] = session;
     this.details[slot] = undefined;
     this.gathers[slot] = undefined;
+    this.operations[slot] = this.#operation;
+    this.sinceMs[slot] = this.#nowMs;
+    this.#hasBegun = true;
     this.#link(session, slot);
     return slot;
   }
@@ -111,6 +136,17 @@ export class CallTable {
 
   /** Ends a call. */
   release(slot: number): void {
+    if (this.onEnd !== undefined) this.onEnd(slot);
+    this.#vacate(slot);
+  }
+
+  /** Takes back a claim of which nothing has come. */
+  giveBack(slot: number): void {
+    this.#hasBegun = false;
+    this.#vacate(slot);
+  }
+
+  #vacate(slot: number): void {
     const session = this.sessions[slot];
     assert(session !== undefined, `call slot ${slot} released twice`);
     this.#unlink(session, slot);
@@ -160,7 +196,7 @@ export class CallTable {
 
   /** Ends every call of a session that is gone. */
   abandon(session: Session): void {
-    while (session.oldestCall >= 0) this.release(session.oldestCall);
+    while (session.oldestCall >= 0) this.#vacate(session.oldestCall);
   }
 
   /** Calls `visit` with the slots whose deadline has passed. */

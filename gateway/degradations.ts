@@ -16,6 +16,7 @@ export const DEGRADED_CODES = [
   'LOG_DAMAGED',
   'MEMORY_SHORT',
   'WORKER_NOT_READY',
+  'WORKER_SILENT',
   'LOOP_DELAYED',
   'THREAD_SILENT',
   'RING_FILLING',
@@ -66,8 +67,11 @@ export function workerDegradations(worker: WorkerFacts, bounds: Bounds): Degrada
   return texts.map(([code, text]) => ({ code, subject, text: `${subject}${text}` }));
 }
 
-function readiness({ state, recovery, stagedRecords, recordsLoaded, recordsReplayed }: WorkerFacts): [DegradedCode, string][] {
+function readiness(worker: WorkerFacts): [DegradedCode, string][] {
+  const { state, recovery, stagedRecords, recordsLoaded, recordsReplayed, silentTo } = worker;
   const found: [DegradedCode, string][] = [];
+  if (silentTo.length > 0)
+    found.push(['WORKER_SILENT', `: answers nothing to gateway ${silentTo.join(', ')}, which refuses what would go to it`]);
   if (state !== 'ready') found.push(['WORKER_NOT_READY', ` is ${state}`]);
   if (state === 'loading') {
     found.push(['RECOVERING', `: ${recordsLoaded} records loaded, ${recordsReplayed} replayed from the log`]);

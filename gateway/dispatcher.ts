@@ -20,10 +20,16 @@ import type { AckLevels } from '../engine/protocol/ack-level.ts';
 import { Scanner, SCAN_CLIENT_OP, SCAN_MALFORMED, SCAN_OP_BATCH, SCAN_PING } from '../engine/protocol/scanner.ts';
 import { admission } from '../engine/operation/interceptors/admission.ts';
 import { authentication } from '../engine/operation/interceptors/authentication.ts';
+import { circuitBreaker } from '../engine/operation/interceptors/circuit-breaker.ts';
 import { deadline } from '../engine/operation/interceptors/deadline.ts';
+import { eventListener, type OperationListener } from '../engine/operation/interceptors/event-listener.ts';
+import { loadShed } from '../engine/operation/interceptors/load-shed.ts';
+import { metrics } from '../engine/operation/interceptors/metrics.ts';
 import { partitionRouting } from '../engine/operation/interceptors/partition-routing.ts';
-import { type CallStatus, isOperationType, Operation } from '../engine/operation/operation.ts';
-import { type Handler, pipeline } from '../engine/operation/pipeline.ts';
+import { type CallStatus, isOperationType, Operation, OPERATIONS } from '../engine/operation/operation.ts';
+import { type DomainLayers, type Layer, layered, layerNames } from '../engine/operation/layers.ts';
+import type { OperationMetrics } from '../engine/operation/operation-metrics.ts';
+import type { Handler } from '../engine/operation/pipeline.ts';
 import { AskedLevels, namesLevels } from './asked-levels.ts';
 import type { AuthenticationDesk } from './authentication-desk.ts';
 import type { BatchAnswers } from './batch-answers.ts';
@@ -64,6 +70,14 @@ export interface DispatcherOptions {
   readonly waitMaxMs: number;
   readonly driftMaxMs: number;
   readonly held: HeldFrames;
+  /** Calls under way, above which further ones are refused at once; 0 = as many as there are slots. */
+  readonly callsInFlightMax: number;
+  /** What domains add around their handlers. */
+  readonly layers: DomainLayers<Operation<Session>, CallStatus>;
+  /** Hear of operations that have ended. */
+  readonly listeners: readonly OperationListener[];
+  /** Counts operations by type, where that is wanted. */
+  readonly measured: OperationMetrics | undefined;
   /** Bound of unread bytes, above which a client is closed. */
   readonly unreadBytesMax: number;
   /** A clock is further ahead than allowed and has no fixed offset yet: get one, then try the held frames again. */
@@ -91,23 +105,63 @@ export class Dispatcher {
   constructor(options: DispatcherOptions) {
     this.#options = options;
     this.#held = options.held;
-    this.#pipeline = pipeline<Operation<Session>, CallStatus>(
-      [
-        authentication((session) => session.state === 'ready'),
-        deadline(() => options.clock.nowMs, options.opTimeoutMs),
-        admission(
+    const { layers } = options;
+    this.#pipeline = layered(this.#sharedLayers(), layers, (operation) => this.#handle(operation));
+  }
+
+  /** What stands around every handler, outermost first. What is off is not there. */
+  #sharedLayers(): Layer<Operation<Session>, CallStatus>[] {
+    const { clock, opTimeoutMs, callsInFlightMax, links, calls, listeners, measured } = this.#options;
+    const everyone = 2 ** links.count - 1;
+    let silent = -1;
+    const meetsSilence = (): boolean => {
+      silent = links.firstRefused(everyone);
+      return silent >= 0;
+    };
+    const layers: Layer<Operation<Session>, CallStatus>[] = [
+      { name: 'authentication', intercept: authentication((session) => session.state === 'ready') },
+      { name: 'deadline', intercept: deadline(() => clock.nowMs, opTimeoutMs) },
+    ];
+    if (callsInFlightMax > 0) {
+      const inFlight = (operation: Operation<Session>): number => (mustPass(operation) ? 0 : calls.open);
+      const shed = (operation: Operation<Session>): CallStatus => this.#shedLoad(operation);
+      layers.push({ name: 'load shed', intercept: loadShed({ inFlight, inFlightMax: callsInFlightMax, shed }) });
+    }
+    layers.push(
+      {
+        name: 'admission',
+        intercept: admission(
           (operation) => this.#admits(operation),
           (operation) => this.#shed(operation),
         ),
-        partitionRouting((session) => options.links.firstBlocked() < 0 && this.#reads(session)),
-      ],
-      (operation) => this.#handle(operation),
+      },
+      {
+        // Operations with keys are looked at key by key where their rows are routed.
+        name: 'circuit breaker',
+        intercept: circuitBreaker(
+          ({ type }) => OPERATIONS[type].routing === 'map' && meetsSilence(),
+          (operation) => this.#refuseSilent(operation, silent),
+        ),
+      },
+      {
+        name: 'partition routing',
+        intercept: partitionRouting((session) => links.firstBlocked() < 0 && this.#reads(session)),
+      },
     );
+    if (listeners.length > 0)
+      layers.push({ name: 'event listener', intercept: eventListener(calls, listeners, () => clock.nowMs) });
+    if (measured !== undefined) layers.push({ name: 'metrics', intercept: metrics(measured) });
+    return layers;
   }
 
   /** False while the client has much to read: answers to its questions would only get it closed. */
   #reads(session: Session): boolean {
     return session.connection.bufferedBytes() * QUESTION_SHARE <= this.#options.unreadBytesMax;
+  }
+
+  /** Names of the layers that operations pass, by domain; `*` for those that add none. */
+  get layers(): Readonly<Record<string, readonly string[]>> {
+    return layerNames(this.#sharedLayers(), this.#options.layers);
   }
 
   /** Sessions with frames that wait for room. */
@@ -272,6 +326,24 @@ export class Dispatcher {
     if (operation.service === 'crdt') this.#close(session, 'RATE_LIMITED');
   }
 
+  /** A worker does not answer: what would go to it is refused before a deadline says so. */
+  #refuseSilent(operation: Operation<Session>, worker: number): CallStatus {
+    const session = operation.caller;
+    this.#options.counters.refusedAtOnce += 1;
+    this.error(session, 503, `UNAVAILABLE: worker ${worker} does not answer, try again later`);
+    if (operation.service === 'crdt') this.#close(session, 'UNAVAILABLE');
+    return 'RESPONSE';
+  }
+
+  /** Too much is under way already. */
+  #shedLoad(operation: Operation<Session>): CallStatus {
+    const session = operation.caller;
+    this.#options.counters.loadShed += 1;
+    this.error(session, 429, 'OVERLOADED: too many requests are under way, try again later');
+    if (operation.service === 'crdt') this.#close(session, 'OVERLOADED');
+    return 'RESPONSE';
+  }
+
   #handle(operation: Operation<Session>): CallStatus {
     switch (operation.type) {
       case 'OP_BATCH':
@@ -314,8 +386,12 @@ export class Dispatcher {
     const routed = router.route(session, this.#frame, index, slot, fanOut.isBroadcast(session), this.#detailsOf);
     if (routed === 'held') {
       session.heldFor = router.heldFor;
-      calls.release(slot);
+      calls.giveBack(slot);
       return 'HELD';
+    }
+    if (routed === 'refused') {
+      calls.giveBack(slot);
+      return this.#refuseSilent(operation, router.refusedBy);
     }
     counters.batches += 1;
     counters.ops += index.count;
@@ -400,6 +476,11 @@ export class Dispatcher {
     this.forget(session);
     this.#options.close(session, cause);
   }
+}
+
+/** What needs no worker, and what was taken in before and has waited for room. */
+function mustPass({ type, caller }: Operation<Session>): boolean {
+  return caller.held.length > 0 || OPERATIONS[type].routing === 'session';
 }
 
 /** False once the session is closed, or will be with the next flush: nothing more is taken from it. */

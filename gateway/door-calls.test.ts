@@ -39,7 +39,7 @@ class Doors {
     this.#inbox = new RingConsumer(ring, 0);
     const window = new RingWindow(1);
     const writer = new RingWriter(new RingProducer(ring, () => {}));
-    this.#links = new WorkerLinks(new PartitionTable(memory.table), [writer], () => true, window);
+    this.#links = new WorkerLinks(new PartitionTable(memory.table), [writer], () => true, { window });
     const classes = { weights: { high: 3, normal: 2, low: 1 }, framesMax, window };
     this.#held = new HeldFrames({ bytesMax: 1 << 20, ageMaxMs: 1000, classes });
     const queue = new DoorCalls(this.#held, () => this.nowMs);
@@ -47,7 +47,7 @@ class Doors {
   }
 
   request(priority: Priority): Promise<Uint8Array[][]> {
-    return this.#workerCalls.request(KINDS[priority], [0], () => BODY, priority);
+    return this.#workerCalls.request(KINDS[priority], [0], () => BODY, { priority });
   }
 
   /** What the worker takes in one turn; then those who wait are looked at again. */

@@ -30,6 +30,8 @@ export const GATEWAY_COUNTERS = [
   'topicMessagesDelivered',
   'openCalls', // gauge
   'heldSessions', // gauge
+  'loadShed',
+  'refusedAtOnce',
   'heldHigh', // gauge
   'heldNormal', // gauge
   'heldLow', // gauge
@@ -71,6 +73,8 @@ export class GatewayCounters implements Fields {
   topicMessagesDelivered = 0;
   openCalls = 0;
   heldSessions = 0;
+  loadShed = 0;
+  refusedAtOnce = 0;
   heldHigh = 0;
   heldNormal = 0;
   heldLow = 0;

@@ -10,6 +10,7 @@ import { getHeapStatistics } from 'node:v8';
 import { App, us_listen_socket_close, us_socket_local_port, type us_listen_socket } from 'uWebSockets.js';
 import pino from 'pino';
 import type { Config } from '../engine/config.ts';
+import { OperationMetrics } from '../engine/operation/operation-metrics.ts';
 import { faultsOf } from '../engine/faults.ts';
 import { type Definition, Definitions } from '../engine/operation/definitions.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
@@ -202,6 +203,7 @@ class GatewayThread {
       table: new PartitionTable(memory.table),
       inboxes: inboxes.map((ring, worker) => new RingWriter(new RingProducer(ring, () => this.#bells[worker]?.ringSoon()))),
       counters: new GatewayCounters(memory.gatewayCounters, gateway),
+      operations: { memory: memory.operationCounters, offset: gateway * OperationMetrics.BYTES },
       workers: inboxes.map((_, worker) => new CounterRow(memory.workerCounters, WORKER_COUNTERS, worker)),
       authenticator: await Authenticator.create(config),
       devices: new DeviceIdentity(command.secret),

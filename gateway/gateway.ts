@@ -9,6 +9,10 @@ import { HybridLogicalClock } from '../engine/crdt/hlc.ts';
 import { ackLevels, type DurabilityOptions, levelName } from '../engine/protocol/ack-level.ts';
 import type { Definitions } from '../engine/operation/definitions.ts';
 import type { PartitionTable } from '../engine/partition/partition-table.ts';
+import type { OperationListener } from '../engine/operation/interceptors/event-listener.ts';
+import type { DomainLayers } from '../engine/operation/layers.ts';
+import type { CallStatus, Operation } from '../engine/operation/operation.ts';
+import { OperationMetrics } from '../engine/operation/operation-metrics.ts';
 import type { Priority } from '../engine/operation/priority.ts';
 import { encode } from '../engine/protocol/codec.ts';
 import type { CounterRow } from '../workers/counters.ts';
@@ -45,6 +49,8 @@ import { TopicDesk } from './topic-desk.ts';
 import { TurnClock } from './turn-clock.ts';
 import type { WebSocketEvents } from './websocket.ts';
 import { WorkerCalls } from './worker-calls.ts';
+import { SlowOperations } from './slow-operations.ts';
+import { WorkerBreakers } from './worker-breakers.ts';
 import { WorkerLinks } from './worker-links.ts';
 import { refusedWrite } from './write-refusals.ts';
 import { WriteRouter } from './write-router.ts';
@@ -62,6 +68,11 @@ export interface GatewayConfig extends DurabilityOptions {
   readonly driftMaxMs: number;
   readonly sessionBufferBytesMax: number;
   readonly sessionBackpressureBytesMax: number;
+  readonly callsInFlightMax: number;
+  readonly workerBreakerFailures: number;
+  readonly workerBreakerOpenMs: number;
+  readonly operationMetrics: boolean;
+  readonly slowOperationMs: number;
   readonly priorities: boolean;
   readonly priorityWeightHigh: number;
   readonly priorityWeightNormal: number;
@@ -78,6 +89,8 @@ export interface GatewayOptions {
   readonly table: PartitionTable;
   readonly inboxes: readonly RingWriter[];
   readonly counters: GatewayCounters;
+  /** Where operations are counted: OperationMetrics.BYTES from the offset on. */
+  readonly operations: { readonly memory: SharedArrayBuffer; readonly offset: number };
   /** What each worker publishes, by its number. */
   readonly workers: readonly CounterRow<WorkerCounter>[];
   readonly authenticator: Authenticator;
@@ -100,6 +113,10 @@ export interface GatewayOptions {
 
 const TICK_MS = 100;
 const SWEEP_MS = 500;
+/** What domains add around their handlers, innermost: a line for each domain that does. */
+const DOMAIN_LAYERS: DomainLayers<Operation<Session>, CallStatus> = {};
+/** First pause before a worker that did not answer is asked again. */
+const BREAKER_OPEN_MS_MIN = 1000;
 /** A name gets a number when it is first heard of, whether or not the map will ever have a record. */
 const NAMES_PER_MAP = 4;
 
@@ -119,6 +136,9 @@ export class Gateway implements WebSocketEvents {
   readonly #held: HeldFrames;
   readonly #waits: PersistedWaits;
   readonly #links: WorkerLinks;
+  readonly #breakers: WorkerBreakers | undefined;
+  readonly #measured: OperationMetrics | undefined;
+  readonly #listeners: readonly OperationListener[];
   readonly #maps: MapNames;
   readonly #rateLimit: RateLimit;
   readonly #quarantine = new ClockQuarantine();
@@ -138,7 +158,10 @@ export class Gateway implements WebSocketEvents {
     this.#outgoing = new Outgoing(new OpAckFrames(levelName(levels.plain)), config.sessionBackpressureBytesMax);
     this.#rateLimit = new RateLimit(config.rateOpsPerSecond, config.rateBurstOps);
     const classes = heldClasses(config, options.inboxes.length);
-    this.#links = new WorkerLinks(options.table, options.inboxes, (worker) => state.isWorkerReady(worker), classes?.window);
+    const isReady = (worker: number): boolean => state.isWorkerReady(worker);
+    this.#breakers = this.#newBreakers(isReady);
+    const guards = { window: classes?.window, breakers: this.#breakers };
+    this.#links = new WorkerLinks(options.table, options.inboxes, isReady, guards);
     const maps = new MapNames(config.maxMaps * NAMES_PER_MAP);
     this.#maps = maps;
     this.#fanOut = new FanOut(
@@ -153,6 +176,11 @@ export class Gateway implements WebSocketEvents {
     const onRefused = (session: Session, reason: string): void => this.#refuseBatch(session, reason);
     const answers = new BatchAnswers(this.#calls, levels, this.#outgoing.enqueue);
     this.#waits = new PersistedWaits({ calls: this.#calls, answers, levels, workers: options.workers, counters, onRefused });
+    this.#measured = config.operationMetrics
+      ? new OperationMetrics(options.operations.memory, options.operations.offset)
+      : undefined;
+    this.#listeners = this.#newListeners();
+    if (this.#listeners.length > 0) this.#calls.onEnd = (slot) => this.#ended(slot);
     this.#held = new HeldFrames({ bytesMax: config.sessionBufferBytesMax, ageMaxMs: config.requestTimeoutMs, classes });
     this.#dispatcher = new Dispatcher({
       desk: this.#desk,
@@ -172,9 +200,14 @@ export class Gateway implements WebSocketEvents {
       waitMaxMs: config.requestTimeoutMs,
       driftMaxMs: config.driftMaxMs,
       held: this.#held,
+      callsInFlightMax: config.callsInFlightMax,
+      layers: DOMAIN_LAYERS,
+      listeners: this.#listeners,
+      measured: this.#measured,
       unreadBytesMax: config.sessionBackpressureBytesMax,
       onWildClock: (node, millis) => this.#askForOffset(node, millis),
     });
+    options.log('debug', 'layers of operations', this.#dispatcher.layers);
     const context = this.#deskContext();
     const { topicsPerSession, topicMessageBytesMax } = config;
     this.topics = new TopicDesk(context, { topicsPerSession, messageBytesMax: topicMessageBytesMax });
@@ -185,6 +218,7 @@ export class Gateway implements WebSocketEvents {
       waits: this.#waits,
       fanOut: this.#fanOut,
       outgoing: this.#outgoing,
+      breakers: this.#breakers,
       onRefused,
       onPush: (worker, id, kind, body) => this.#desks.pushed(worker, this.#sessions.find(id), kind, body),
       onTurn: this.retry,
@@ -252,6 +286,7 @@ export class Gateway implements WebSocketEvents {
 
   /** A worker was replaced: it is told anew what sessions here listen to, and nobody waits for what it was to persist. */
   workerReplaced(worker: number): void {
+    this.#breakers?.replaced(worker);
     this.#waits.workerReplaced(worker);
     this.#desks.workerReplaced(worker);
     for (const mapId of this.#fanOut.wantedMaps()) this.#links.tellInterest(worker, mapId, this.#maps.bytesOf(mapId), true);
@@ -312,6 +347,41 @@ export class Gateway implements WebSocketEvents {
         log('info', 'authentication refused', { reason });
       },
     });
+  }
+
+  #newBreakers(isReady: (worker: number) => boolean): WorkerBreakers | undefined {
+    const { config, inboxes, state, gateway } = this.#options;
+    if (config.workerBreakerFailures === 0) return undefined;
+    return new WorkerBreakers(inboxes.length, {
+      failuresMax: config.workerBreakerFailures,
+      openMinMs: Math.min(BREAKER_OPEN_MS_MIN, config.workerBreakerOpenMs),
+      openMaxMs: config.workerBreakerOpenMs,
+      callMs: config.opTimeoutMs,
+      random: Math.random,
+      nowMs: () => this.#clock.nowMs,
+      isReady,
+      onState: (worker, breaker) => state.setWorkerBreaker(gateway, worker, breaker),
+    });
+  }
+
+  #newListeners(): OperationListener[] {
+    const { config, log } = this.#options;
+    const listeners: OperationListener[] = [];
+    if (this.#measured !== undefined) listeners.push(this.#measured);
+    if (config.slowOperationMs > 0) {
+      const tell = (type: string, tookMs: number, left: number): void =>
+        log('warn', 'slow operation', { type, tookMs: Math.round(tookMs), ...(left > 0 ? { notLogged: left } : {}) });
+      listeners.push(new SlowOperations(config.slowOperationMs, () => this.#clock.nowMs, tell));
+    }
+    return listeners;
+  }
+
+  /** A call that was begun by an operation has ended. */
+  #ended(slot: number): void {
+    const type = this.#calls.operations[slot];
+    if (type === undefined) return; // a door's own
+    const tookMs = this.#clock.nowMs - (this.#calls.sinceMs[slot] as number);
+    for (const listener of this.#listeners) listener.ended(type, tookMs);
   }
 
   /** The domains of this gateway: a new one is a line here. */
@@ -406,6 +476,7 @@ export class Gateway implements WebSocketEvents {
   /** No answer in time: a batch comes again when its client reconnects, a question is answered with an error. */
   #expire(slot: number): void {
     this.#options.counters.deadlinesExceeded += 1;
+    this.#breakers?.silent(this.#calls.waiting[slot] as number);
     const gather = this.#calls.gathers[slot];
     const session = this.#calls.sessions[slot];
     this.#calls.release(slot);

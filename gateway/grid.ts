@@ -101,6 +101,7 @@ export class Grid {
       ringBytes: config.ringBytes,
       messageBytesMax: MESSAGE_BYTES_MAX,
       gatewayCounterNames: GATEWAY_COUNTERS,
+      countsOperations: config.operationMetrics,
     });
     this.#state = new GridState(this.memory.state);
     this.#state.flushLagMsMax = FLUSH_LAG_MS_MAX + config.flushDelayMs;

@@ -62,6 +62,8 @@ export const GATEWAY_METRICS: Readonly<Record<GatewayCounter, MetricDefinition>>
   topicMessagesDelivered: counter('topic_messages_delivered', 'Messages of topics handed to subscribers.'),
   openCalls: gauge('calls_in_flight', 'Calls that wait for workers.'),
   heldSessions: gauge('sessions_held', 'Sessions with frames held back.'),
+  loadShed: counter('load_shed', 'Requests refused at once because too many were under way.'),
+  refusedAtOnce: counter('refused_at_once', 'Requests refused at once because their worker had not answered for some time.'),
   heldHigh: gauge('frames_waiting', FRAMES_WAITING_HELP, { priority: 'high' }),
   heldNormal: gauge('frames_waiting', FRAMES_WAITING_HELP, { priority: 'normal' }),
   heldLow: gauge('frames_waiting', FRAMES_WAITING_HELP, { priority: 'low' }),
@@ -147,6 +149,19 @@ export const THREAD_METRICS: Readonly<Record<ThreadCounter, MetricDefinition>> =
   loopDelayMaxMs: gauge('event_loop_delay_ms', LOOP_DELAY_HELP, { quantile: '1' }),
   heapUsedBytes: gauge('thread_heap_used_bytes', 'JavaScript heap in use, in bytes.'),
 };
+
+/** Of operations, where they are counted: label operation, and what is said here. */
+export const OPERATION_METRICS = {
+  handled: counter('operations', 'Operations by type and by how their handler took them; HELD ones come again.', {
+    operation: '',
+    status: '',
+  }),
+  totalMs: counter('operation_ms', 'Time from taking operations in to their answers, in ms.', { operation: '' }),
+  within: counter('operations_ended', 'Operations that were answered in less than `le` ms, for histogram_quantile.', {
+    operation: '',
+    le: '',
+  }),
+} as const;
 
 /** Of each ring: labels gateway, worker and direction. */
 export const RING_METRICS: readonly (MetricDefinition & { readonly read: (stats: RingStats) => number })[] = [

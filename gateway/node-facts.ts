@@ -41,6 +41,8 @@ export interface WorkerFacts {
   readonly damagedPartitions: number;
   readonly storage: StorageState;
   readonly breaker: BreakerState;
+  /** Gateways that get no answers from it, and refuse at once what would go to it. */
+  readonly silentTo: readonly number[];
   readonly recovery: RecoveryState;
   readonly log: LogFacts;
   readonly memoryBytes: number;
@@ -100,6 +102,7 @@ export function readFacts(view: NodeView, nowMs: number): NodeFacts {
       damagedPartitions: row.get('damagedPartitions'),
       storage: STORAGE_STATES[row.get('storageState')] ?? 'failed',
       breaker: BREAKER_STATES[row.get('breakerState')] ?? 'open',
+      silentTo: view.gateways.flatMap((_, gateway) => (view.state.workerBreaker(gateway, id) === 'CLOSED' ? [] : [gateway])),
       recovery: RECOVERY_STATES[row.get('recoveryState')] ?? 'failed',
       log: logFacts(row, nowMs),
       memoryBytes: row.get('memoryBytes'),

@@ -4,6 +4,7 @@
  * Every thread publishes into memory that every other one reads, so any gateway can answer for the whole node: for its
  * health, its status and its metrics. The views are made once; reading one allocates next to nothing.
  */
+import { OperationMetrics } from '../engine/operation/operation-metrics.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { CounterRow, THREAD_COUNTERS, type ThreadCounter } from '../workers/counters.ts';
 import type { GridMemory } from '../workers/grid-memory.ts';
@@ -36,6 +37,8 @@ export class NodeView {
   /** By the number of the worker. */
   readonly workers: readonly CounterRow<WorkerCounter>[];
   readonly threads: readonly ThreadView[];
+  /** What each gateway has counted of its operations; none where they are not counted. */
+  readonly operations: readonly OperationMetrics[];
   readonly #memory: GridMemory;
 
   constructor(memory: GridMemory) {
@@ -44,6 +47,12 @@ export class NodeView {
     this.table = new PartitionTable(memory.table);
     this.gateways = rows(memory.gatewayCounters, GATEWAY_COUNTERS, memory.gateways);
     this.workers = rows(memory.workerCounters, WORKER_COUNTERS, memory.workers);
+    const { operationCounters } = memory;
+    const counted = Math.floor(operationCounters.byteLength / OperationMetrics.BYTES);
+    this.operations = Array.from(
+      { length: counted },
+      (_, gateway) => new OperationMetrics(operationCounters, gateway * OperationMetrics.BYTES),
+    );
     const names = threadNames(memory.gateways, memory.workers);
     this.threads = names.map((name, row) => ({ name, row: new CounterRow(memory.threadCounters, THREAD_COUNTERS, row) }));
   }

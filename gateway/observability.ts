@@ -11,9 +11,11 @@
  * of the process that everybody plots are written under their usual names.
  */
 import { Counter, Gauge, Registry } from 'prom-client';
+import type { OperationType } from '../engine/operation/operation.ts';
+import { BUCKET_ENDS_MS, CALL_STATUSES, OPERATION_TYPES, type OperationNumbers } from '../engine/operation/operation-metrics.ts';
 import { type CounterRow, THREAD_COUNTERS } from '../workers/counters.ts';
 import type { GridMemory } from '../workers/grid-memory.ts';
-import { LIFECYCLES, WORKER_STATES } from '../workers/grid-state.ts';
+import { BREAKERS, LIFECYCLES, WORKER_STATES } from '../workers/grid-state.ts';
 import { WORKER_COUNTERS } from '../workers/worker-counters.ts';
 import { GATEWAY_COUNTERS } from './gateway-counters.ts';
 import { DEGRADED_CODES } from './degradations.ts';
@@ -21,6 +23,7 @@ import { type HealthVerdict, judge } from './health.ts';
 import {
   GATEWAY_METRICS,
   type MetricDefinition,
+  OPERATION_METRICS,
   PROCESS_METRICS,
   RING_METRICS,
   THREAD_METRICS,
@@ -59,6 +62,7 @@ export class Observability {
     const threads = this.#view.threads.map(({ name, row }) => ({ labels: { thread: name }, row }));
     this.#addRows(THREAD_METRICS, THREAD_COUNTERS, threads);
     this.#addRings();
+    if (this.#view.operations.length > 0) this.#addOperations();
     this.#addNode();
     this.#addProcess();
   }
@@ -100,6 +104,33 @@ export class Observability {
     }
   }
 
+  /** Operations by type, as far as there were any. */
+  #addOperations(): void {
+    const read = (): [OperationType, OperationNumbers][] =>
+      OPERATION_TYPES.flatMap((type) =>
+        this.#view.operations
+          .map((measured): [OperationType, OperationNumbers] => [type, measured.read(type)])
+          .filter(([, { handled }]) => CALL_STATUSES.some((status) => handled[status] > 0)),
+      );
+    this.#add(OPERATION_METRICS.handled, () =>
+      summed(
+        read().flatMap(([operation, { handled }]) =>
+          CALL_STATUSES.map((status) => ({ labels: { operation, status }, value: handled[status] })),
+        ),
+      ),
+    );
+    this.#add(OPERATION_METRICS.totalMs, () =>
+      summed(read().map(([operation, { totalMs }]) => ({ labels: { operation }, value: totalMs }))),
+    );
+    this.#add(OPERATION_METRICS.within, () =>
+      summed(
+        read().flatMap(([operation, { within }]) =>
+          within.map((value, bucket) => ({ labels: { operation, le: BUCKET_ENDS_MS[bucket] ?? '+Inf' }, value })),
+        ),
+      ),
+    );
+  }
+
   #addNode(): void {
     const { state, gateways, workers } = this.#view;
     const { version, nowMs } = this.#options;
@@ -138,6 +169,17 @@ export class Observability {
       workers.flatMap((_, worker) =>
         WORKER_STATES.map((one) => ({ labels: { worker, state: one }, value: Number(one === state.workerState(worker)) })),
       ),
+    );
+    gauge(
+      'lattice_worker_breaker_state',
+      'The circuit breaker of the worker at the gateway: 0 closed, 1 half-open, 2 open: refused at once.',
+      () =>
+        gateways.flatMap((_, gateway) =>
+          workers.map((_row, worker) => ({
+            labels: { gateway, worker },
+            value: BREAKERS.indexOf(state.workerBreaker(gateway, worker)),
+          })),
+        ),
     );
     gauge('lattice_broadcast_sessions', 'Sessions that get the events of every map.', () =>
       gateways.map((_, gateway) => ({ labels: { gateway }, value: state.broadcastSessions(gateway) })),
@@ -179,4 +221,14 @@ export class Observability {
 
 function byNumber<Row>(label: 'gateway' | 'worker', rows: readonly Row[]): { labels: Sample['labels']; row: Row }[] {
   return rows.map((row, index) => ({ labels: { [label]: index }, row }));
+}
+
+/** Samples with the same labels added up: those of several gateways. */
+function summed(samples: readonly Sample[]): Sample[] {
+  const sums = new Map<string, Sample>();
+  for (const { labels, value } of samples) {
+    const key = JSON.stringify(labels);
+    sums.set(key, { labels, value: (sums.get(key)?.value ?? 0) + value });
+  }
+  return [...sums.values()];
 }

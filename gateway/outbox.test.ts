@@ -55,6 +55,7 @@ class OutboxUnderTest {
       () => {},
     ),
     outgoing: new Outgoing(new OpAckFrames('MEMORY'), 1000),
+    breakers: undefined,
     onRefused: (_session, reason) => void this.refused.push(reason),
     onPush: (worker, session, kind, body) => void this.pushed.push([worker, session, kind, ...body]),
     onTurn: () => {

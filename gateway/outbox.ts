@@ -31,6 +31,7 @@ import type { FanOut } from './fan-out.ts';
 import type { Outgoing } from './outgoing.ts';
 import type { PersistedWaits } from './persisted-waits.ts';
 import type { Session } from './session.ts';
+import type { WorkerBreakers } from './worker-breakers.ts';
 
 export interface OutboxOptions {
   readonly calls: CallTable;
@@ -38,6 +39,8 @@ export interface OutboxOptions {
   readonly waits: PersistedWaits;
   readonly fanOut: FanOut;
   readonly outgoing: Outgoing;
+  /** Of the workers, where they are on. */
+  readonly breakers: WorkerBreakers | undefined;
   /** A worker could not take a batch at all: the client must send it again. */
   readonly onRefused: (session: Session, reason: string) => void;
   /** A service tells a session, or the gateway (session 0), something unasked. `body` is the taker's. */
@@ -56,6 +59,8 @@ export class Outbox implements Runnable {
   readonly #fanOut: FanOut;
   readonly #outgoing: Outgoing;
   readonly #options: OutboxOptions;
+  /** Bit per worker that has said something since the last batch ended. */
+  #heard = 0;
 
   constructor(options: OutboxOptions) {
     this.tickIntervalMs = options.tickIntervalMs;
@@ -69,6 +74,7 @@ export class Outbox implements Runnable {
 
   /** `ring.index` is the worker's number. */
   onRecord(ring: RingConsumer, at: number): void {
+    this.#heard |= 1 << ring.index;
     const word = at >> 2;
     const type = ring.words[word + ENVELOPE.TYPE] as number;
     switch (type) {
@@ -96,6 +102,8 @@ export class Outbox implements Runnable {
   }
 
   onBatchEnd(): void {
+    this.#options.breakers?.heard(this.#heard);
+    this.#heard = 0;
     this.#outgoing.flush();
     this.#options.onTurn();
   }

@@ -85,3 +85,28 @@ test('a worker that is down is not asked, and nobody waits for it', async () => 
   );
   assert.deepEqual([under.asked(), under.calls.open], [[], 0]);
 });
+
+test('a request that no worker has seen is made again when its door says so, and not otherwise', async () => {
+  const under = new CallsUnderTest();
+  under.down.add(1);
+  await assert.rejects(
+    under.workerCalls.request(44, [1], () => Uint8Array.of(1)),
+    /takes no requests/,
+  );
+  const asked = under.workerCalls.request(44, [1], () => Uint8Array.of(1), { repeats: 'unaccepted' });
+  under.down.delete(1);
+  while (under.calls.open === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  assert.deepEqual(under.asked(), [[1, 44, 1]]);
+  under.answer(1, errorNumber('OVERLOADED'), 0);
+  await assert.rejects(asked, (error) => error instanceof GridError && error.code === 'OVERLOADED');
+  assert.equal(under.calls.open, 0);
+});
+
+test('a request whose repeat changes nothing is made again though a worker has answered', async () => {
+  const under = new CallsUnderTest();
+  const asked = under.workerCalls.request(44, [0], () => Uint8Array.of(1), { repeats: 'idempotent' });
+  under.answer(0, errorNumber('OVERLOADED'), 0);
+  while (under.calls.open === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  under.answer(0, -1, 7);
+  assert.deepEqual(await asked, [[Uint8Array.of(7)]]);
+});

@@ -2,13 +2,16 @@
  * Questions to workers: to one, some or all of them, until each has answered or the deadline has passed.
  *
  *   ask      for a session: a gather takes the answers as they come (call-table.ts)
- *   request  for a door without sessions: a promise of all answers
+ *   request  for a door without sessions: a promise of all answers, through layers of its own: circuit breaker → retry
  *
  * A session may have some questions under way; a further one is held by the dispatcher, in its order. A door is refused, or,
  * while priorities are on, waits for its turn as others do (door-calls.ts).
  */
 import { errorNumber, ERROR_CODES, GridError } from '../engine/protocol/errors.ts';
 import type { CallTable, Gather } from './call-table.ts';
+import { circuitBreaker } from '../engine/operation/interceptors/circuit-breaker.ts';
+import { RETRY_DEFAULTS, retry } from '../engine/operation/interceptors/retry.ts';
+import { type Handler, pipeline } from '../engine/operation/pipeline.ts';
 import type { Priority } from '../engine/operation/priority.ts';
 import { type DoorCalls, NO_CONNECTION } from './door-calls.ts';
 import { Session } from './session.ts';
@@ -24,15 +27,50 @@ export interface WorkerCallsOptions {
   readonly deadlineMs: () => number;
 }
 
+/** How a door wants its request to be treated. */
+export interface RequestManner {
+  /** Its class, of use while priorities are on. */
+  readonly priority?: Priority;
+  /**
+   * Whether a failed request is made again, a few times: never, which keeps the order of a door's requests; when no worker has
+   * accepted it; or also when one may have, because a repeat changes nothing. Default never.
+   */
+  readonly repeats?: 'never' | 'unaccepted' | 'idempotent';
+}
+
+interface DoorRequest extends RequestManner {
+  readonly kind: number;
+  readonly workers: readonly number[];
+  readonly bodyOf: (worker: number) => Uint8Array;
+}
+
+/** No worker has seen the request. */
+class NotAccepted extends GridError {}
+
 export class WorkerCalls {
   readonly #options: WorkerCallsOptions;
   /** Stands for the doors in the call table. */
   readonly #door = new Session(0, NO_CONNECTION, true, 0);
   readonly #everyone: readonly number[];
+  readonly #pipeline: Handler<DoorRequest, Promise<Uint8Array[][]>>;
 
   constructor(options: WorkerCallsOptions) {
     this.#options = options;
     this.#everyone = Array.from({ length: options.links.count }, (_, worker) => worker);
+    let silent = -1;
+    this.#pipeline = pipeline<DoorRequest, Promise<Uint8Array[][]>>(
+      [
+        circuitBreaker(
+          (request) => {
+            silent = this.#silent(request);
+            return silent >= 0;
+          },
+          () => Promise.reject(new NotAccepted('UNAVAILABLE', `worker ${silent} does not answer`)),
+        ),
+        retry({ policy: RETRY_DEFAULTS, mayRepeat, pause, random: Math.random }),
+      ],
+      (request) => this.#request(request),
+    );
   }
 
   /** The numbers of all workers. */
@@ -55,22 +93,26 @@ export class WorkerCalls {
    * Asks each of the workers; resolves with each worker's parts, in the order of `workers`. While priorities are on,
    * calls of one class for one worker are asked in their order.
    * Rejects with GridError: OVERLOADED when too many calls are under way, UNAVAILABLE while one of the workers takes
-   * nothing, DEADLINE_EXCEEDED, or what a worker answered.
+   * nothing or does not answer, DEADLINE_EXCEEDED, or what a worker answered.
    */
   request(
     kind: number,
     workers: readonly number[],
     bodyOf: (worker: number) => Uint8Array,
-    priority: Priority = 'normal',
+    manner: RequestManner = {},
   ): Promise<Uint8Array[][]> {
+    return this.#pipeline({ kind, workers, bodyOf, ...manner });
+  }
+
+  #request({ kind, workers, bodyOf, priority = 'normal' }: DoorRequest): Promise<Uint8Array[][]> {
     const { links, queue } = this.#options;
     const down = workers.find((worker) => !links.isOpen(worker));
-    if (down !== undefined) return Promise.reject(new GridError('UNAVAILABLE', `worker ${down} takes no requests now`));
+    if (down !== undefined) return Promise.reject(new NotAccepted('UNAVAILABLE', `worker ${down} takes no requests now`));
     return new Promise((resolve, reject) => {
       const gather = new PromisedParts(workers, resolve, reject);
       const ask = (bodyOf: (worker: number) => Uint8Array): void => {
         if (this.#ask(this.#door, kind, workers, bodyOf, gather)) return;
-        reject(new GridError('OVERLOADED', 'too many calls are under way'));
+        reject(new NotAccepted('OVERLOADED', 'too many calls are under way'));
       };
       const blocked = links.firstBlockedOf(workers);
       if (blocked < 0) return ask(bodyOf);
@@ -82,8 +124,13 @@ export class WorkerCalls {
       };
       const bytes = [...bodies.values()].reduce((sum, body) => sum + body.length, 0);
       const isHeld = queue.hold(priority, blocked, { bytes, run, expired: () => gather.expired() });
-      if (!isHeld) reject(new GridError('OVERLOADED', `too many requests of priority ${priority} wait`));
+      if (!isHeld) reject(new NotAccepted('OVERLOADED', `too many requests of priority ${priority} wait`));
     });
+  }
+
+  /** The first of the workers that does not answer. */
+  #silent({ workers }: DoorRequest): number {
+    return this.#options.links.firstRefused(workers.reduce((bits, worker) => bits | (1 << worker), 0));
   }
 
   #ask(
@@ -137,6 +184,15 @@ class PromisedParts implements Gather {
     const code = ERROR_CODES[error] ?? 'INTERNAL';
     this.#reject(new GridError(code, `${code}: the request failed`));
   }
+}
+
+function mayRepeat({ repeats = 'never' }: DoorRequest, error: unknown): boolean {
+  if (!(error instanceof GridError) || !error.retryable) return false;
+  return repeats === 'idempotent' || (repeats === 'unaccepted' && error instanceof NotAccepted);
+}
+
+function pause(pauseMs: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, pauseMs));
 }
 
 const NO_BODY = new Uint8Array(0);

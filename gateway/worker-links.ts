@@ -12,6 +12,14 @@ import {
 } from '../engine/protocol/envelope.ts';
 import type { RingWriter } from '../workers/ring-writer.ts';
 import type { RingWindow } from './ring-window.ts';
+import type { WorkerBreakers } from './worker-breakers.ts';
+
+/** What may stand between requests and rings. */
+export interface WorkerGuards {
+  /** While priorities are on. */
+  readonly window?: RingWindow | undefined;
+  readonly breakers?: WorkerBreakers | undefined;
+}
 
 const NO_BODY = new Uint8Array(0);
 
@@ -19,19 +27,20 @@ export class WorkerLinks {
   readonly table: PartitionTable;
   readonly writers: readonly RingWriter[];
   readonly #isReady: (worker: number) => boolean;
-  /** While priorities are on. */
   readonly #window: RingWindow | undefined;
+  readonly #breakers: WorkerBreakers | undefined;
 
   constructor(
     table: PartitionTable,
     writers: readonly RingWriter[],
     isReady: (worker: number) => boolean,
-    window: RingWindow | undefined = undefined,
+    { window, breakers }: WorkerGuards = {},
   ) {
     this.table = table;
     this.writers = writers;
     this.#isReady = isReady;
     this.#window = window;
+    this.#breakers = breakers;
   }
 
   get count(): number {
@@ -51,6 +60,11 @@ export class WorkerLinks {
   /** False while a worker loads or is replaced, or while records wait for room in its ring. */
   isOpen(worker: number): boolean {
     return this.#isReady(worker) && this.writers[worker]?.blocked === false;
+  }
+
+  /** The first of the workers in these bits that has not answered for some time and is not asked now; -1 when there is none. */
+  firstRefused(workers: number): number {
+    return this.#breakers?.troubled === true ? this.#breakers.firstRefused(workers) : -1;
   }
 
   /** The first worker that takes no records now, -1 when all do. */

@@ -38,7 +38,9 @@ export type Routed =
   /** No op in it goes to a worker: the call can be settled at once. */
   | 'settled'
   /** No room now: try the same frame again later. */
-  | 'held';
+  | 'held'
+  /** A worker that it would go to does not answer. */
+  | 'refused';
 
 /** The details of the call in a slot, made when first asked for. */
 export type DetailsOf = (slot: number) => BatchDetails;
@@ -74,6 +76,8 @@ export class WriteRouter {
   #opsFlags = 0;
   /** The worker that had no room, after `route` answered 'held'. */
   heldFor = -1;
+  /** The worker that does not answer, after `route` answered 'refused'. */
+  refusedBy = -1;
   readonly #ids: FrameIds = { high: 0, low: 0, dense: true, cost: 0, latestMillis: 0 };
 
   constructor(links: WorkerLinks, maps: MapNames, calls: CallTable, quarantine: ClockQuarantine) {
@@ -139,13 +143,15 @@ export class WriteRouter {
   }
 
   /**
-   * Sends the ops of the frame to their workers as the call in `slot`. Nothing is sent when the answer is 'held'.
+   * Sends the ops of the frame to their workers as the call in `slot`. Nothing is sent when the answer is 'held' or 'refused'.
    * Ops that no worker may see are noted in `details`, which is made by `detailsOf` when they are first needed.
    */
   route(session: Session, frame: Uint8Array, index: OpIndex, slot: number, listens: boolean, detailsOf: DetailsOf): Routed {
     if (!this.#quarantine.isEmpty) this.#correctClocks(frame, index);
     const only = this.#assign(frame, index, slot, listens, detailsOf);
     if (this.#targets === 0) return 'settled';
+    this.refusedBy = this.#links.firstRefused(this.#targets);
+    if (this.refusedBy >= 0) return 'refused';
     for (let worker = 0; worker < this.#links.count; worker++) {
       if ((this.#targets & (1 << worker)) === 0 || this.#links.takes(worker)) continue;
       this.heldFor = worker;

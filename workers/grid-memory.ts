@@ -5,6 +5,7 @@
  *   table            partition → worker                 state            lifecycle, worker states, watermark
  *   counters         a row per thread
  */
+import { OperationMetrics } from '../engine/operation/operation-metrics.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { createCounters, THREAD_COUNTERS } from './counters.ts';
 import { GridState } from './grid-state.ts';
@@ -20,6 +21,8 @@ export interface GridMemory {
   readonly state: SharedArrayBuffer;
   readonly workerCounters: SharedArrayBuffer;
   readonly gatewayCounters: SharedArrayBuffer;
+  /** OperationMetrics.BYTES for each gateway; empty where operations are not counted. */
+  readonly operationCounters: SharedArrayBuffer;
   /** Rows: gateways first, then workers, then the main thread. */
   readonly threadCounters: SharedArrayBuffer;
 }
@@ -29,6 +32,7 @@ export interface GridMemoryOptions {
   readonly workers: number;
   readonly ringBytes: number;
   readonly messageBytesMax: number;
+  readonly countsOperations?: boolean;
   /** Names of the gateway's counters: the gateway's own business. */
   readonly gatewayCounterNames: readonly string[];
 }
@@ -48,6 +52,7 @@ export function createGridMemory(options: GridMemoryOptions): GridMemory {
     state: new GridState().memory,
     workerCounters: createCounters(WORKER_COUNTERS, workers),
     gatewayCounters: createCounters(options.gatewayCounterNames, gateways),
+    operationCounters: new SharedArrayBuffer(options.countsOperations === true ? gateways * OperationMetrics.BYTES : 0),
     threadCounters: createCounters(THREAD_COUNTERS, gateways + workers + 1),
   };
 }

@@ -5,8 +5,11 @@
  *            1        database away, seen by the owner   main thread
  *            16+w     state of worker w                  main thread and worker w, in turn
  *            32+16g   broadcast sessions of gateway g    gateway g (a cache line each)
+ *            33+16g   its breakers, two bits a worker    gateway g
  *   floats   of the second half: prune watermark (ms), start of the node (ms), bounds that health judges by
  */
+
+import type { BreakerState } from '../engine/operation/circuit-breaker.ts';
 
 export const LIFECYCLES = ['starting', 'ready', 'draining', 'stopped'] as const;
 export type Lifecycle = (typeof LIFECYCLES)[number];
@@ -14,6 +17,7 @@ export type Lifecycle = (typeof LIFECYCLES)[number];
 export const WORKER_STATES = ['starting', 'loading', 'ready', 'down'] as const;
 export type WorkerState = (typeof WORKER_STATES)[number];
 
+export const BREAKERS: readonly BreakerState[] = ['CLOSED', 'HALF_OPEN', 'OPEN'];
 const LIFECYCLE = 0;
 const DATABASE_AWAY = 1;
 const WORKERS = 16;
@@ -76,6 +80,18 @@ export class GridState {
 
   setBroadcastSessions(gateway: number, count: number): void {
     Atomics.store(this.#words, GATEWAYS + gateway * LINE_WORDS, count);
+  }
+
+  /** How gateway `gateway` finds the worker: it answers, is asked by one call, or is not asked. */
+  workerBreaker(gateway: number, worker: number): BreakerState {
+    const bits = Atomics.load(this.#words, GATEWAYS + gateway * LINE_WORDS + 1);
+    return BREAKERS[(bits >>> (worker * 2)) & 3] ?? 'OPEN';
+  }
+
+  setWorkerBreaker(gateway: number, worker: number, state: BreakerState): void {
+    const word = GATEWAYS + gateway * LINE_WORDS + 1;
+    const others = Atomics.load(this.#words, word) & ~(3 << (worker * 2));
+    Atomics.store(this.#words, word, others | (BREAKERS.indexOf(state) << (worker * 2)));
   }
 
   /** Tombstones with an older clock are forgotten. Wall-clock ms, 0 = none yet. */

@@ -8,7 +8,7 @@ import type { Slab } from '../engine/storage/slab.ts';
 import { WriteBehind } from '../engine/storage/write-behind.ts';
 import type { WriteThrough } from '../engine/storage/write-through.ts';
 import { type CounterRow, LoopDelaySampler, type ThreadCounter } from './counters.ts';
-import type { BreakerState, CircuitBreaker } from './postgres/circuit-breaker.ts';
+import type { BreakerState, CircuitBreaker } from '../engine/operation/circuit-breaker.ts';
 import type { WriteAheadLog } from './wal/write-ahead-log.ts';
 import type { WorkerCounter } from './worker-counters.ts';
 

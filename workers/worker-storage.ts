@@ -32,7 +32,7 @@ import { WriteThrough } from '../engine/storage/write-through.ts';
 import { type Durability, FlushDurability, LogDurability, NO_DURABILITY, StoreDurability } from './durability.ts';
 import { GridState } from './grid-state.ts';
 import type { PartitionWorkerData } from './partition-worker.ts';
-import { BREAKER_DEFAULTS, CircuitBreaker } from './postgres/circuit-breaker.ts';
+import { BREAKER_DEFAULTS, CircuitBreaker } from '../engine/operation/circuit-breaker.ts';
 import { PostgresDataStore } from './postgres/postgres-data-store.ts';
 import { TranscodedJson } from './postgres/transcoded-json.ts';
 import type { WorkerFaults } from './faults/worker-faults.ts';

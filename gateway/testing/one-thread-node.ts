@@ -10,6 +10,7 @@ import { MapCatalogue } from '../../engine/domains/crdt/map-catalogue.ts';
 import { SyncService } from '../../engine/domains/sync/sync-service.ts';
 import { plain, utf8 } from '../../engine/domains/testing/scanned-ops.ts';
 import { Definitions } from '../../engine/operation/definitions.ts';
+import { OperationMetrics } from '../../engine/operation/operation-metrics.ts';
 import type { Priority } from '../../engine/operation/priority.ts';
 import { PartitionTable } from '../../engine/partition/partition-table.ts';
 import { decode, encode } from '../../engine/protocol/codec.ts';
@@ -51,6 +52,11 @@ export const GATEWAY_CONFIG: GatewayConfig = {
   driftMaxMs: 60_000,
   sessionBufferBytesMax: 4 << 20,
   sessionBackpressureBytesMax: 4 << 20,
+  callsInFlightMax: 0,
+  workerBreakerFailures: 5,
+  workerBreakerOpenMs: 30_000,
+  operationMetrics: false,
+  slowOperationMs: 0,
   priorities: false,
   priorityWeightHigh: 3,
   priorityWeightNormal: 2,
@@ -241,6 +247,7 @@ export class OneThreadNode {
         table: this.table,
         inboxes,
         counters: new GatewayCounters(this.memory.gatewayCounters, gateway),
+        operations: { memory: this.memory.operationCounters, offset: gateway * OperationMetrics.BYTES },
         workers: workerRows(this.memory),
         authenticator,
         devices: new DeviceIdentity(new Uint8Array(32)),

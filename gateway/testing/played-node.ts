@@ -68,6 +68,7 @@ export class PlayedNode {
       workers,
       ringBytes: 1 << 18,
       messageBytesMax: 1 << 20,
+      countsOperations: config.operationMetrics === true,
       gatewayCounterNames: GATEWAY_COUNTERS,
     });
     this.state = new GridState(this.memory.state);
@@ -86,6 +87,7 @@ export class PlayedNode {
       table: this.#table,
       inboxes: inboxes.map((ring) => new RingWriter(new RingProducer(ring, () => {}))),
       counters: this.counters,
+      operations: { memory: this.memory.operationCounters, offset: 0 },
       workers: this.workers,
       authenticator,
       devices: new DeviceIdentity(new Uint8Array(32)),

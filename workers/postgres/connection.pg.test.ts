@@ -7,7 +7,7 @@ import { after, test } from 'node:test';
 import { KIND_LWW } from '../../engine/storage/record.ts';
 import { imageOf, recordOf } from '../../engine/storage/stored-record.ts';
 import { FaultyProxy } from '../testing/faulty-proxy.ts';
-import { CircuitBreaker } from './circuit-breaker.ts';
+import { CircuitBreaker } from '../../engine/operation/circuit-breaker.ts';
 import { PgClient } from './connection.ts';
 import type { PgTarget } from './pg-session.ts';
 import { PostgresDataStore } from './postgres-data-store.ts';

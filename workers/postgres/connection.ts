@@ -9,7 +9,7 @@
  */
 import { assert } from '../../engine/assert.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
-import { BREAKER_DEFAULTS, CircuitBreaker } from './circuit-breaker.ts';
+import { BREAKER_DEFAULTS, CircuitBreaker } from '../../engine/operation/circuit-breaker.ts';
 import { PgSession, type PgTarget } from './pg-session.ts';
 import { endsSession, storageError, unavailable } from './storage-errors.ts';
 

@@ -11,7 +11,7 @@ import { FakeSource } from '../../engine/storage/map-data-store.conformance.ts';
 import { KIND_LWW, type RecordImage, type RecordKind } from '../../engine/storage/record.ts';
 import { WriteBehind } from '../../engine/storage/write-behind.ts';
 import { type Fault, FaultyProxy } from '../testing/faulty-proxy.ts';
-import { CircuitBreaker } from './circuit-breaker.ts';
+import { CircuitBreaker } from '../../engine/operation/circuit-breaker.ts';
 import { PgClient } from './connection.ts';
 import type { PgTarget } from './pg-session.ts';
 import { PostgresDataStore } from './postgres-data-store.ts';

@@ -22,7 +22,7 @@ import {
   type RecordIdentity,
 } from '../../engine/storage/data-store.ts';
 import type { RecordKind } from '../../engine/storage/record.ts';
-import type { BreakerState, CircuitBreaker } from './circuit-breaker.ts';
+import type { BreakerState, CircuitBreaker } from '../../engine/operation/circuit-breaker.ts';
 import { PgClient } from './connection.ts';
 import { CopyReader } from './copy.ts';
 import {

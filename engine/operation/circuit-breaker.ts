@@ -1,5 +1,6 @@
 /**
- * Decides whether a call to Postgres is worth trying: after failures it refuses at once, then lets one call probe.
+ * Decides whether a call to somebody (Postgres, a worker) is worth trying: after failures it refuses at once, then lets
+ * one call probe.
  *
  *   CLOSED ──failuresMax failures──▶ OPEN ──openMs passed──▶ HALF_OPEN ──success──▶ CLOSED
  *                                     ▲                          │ one call is let through
@@ -8,7 +9,7 @@
  * The open time is spread between half and all of its nominal length, so that many workers do not come back in step.
  * Clock and random are passed in. Source: Nygard, Release It! (circuit breaker); AWS "equal jitter".
  */
-import { assert } from '../../engine/assert.ts';
+import { assert } from '../assert.ts';
 
 export type BreakerState = 'CLOSED' | 'OPEN' | 'HALF_OPEN';
 
@@ -41,6 +42,11 @@ export class CircuitBreaker {
   /** Closed, open, or a probe is under way. */
   get state(): BreakerState {
     return this.#state;
+  }
+
+  /** Closed, but the last call has failed. */
+  get hasFailed(): boolean {
+    return this.#failures > 0;
   }
 
   /** True when a call may be tried now. While half open, only the first asker is let through. */
