@@ -48,8 +48,12 @@ export interface RunningServer {
   readonly variant: Variant;
   readonly port: number;
   readonly pid: number;
+  /** From its start to its port, ms. */
+  readonly startMs: number;
   /** Ends it by SIGTERM, and by SIGKILL when it does not go; removes its folder. */
   stop(): Promise<void>;
+  /** Ends it and starts it again with what it left in its folder. */
+  restart(): Promise<RunningServer>;
 }
 
 /** Compiled and uncompiled runs differ in the extension of their files. */
@@ -104,8 +108,13 @@ export function pinningOfMachine(): Pinning | undefined {
 export async function startServer(variant: Variant, pinning?: Pinning): Promise<RunningServer> {
   const folder = mkdtempSync(join(diskFolder(), `lattice-bench-${variant}-`));
   chmodSync(folder, 0o755); // embedded Postgres runs as another user when this is root
+  return startServerIn(folder, variant, pinning);
+}
+
+async function startServerIn(folder: string, variant: Variant, pinning: Pinning | undefined): Promise<RunningServer> {
   const logPath = join(folder, 'stderr.log');
   const log = openSync(logPath, 'w');
+  const beganMs = performance.now();
   const command = [process.execPath, ...process.execArgv, ...argumentsOf(variant)];
   if (pinning !== undefined) command.unshift(TASKSET, '-c', pinning.server);
   const child = spawn(command[0] as string, command.slice(1), {
@@ -117,10 +126,24 @@ export async function startServer(variant: Variant, pinning?: Pinning): Promise<
   closeSync(log);
   try {
     const port = await portOf(child);
-    return { variant, port, pid: child.pid as number, stop: () => stopServer(child, folder) };
+    return {
+      variant,
+      port,
+      pid: child.pid as number,
+      startMs: performance.now() - beganMs,
+      stop: async () => {
+        await endServer(child);
+        removeFolder(folder);
+      },
+      restart: async () => {
+        await endServer(child);
+        return startServerIn(folder, variant, pinning);
+      },
+    };
   } catch (cause) {
     const ending = readFileSync(logPath, 'utf8').slice(-3000);
-    await stopServer(child, folder);
+    await endServer(child);
+    removeFolder(folder);
     throw new Error(`the ${variant} server did not start: ${String(cause)}\n${ending}`);
   }
 }
@@ -143,7 +166,7 @@ function portOf(child: ChildProcess): Promise<number> {
   });
 }
 
-async function stopServer(child: ChildProcess, folder: string): Promise<void> {
+async function endServer(child: ChildProcess): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) {
     const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
     child.kill('SIGTERM');
@@ -151,6 +174,9 @@ async function stopServer(child: ChildProcess, folder: string): Promise<void> {
     await ended;
     clearTimeout(timer);
   }
+}
+
+function removeFolder(folder: string): void {
   rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
 }
 

@@ -5,6 +5,7 @@ import type { PlotShape } from './page/plots.ts';
 import type { PagePart } from './page/results-page.ts';
 import { type RunSettings, runIngest } from './ingest.bench.ts';
 import { runIngestWal } from './ingest-wal.bench.ts';
+import { runMemory } from './memory.bench.ts';
 import type { ScenarioResult } from './result.ts';
 import { runRing } from './ring.bench.ts';
 import { runWal } from './wal.bench.ts';
@@ -35,6 +36,15 @@ export const PARTS: readonly Part[] = [
     scenarios: ['F1-WAL', 'F10-WAL', 'W50-WAL', 'W1-WAL', 'ISO'],
     plot: PER_CPU,
     run: runIngestWal,
+  },
+  {
+    name: 'memory',
+    title: 'Memory of a million records',
+    about:
+      'Growth of the resident set from empty to full, the time to load, and from a restart to ready. Lattice and Redis are loaded over sockets and come back from disk; the others are libraries, filled inside a process.',
+    scenarios: ['W6'],
+    plot: { figure: 'rssBytesPerRecord', heading: 'bytes of memory a record' },
+    run: runMemory,
   },
   {
     name: 'ring',

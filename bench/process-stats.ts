@@ -111,6 +111,28 @@ export function useBetween(before: ProcessSample, after: ProcessSample): Process
   return { cpuMs: after.userMs + after.systemMs - before.userMs - before.systemMs, runMs, voluntarySwitches, threads };
 }
 
+/** Resident memory of every process below `pid` in the tree; pages that several share count for each. */
+export function descendantsRssBytes(pid: number): number {
+  let sumBytes = 0;
+  for (const child of descendantsOf(pid)) {
+    sumBytes += parseStatusNumber(readText(`/proc/${child}/status`) ?? '', 'VmRSS') * 1024;
+  }
+  return sumBytes;
+}
+
+function descendantsOf(pid: number): number[] {
+  const children = new Map<number, number[]>();
+  for (const other of listNumbers('/proc')) {
+    const stat = readText(`/proc/${other}/stat`);
+    if (stat === undefined) continue;
+    const { parentPid } = parseStat(stat);
+    children.set(parentPid, [...(children.get(parentPid) ?? []), other]);
+  }
+  const found = [...(children.get(pid) ?? [])];
+  for (const child of found) found.push(...(children.get(child) ?? []));
+  return found;
+}
+
 /** CPU in ms so far of every process below `pid` in the tree, `pid` itself left out (an embedded Postgres, say). */
 export function descendantsCpuMs(pid: number): number {
   const children = new Map<number, number[]>();

@@ -84,6 +84,8 @@ const LABELS: Readonly<Record<string, string>> = {
   rowsFlushedPerSecond: 'rows/s into Postgres meanwhile',
   p50ToBound: 'p50 ÷ (2 × disk p50 + 1 ms)',
   nsPerRecord: 'ns of CPU a record',
+  rssBytesPerRecord: 'B of RSS a record',
+  restartMs: 'ms from start to ready, with the data',
 };
 
 function label(figure: string): string {

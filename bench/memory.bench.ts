@@ -1,0 +1,153 @@
+/**
+ * W6: memory for a million records of 16 + 64 bytes, the time to load them, and from a restart to ready.
+ *
+ *   lattice   loaded by OP_BATCH frames of 100 over one WebSocket; RSS of the server, its Postgres beside; restarted on its data
+ *   redis     the same by SET in pipelines of 100; restarted on its RDB file
+ *   y-map, tinybase, js-map   filled inside a process: no sockets, nothing durable
+ *
+ * Memory is the growth of the resident set from empty to full. A run after which not all records are there is void.
+ */
+import { fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { RawWebSocket } from '../gateway/testing/raw-websocket.ts';
+import { metricSum, untilFlushed } from './applied-ops.ts';
+import { startServer } from './harness.ts';
+import type { RunSettings } from './ingest.bench.ts';
+import { MEMORY_STORES, type MemoryPlan, type MemoryReport } from './memory-process.ts';
+import { frameOf, keyOf, VALUE } from './memory-records.ts';
+import { reasonMissing } from './peer-packages.ts';
+import { descendantsRssBytes, sampleProcess } from './process-stats.ts';
+import { RedisPeer, redisMissing } from './redis-peer.ts';
+import { type Figures, ScenarioResult } from './result.ts';
+
+const SCRIPT = fileURLToPath(new URL(`./memory-process${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url));
+const BATCH = 100;
+const FRAMES_IN_FLIGHT = 8;
+const PACKAGES: Readonly<Record<string, string>> = { 'y-map': 'yjs', tinybase: 'tinybase' };
+
+export async function* runMemory(settings: RunSettings): AsyncGenerator<ScenarioResult> {
+  if (settings.scenarios !== undefined && !settings.scenarios.has('W6')) return;
+  const records = settings.quick ? 100_000 : 1_000_000;
+  const title = `${records.toLocaleString('en')} records of 16 + 64 bytes: memory, load, restart`;
+  const variants = ['lattice', 'redis', ...MEMORY_STORES];
+  const result = new ScenarioResult({
+    scenario: 'W6',
+    title,
+    ceilings: Object.fromEntries(variants.map((name) => [name, 'redis'])),
+  });
+  const runners = await runnersOf(records, result);
+  for (let run = 1; run <= settings.runs; run++) {
+    for (const [variant, measure] of runners) {
+      const figures = await measure().catch((cause: unknown) => `void: ${String(cause)}`);
+      if (typeof figures === 'string') result.addVoid(variant, figures);
+      else result.add(variant, figures);
+      const text = typeof figures === 'string' ? figures : `${figures.rssBytesPerRecord?.toFixed(0)} B a record`;
+      settings.progress(`W6 run ${run}/${settings.runs} ${variant}: ${text}`);
+    }
+  }
+  yield result;
+}
+
+type Measure = () => Promise<Figures | string>;
+
+async function runnersOf(records: number, result: ScenarioResult): Promise<[string, Measure][]> {
+  const runners: [string, Measure][] = [['lattice', () => measureLattice(records)]];
+  const noRedis = redisMissing();
+  if (noRedis === undefined) runners.push(['redis', () => measureRedis(records)]);
+  else result.notMeasured('redis', noRedis);
+  for (const store of MEMORY_STORES) {
+    const name = PACKAGES[store];
+    const missing = name === undefined ? undefined : await reasonMissing(name);
+    if (missing === undefined) runners.push([store, () => measureProcess({ store, records })]);
+    else result.notMeasured(store, missing);
+  }
+  return runners;
+}
+
+async function measureLattice(records: number): Promise<Figures | string> {
+  let server = await startServer('lattice');
+  try {
+    const rssBefore = sampleProcess(server.pid)?.rssBytes ?? Number.NaN;
+    const startMs = performance.now();
+    await loadLattice(server.port, records);
+    const loadMs = performance.now() - startMs;
+    await untilFlushed(server.port);
+    const rssGrowthBytes = (sampleProcess(server.pid)?.rssBytes ?? Number.NaN) - rssBefore;
+    const postgresRssMb = descendantsRssBytes(server.pid) / 1e6;
+    server = await server.restart();
+    const restartMs = server.startMs;
+    const found = await recordsOf(server.port);
+    if (found !== records) return `void: ${records} records loaded, ${found} there after the restart`;
+    return { ...figuresOf({ rssGrowthBytes, loadMs, records }), restartMs, postgresRssMb };
+  } finally {
+    await server.stop();
+  }
+}
+
+async function loadLattice(port: number, records: number): Promise<void> {
+  const socket = await RawWebSocket.open({ port, path: '/ws?events=interest' });
+  const frames = records / BATCH;
+  const millis = Date.now();
+  await new Promise<void>((resolve, reject) => {
+    let sent = 0;
+    let acked = 0;
+    const send = (): void => {
+      for (; sent < frames && sent - acked < FRAMES_IN_FLIGHT; sent++) socket.send(frameOf(sent * BATCH, BATCH, millis));
+    };
+    socket.onMessage = () => {
+      acked += 1;
+      if (acked === frames) resolve();
+      else send();
+    };
+    void socket.closed.then(({ code, reason }) => reject(new Error(`closed with ${code} ${reason}`)));
+    send();
+  });
+  socket.close();
+}
+
+async function recordsOf(port: number): Promise<number> {
+  const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+  return metricSum(await response.text(), 'lattice_records', {});
+}
+
+async function measureRedis(records: number): Promise<Figures | string> {
+  const redis = await RedisPeer.start();
+  try {
+    const rssBefore = sampleProcess(redis.pid)?.rssBytes ?? Number.NaN;
+    const startMs = performance.now();
+    for (let first = 0; first < records; first += BATCH * FRAMES_IN_FLIGHT) {
+      const count = Math.min(BATCH * FRAMES_IN_FLIGHT, records - first);
+      await redis.run(...Array.from({ length: count }, (_, index) => ['SET', keyOf(first + index), VALUE]));
+    }
+    const loadMs = performance.now() - startMs;
+    const rssGrowthBytes = (sampleProcess(redis.pid)?.rssBytes ?? Number.NaN) - rssBefore;
+    await redis.run(['SAVE']);
+    const restartMs = await redis.restart();
+    const found = Number((await redis.run(['DBSIZE'])).slice(1));
+    if (found !== records) return `void: ${records} records loaded, ${found} there after the restart`;
+    return { ...figuresOf({ rssGrowthBytes, loadMs, records }), restartMs };
+  } finally {
+    await redis.stop();
+  }
+}
+
+function measureProcess(plan: MemoryPlan): Promise<Figures | string> {
+  return new Promise((resolve, reject) => {
+    const child = fork(SCRIPT, { execArgv: [...process.execArgv, '--max-old-space-size=8192'] });
+    child.once('error', reject);
+    child.once('exit', (code) => reject(new Error(`the ${plan.store} process ended with ${code} and without a report`)));
+    child.once('message', (report: MemoryReport) =>
+      resolve(report.records === plan.records ? figuresOf(report) : `void: ${plan.records} records set, ${report.records} there`),
+    );
+    child.send(plan);
+  });
+}
+
+function figuresOf({ rssGrowthBytes, loadMs, records }: MemoryReport): Figures {
+  return {
+    opsPerSecond: (records * 1000) / loadMs,
+    rssBytesPerRecord: rssGrowthBytes / records,
+    rssMb: rssGrowthBytes / 1e6,
+    loadMs,
+  };
+}
