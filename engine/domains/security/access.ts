@@ -32,7 +32,7 @@ export const HIDDEN: unique symbol = Symbol('hidden');
 /** A map as one subject sees it. Filter, sort and count what `see` answers, never the rows themselves. */
 export interface RowView {
   /** The decoded value of a live row as the subject sees it: as it is, without its hidden fields, or HIDDEN. Never throws. */
-  see(value: unknown): unknown;
+  see(value: unknown, key: string): unknown;
 }
 
 /** Every row as it is: compare with it to spare the decoding. */
