@@ -69,6 +69,14 @@ const DEFINITIONS = {
     raise: 'each origin here may read and write everything through the browser of whoever opens its page.',
   }),
 
+  policyBypassSubjects: textList({
+    section: 'security',
+    allowed: 'ids of subjects (`sub` of their tokens), with commas between them',
+    accepts: (id) => id.length <= 256,
+    about: 'Subjects that pass all policies. A role in a token never does.',
+    raise: 'each subject here reads and writes everything, whatever the policies say.',
+  }),
+
   jwtSecret: optionalText({
     section: 'security',
     env: ['JWT_SECRET'],

@@ -3,7 +3,7 @@ import test from 'node:test';
 import { plain } from '../engine/domains/testing/scanned-ops.ts';
 import { decode, encode } from '../engine/protocol/codec.ts';
 import { SignJWT } from 'jose';
-import { AccessControl } from './access-control.ts';
+import { SubjectAccess } from './subject-access.ts';
 import { AuthenticationDesk } from './authentication-desk.ts';
 import { Authenticator } from './authentication.ts';
 import { DeviceIdentity } from './device-identity.ts';
@@ -26,7 +26,7 @@ async function setUp(jwtSecret: string | undefined) {
   };
   const desk = new AuthenticationDesk({
     authenticator,
-    accessControl: new AccessControl(),
+    accessControl: { accessOf: () => SubjectAccess.FULL },
     devices: new DeviceIdentity(new Uint8Array(32)),
     send: (_session, frame) => void sent.push(plain(decode(frame)) as Sent),
     close: (_session, cause) => void log.push(`close ${cause}`),

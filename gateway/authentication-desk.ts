@@ -24,7 +24,7 @@ type AuthMessage = Extract<ClientMessage, { type: 'AUTH' }>;
 
 export interface DeskOptions {
   readonly authenticator: Authenticator;
-  readonly accessControl: AccessControl;
+  readonly accessControl: Pick<AccessControl, 'accessOf'>;
   readonly devices: DeviceIdentity;
   /** Sends a frame at once: the client waits for it. */
   readonly send: (session: Session, frame: Uint8Array) => void;

@@ -49,7 +49,12 @@ async function refuses(token: string, options?: Partial<AuthenticationOptions>):
 }
 
 test('a signed token names its principal and roles', async () => {
-  assert.deepEqual(await verify(await hs256(GOOD)), { id: 'ada', roles: [], expiresSeconds: NOW_SECONDS + 3600 });
+  assert.deepEqual(await verify(await hs256(GOOD)), {
+    id: 'ada',
+    roles: [],
+    claims: new Map([['sub', 'ada']]),
+    expiresSeconds: NOW_SECONDS + 3600,
+  });
   const withRoles = await verify(await hs256({ ...GOOD, roles: ['admin', 'reader'] }));
   assert.deepEqual(withRoles.roles, ['admin', 'reader']);
 });

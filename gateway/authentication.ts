@@ -6,19 +6,22 @@
  * Why a token was refused stays in the error's cause, for the log; the client reads the same words each time.
  */
 import { importSPKI, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose';
+import { claimsOf, type Subject } from '../engine/domains/security/subject.ts';
 import { GridError } from '../engine/protocol/errors.ts';
 
 /** Longer tokens are refused unread. */
 export const TOKEN_BYTES_MAX = 8 * 1024;
 
 /** By how much the clock of the issuer may differ from ours. */
-const LEEWAY_SECONDS = 60;
+export const LEEWAY_SECONDS = 60;
 
 /** Who a connection speaks for. */
-export interface Principal {
+export interface Principal extends Subject {
   /** The token's `sub`. */
   readonly id: string;
   readonly roles: readonly string[];
+  /** What else the token says, for policies. */
+  readonly claims: Subject['claims'];
   /** When the token ends, in seconds since 1970. */
   readonly expiresSeconds: number;
 }
@@ -87,12 +90,14 @@ async function publicKey(secret: string): Promise<Key> {
   }
 }
 
-function principalOf({ sub, exp, roles }: JWTPayload): Principal {
+function principalOf(payload: JWTPayload): Principal {
+  const { sub, exp, roles } = payload;
+  const claims = claimsOf(payload);
   if (typeof sub !== 'string' || sub === '') throw refused('sub is no text');
   if (typeof exp !== 'number') throw refused('exp is no number');
-  if (roles === undefined) return { id: sub, roles: [], expiresSeconds: exp };
+  if (roles === undefined) return { id: sub, roles: [], claims, expiresSeconds: exp };
   if (!Array.isArray(roles) || !roles.every((role) => typeof role === 'string')) throw refused('roles is no list of texts');
-  return { id: sub, roles, expiresSeconds: exp };
+  return { id: sub, roles, claims, expiresSeconds: exp };
 }
 
 function refused(cause: unknown): GridError {

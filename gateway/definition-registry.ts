@@ -70,9 +70,9 @@ export class DefinitionRegistry {
     if (newest === undefined && this.definitions.all().length >= DEFINITIONS_MAX) {
       throw new GridError('OVERLOADED', `there are ${DEFINITIONS_MAX} definitions, the most that may be`);
     }
-    const definition = { kind, name, version: (newest?.version ?? 0) + 1, body };
+    const definition = { kind, name, version: (newest?.version ?? 0) + 1, body, changedAtMs: Date.now() };
     await this.#store?.add(definition, changedBy);
-    if (this.#store === undefined) this.#unstored.push({ ...definition, changedBy, changedAtMs: Date.now() });
+    if (this.#store === undefined) this.#unstored.push({ ...definition, changedBy });
     this.definitions.apply(definition);
     this.#tell(definition);
     return definition;

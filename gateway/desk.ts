@@ -41,6 +41,8 @@ export interface DeskContext {
   readonly sessionOf: (id: number) => Session | undefined;
   /** Clients whose last sync is older must start afresh. Wall-clock ms, 0 = none. */
   readonly pruneWatermarkMs: () => number;
+  /** True when policies were changed since then, wall-clock ms, or may have been. */
+  readonly policiesChangedSince: (sinceMs: number) => boolean;
 }
 
 export interface Desk {
@@ -54,6 +56,8 @@ export interface Desk {
   pushed?(worker: number, session: Session | undefined, kind: number, body: Uint8Array): void;
   /** A session is gone. Workers are told by themselves when `session.leavesTraces`. */
   closed?(session: Session): void;
+  /** Other rows of these maps, or none, are for the session to see now: its policies or its token changed. Ask its `access` about all else. */
+  accessChanged?(session: Session, mapNames: readonly string[]): void;
   /** Every 100 ms; `nowMs` is the gateway's monotonic clock. */
   tick?(nowMs: number): void;
   /** A worker was replaced and knows nothing of what this desk told it. */
@@ -92,6 +96,10 @@ export class Desks {
 
   closed(session: Session): void {
     for (const desk of this.#all) desk.closed?.(session);
+  }
+
+  accessChanged(session: Session, mapNames: readonly string[]): void {
+    for (const desk of this.#all) desk.accessChanged?.(session, mapNames);
   }
 
   tick(nowMs: number): void {

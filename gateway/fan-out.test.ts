@@ -5,6 +5,7 @@ import { plain } from '../engine/domains/testing/scanned-ops.ts';
 import { decode, encode } from '../engine/protocol/codec.ts';
 import { EVENT_ROW, EVENT_ROW_WORDS, type RingMemory } from '../engine/protocol/envelope.ts';
 import { FanOut } from './fan-out.ts';
+import { MapNames } from './map-names.ts';
 import { Session } from './session.ts';
 
 interface TestEvent {
@@ -20,6 +21,7 @@ class FanOutUnderTest {
   readonly counts: number[] = [];
   readonly fanOut = new FanOut(
     (session, frame) => this.#receive(session, frame),
+    new MapNames(10),
     (mapId, wanted) => void this.interests.push([mapId, wanted]),
     (count) => void this.counts.push(count),
   );

@@ -1,7 +1,7 @@
 /**
  * Change events to the sessions that listen: encoded once by the worker, framed once here, sent to many.
  *
- *   events of one drain ─┬─ to every broadcast session: one frame for all of them, save for those that wrote some
+ *   events of one drain ─┬─ to every broadcast session: one frame for all of them, save for those that wrote some, or have policies
  *                        └─ to sessions by interest: one frame per map, made when the first session needs it
  *
  * One event travels as SERVER_EVENT, several as SERVER_BATCH_EVENT. The writer of a change does not get it back.
@@ -13,6 +13,9 @@
 import { EVENT_ROW, EVENT_ROW_WORDS } from '../engine/protocol/envelope.ts';
 import { MessageWriter } from '../engine/protocol/msgpack-writer.ts';
 import type { RingMemory } from '../engine/protocol/envelope.ts';
+import { mapNameOf } from './event-map.ts';
+import { ALLOWED, type GrantScope, READ } from './grant-scope.ts';
+import type { MapNames } from './map-names.ts';
 import type { Session } from './session.ts';
 
 /** A larger batch of events is cut into several frames. */
@@ -30,14 +33,16 @@ export class FanOut {
   /** One moment per session that left with ops on their way. */
   #leaving: number[] = [];
   readonly #enqueue: Enqueue;
+  readonly #maps: MapNames;
   readonly #onInterest: OnInterest;
   readonly #onBroadcastCount: (count: number) => void;
   readonly #writer = new MessageWriter();
   /** Events delivered, counted per session. */
   delivered = 0;
 
-  constructor(enqueue: Enqueue, onInterest: OnInterest, onBroadcastCount: (count: number) => void) {
+  constructor(enqueue: Enqueue, maps: MapNames, onInterest: OnInterest, onBroadcastCount: (count: number) => void) {
     this.#enqueue = enqueue;
+    this.#maps = maps;
     this.#onInterest = onInterest;
     this.#onBroadcastCount = onBroadcastCount;
   }
@@ -111,12 +116,10 @@ export class FanOut {
     const all = events.all();
     let shared: Uint8Array[] | undefined;
     for (const session of this.#broadcast) {
-      if (origins.has(session.id)) {
-        this.#send(
-          session,
-          events,
-          all.filter((event) => events.origin(event) !== session.id),
-        );
+      const { guard } = session.access;
+      if (guard !== undefined || origins.has(session.id)) {
+        const others = all.filter((event) => events.origin(event) !== session.id);
+        this.#send(session, events, guard === undefined ? others : others.filter((event) => this.#mayRead(guard, events, event)));
         continue;
       }
       shared ??= this.#frames(events, all);
@@ -132,6 +135,8 @@ export class FanOut {
       const origins = events.origins();
       let shared: Uint8Array[] | undefined;
       for (const session of sessions) {
+        const { guard } = session.access;
+        if (guard !== undefined && guard.decideMap(READ, mapId, this.#maps) !== ALLOWED) continue; // by row: security-desk.ts
         if (origins.has(session.id)) {
           this.#send(
             session,
@@ -145,6 +150,14 @@ export class FanOut {
         this.delivered += ofMap.length;
       }
     }
+  }
+
+  /** A map that this gateway has no number for is known by the name in its event. Rows that decide are judged by workers. */
+  #mayRead(guard: GrantScope, events: EventList, event: number): boolean {
+    const mapId = events.mapId(event);
+    if (mapId > 0) return guard.decideMap(READ, mapId, this.#maps) === ALLOWED;
+    const start = events.start(event);
+    return guard.decideName(READ, mapNameOf(events.source.subarray(start, start + events.bytes(event)))) === ALLOWED;
   }
 
   #send(session: Session, events: EventList, chosen: readonly number[]): void {
@@ -205,6 +218,10 @@ class EventList {
 
   origin(event: number): number {
     return this.#word(event, EVENT_ROW.ORIGIN);
+  }
+
+  mapId(event: number): number {
+    return this.#word(event, EVENT_ROW.MAP_ID);
   }
 
   start(event: number): number {

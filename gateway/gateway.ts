@@ -24,6 +24,7 @@ import { AuthenticationDesk } from './authentication-desk.ts';
 import type { Authenticator } from './authentication.ts';
 import { BatchAnswers } from './batch-answers.ts';
 import { CallTable } from './call-table.ts';
+import { ChangedMaps } from './changed-maps.ts';
 import type { Connection } from './connection.ts';
 import { CounterDesk } from './counter-desk.ts';
 import type { DeviceIdentity } from './device-identity.ts';
@@ -33,6 +34,7 @@ import { DoorCalls } from './door-calls.ts';
 import { FanOut } from './fan-out.ts';
 import type { GatewayCounters } from './gateway-counters.ts';
 import { type HeldClasses, HeldFrames } from './held-frames.ts';
+import type { GrantScope } from './grant-scope.ts';
 import { MapNames } from './map-names.ts';
 import type { GatewayFacts, NodeDesk } from './node-desk.ts';
 import { OpAckFrames } from './op-ack.ts';
@@ -40,7 +42,8 @@ import { Outbox } from './outbox.ts';
 import { Outgoing } from './outgoing.ts';
 import { PersistedWaits } from './persisted-waits.ts';
 import { RateLimit } from './rate-limit.ts';
-import { Scatter } from './scatter.ts';
+import { Scatter, type Timestamp } from './scatter.ts';
+import { SecurityDesk } from './security-desk.ts';
 import { RingWindow } from './ring-window.ts';
 import { type Session, SessionTable } from './session.ts';
 import { factsOf, SESSION_FACTS_MAX, type SessionFacts } from './session-facts.ts';
@@ -59,6 +62,7 @@ import { WriteRouter } from './write-router.ts';
 export interface GatewayConfig extends DurabilityOptions {
   readonly maxSessions: number;
   readonly maxMaps: number;
+  readonly policyBypassSubjects: readonly string[];
   readonly authDeadlineMs: number;
   readonly idleTimeoutMs: number;
   readonly opTimeoutMs: number;
@@ -142,7 +146,7 @@ export class Gateway implements WebSocketEvents {
   readonly #maps: MapNames;
   readonly #rateLimit: RateLimit;
   readonly #quarantine = new ClockQuarantine();
-  readonly #accessControl = new AccessControl();
+  readonly #accessControl: AccessControl;
   readonly #clock: TurnClock;
   readonly #askedClocks = new Set<string>();
   #sweptMs = 0;
@@ -164,8 +168,16 @@ export class Gateway implements WebSocketEvents {
     this.#links = new WorkerLinks(options.table, options.inboxes, isReady, guards);
     const maps = new MapNames(config.maxMaps * NAMES_PER_MAP);
     this.#maps = maps;
+    this.#accessControl = new AccessControl({
+      definitions: options.definitions,
+      bypassSubjects: config.policyBypassSubjects,
+      links: this.#links,
+      onUnreadable: (policy, reason) => options.log('warn', 'a policy that cannot be read denies everything', { policy, reason }),
+    });
+    this.#accessControl.onChange = () => this.#policiesChanged();
     this.#fanOut = new FanOut(
       this.#outgoing.enqueue,
+      maps,
       (mapId, wanted) => {
         this.#links.interest(mapId, maps.bytesOf(mapId), wanted);
         options.onInterest(mapId, maps.bytesOf(mapId), wanted);
@@ -294,6 +306,28 @@ export class Gateway implements WebSocketEvents {
     this.#outgoing.flush();
   }
 
+  /** Who may do what, for doors without sessions. */
+  get accessControl(): AccessControl {
+    return this.#accessControl;
+  }
+
+  /** Open connections go on by the policies that hold now. */
+  #policiesChanged(): void {
+    const changedMaps = new ChangedMaps(this.#maps);
+    for (const session of this.#sessions.sessions()) {
+      if (session.state === 'ready') this.#accessChanged(session, session.access.lastGuard, changedMaps);
+    }
+    this.#outgoing.flush();
+  }
+
+  /** `before`: the grants that the session had until now. */
+  #accessChanged(session: Session, before: GrantScope | undefined, changedMaps: ChangedMaps): void {
+    const { guard } = session.access;
+    if (guard === before) return;
+    this.#accessControl.listen(session, before);
+    this.#desks.accessChanged(session, changedMaps.between(before, guard));
+  }
+
   /** Tells every client that tombstones with an older clock are forgotten. */
   pruned(olderThanMs: number): void {
     const olderThan = { millis: olderThanMs, counter: 0, nodeId: this.#options.nodeId };
@@ -340,6 +374,7 @@ export class Gateway implements WebSocketEvents {
       },
       onReady: (session) => {
         session.grantPriority();
+        this.#accessControl.listen(session, undefined);
         this.#fanOut.join(session);
       },
       onRefused: (_session, reason) => {
@@ -387,8 +422,10 @@ export class Gateway implements WebSocketEvents {
   /** The domains of this gateway: a new one is a line here. */
   #newDesks(context: DeskContext): Desks {
     const hlc = new HybridLogicalClock(this.#options.nodeId, Date.now);
+    const now = (): Timestamp => hlc.now();
     return new Desks([
-      new SyncDesk(context, new Scatter({ ...context, now: () => hlc.now() })),
+      new SecurityDesk(context, this.#accessControl, now),
+      new SyncDesk(context, new Scatter({ ...context, now })),
       this.topics,
       new CounterDesk(context),
     ]);
@@ -416,6 +453,7 @@ export class Gateway implements WebSocketEvents {
       sendError: (session, code, message) => this.#dispatcher.error(session, code, message),
       sessionOf: (id) => this.#sessions.find(id),
       pruneWatermarkMs: () => state.pruneWatermarkMs,
+      policiesChangedSince: (sinceMs) => this.#accessControl.changedSince(sinceMs),
     };
   }
 

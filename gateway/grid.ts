@@ -23,10 +23,11 @@ import { workerHeapLimits } from '../workers/worker-heap.ts';
 import { type WorkerLaunch, WorkerPool } from '../workers/worker-pool.ts';
 import { GATEWAY_COUNTERS } from './gateway-counters.ts';
 import { ClockOffsets } from './clock-offsets.ts';
-import { DefinitionRegistry } from './definition-registry.ts';
+import { DefinitionRegistry, type DefinitionWish } from './definition-registry.ts';
 import { NodeAnswers } from './node-answers.ts';
 import type { GatewayFacts, NodeQuestion } from './node-desk.ts';
 import { FLUSH_LAG_MS_MAX } from './degradations.ts';
+import { PolicyStore } from './policy-store.ts';
 import { NodeWatch } from './node-watch.ts';
 import { faultOptions, logSettings, workerConfig } from './worker-settings.ts';
 import type { GatewayCommand, GatewayMessage, GatewayThreadData } from './gateway-thread.ts';
@@ -134,6 +135,14 @@ export class Grid {
   /** The port that is listened on. */
   get port(): number {
     return this.#port;
+  }
+
+  /** Who may do what. Rejects, in what it is asked, with GridError UNAVAILABLE while the node is starting. */
+  get policies(): PolicyStore {
+    const registry = this.#registry;
+    if (registry === undefined) throw new GridError('UNAVAILABLE', 'the node is starting');
+    const define = (wish: DefinitionWish): Promise<Definition> => registry.change(wish);
+    return new PolicyStore(registry.definitions, { define, history: (kind, name) => registry.history(kind, name) });
   }
 
   /** Ends a worker's thread as a bug would; it is replaced. False when it is down already. For tests and drills. */

@@ -7,6 +7,7 @@
  * room: nobody can fill the table with them.
  */
 import { fnv1aUtf8, isUtf8 } from '../engine/partition/hash.ts';
+import { decodeText, encodeText } from '../engine/protocol/wire-text.ts';
 import type { ErrorCode } from '../engine/protocol/errors.ts';
 
 const RESERVED = ['_topgun_', '__topgun_', '_lattice_'];
@@ -44,6 +45,23 @@ export class MapNames {
   errorOf(id: number): ErrorCode | undefined {
     if (id > 0) return undefined;
     return id === 0 ? 'TOO_MANY_MAPS' : REFUSALS[-id - 1];
+  }
+
+  /** Numbers given, from 1. */
+  get count(): number {
+    return this.#byId.length;
+  }
+
+  /** The number of a name that has one; 0 for any other. */
+  idOfText(name: string): number {
+    const bytes = encodeText(name);
+    const hash = fnv1aUtf8(bytes, 0, bytes.length);
+    return this.#byHash.get(hash)?.find((known) => sameBytes(known.bytes, bytes, 0, bytes.length))?.id ?? 0;
+  }
+
+  textOf(id: number): string {
+    const bytes = this.bytesOf(id);
+    return decodeText(bytes, 0, bytes.length);
   }
 
   /** The name's bytes. */

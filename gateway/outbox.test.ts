@@ -17,6 +17,7 @@ import { BatchAnswers } from './batch-answers.ts';
 import { CallTable } from './call-table.ts';
 import { FanOut } from './fan-out.ts';
 import { OpAckFrames } from './op-ack.ts';
+import { MapNames } from './map-names.ts';
 import { Outbox } from './outbox.ts';
 import { Outgoing } from './outgoing.ts';
 import { PersistedWaits } from './persisted-waits.ts';
@@ -51,6 +52,7 @@ class OutboxUnderTest {
     }),
     fanOut: new FanOut(
       () => {},
+      new MapNames(10),
       () => {},
       () => {},
     ),

@@ -15,9 +15,10 @@ import { REQUEST_LEAF, REQUEST_LEAVES, REQUEST_OR_DIFF, REQUEST_OR_PUSH } from '
 import { ERROR_CODES } from '../engine/protocol/errors.ts';
 import { MessageWriter } from '../engine/protocol/msgpack-writer.ts';
 import { encodeText } from '../engine/protocol/wire-text.ts';
-import type { PushedRecord } from '../engine/domains/sync/sync-service.ts';
+import type { PushedRecord, PushRights } from '../engine/domains/sync/sync-service.ts';
 import { KIND_LWW, type RecordKind } from '../engine/storage/record.ts';
 import type { Gather } from './call-table.ts';
+import type { GrantScope } from './grant-scope.ts';
 import type { Session } from './session.ts';
 import type { WorkerCalls } from './worker-calls.ts';
 import type { WorkerLinks } from './worker-links.ts';
@@ -56,24 +57,28 @@ export class Scatter {
     this.#options = options;
   }
 
-  /** Answers with the root of the map; `fullResync` tells an OR-Map's client to start afresh. False when the question must wait. */
-  root(session: Session, mapName: string, kind: RecordKind, fullResync: boolean): boolean {
-    return this.#leaves(session, mapName, kind, '', ({ sums }) => {
+  /** Answers with the root of the map; `fullResync`, asked with the root, says whether an OR-Map's client starts afresh. False when the question must wait. */
+  root(session: Session, mapName: string, kind: RecordKind, scope: number, fullResync: (rootHash: number) => boolean): boolean {
+    return this.#leaves(session, mapName, kind, '', scope, ({ sums }) => {
       const type = kind === KIND_LWW ? 'SYNC_RESP_ROOT' : 'ORMAP_SYNC_RESP_ROOT';
-      this.#send(session, {
-        type,
-        payload: { mapName, rootHash: foldRoot(sums), timestamp: this.#options.now(), ...(fullResync ? { fullResync } : {}) },
-      });
+      const rootHash = foldRoot(sums);
+      const payload = {
+        mapName,
+        rootHash,
+        timestamp: this.#options.now(),
+        ...(fullResync(rootHash) ? { fullResync: true } : {}),
+      };
+      this.#send(session, { type, payload });
     });
   }
 
   /** Answers with the 16 buckets under the path, or with the records when the walk ends here. */
-  bucket(session: Session, mapName: string, kind: RecordKind, path: string): boolean {
+  bucket(session: Session, mapName: string, kind: RecordKind, path: string, scope: number): boolean {
     if (!isPath(path)) return true; // an unknown path is not answered; the client ignores what it does not know, too
-    if (path.length === 3) return this.#leaf(session, mapName, kind, path);
-    return this.#leaves(session, mapName, kind, path, (leaves) => {
+    if (path.length === 3) return this.#leaf(session, mapName, kind, path, scope);
+    return this.#leaves(session, mapName, kind, path, scope, (leaves) => {
       const isSmall = leaves.records <= WHOLE_MAP_RECORDS_MAX && leaves.bytes <= WHOLE_MAP_BYTES_MAX;
-      if (kind === KIND_LWW && isSmall && this.#leaf(session, mapName, kind, path)) return;
+      if (kind === KIND_LWW && isSmall && this.#leaf(session, mapName, kind, path, scope)) return;
       const buckets: Record<string, number> = {};
       for (const [digit, hash] of bucketHashes(leaves, path)) buckets[digit] = hash;
       const type = kind === KIND_LWW ? 'SYNC_RESP_BUCKETS' : 'ORMAP_SYNC_RESP_BUCKETS';
@@ -82,8 +87,8 @@ export class Scatter {
   }
 
   /** Answers with the entries of the keys. */
-  diff(session: Session, mapName: string, keys: readonly string[]): boolean {
-    const body = encode({ map: encodeText(mapName), keys }).slice();
+  diff(session: Session, mapName: string, keys: readonly string[], scope: number): boolean {
+    const body = encode({ map: encodeText(mapName), keys, scope }).slice();
     return this.#ask(
       session,
       REQUEST_OR_DIFF,
@@ -93,7 +98,7 @@ export class Scatter {
   }
 
   /** Hands pushed entries to the owners of their keys, and all tombstones to every worker. Answers only to correct. */
-  push(session: Session, mapName: string, entries: readonly PushEntry[], writerListens: boolean): boolean {
+  push(session: Session, mapName: string, entries: readonly PushEntry[], writerListens: boolean, rights: PushRights): boolean {
     const { links } = this.#options;
     const tombstones = [...new Set(entries.flatMap((entry) => entry.tombstones))];
     const byWorker: PushEntry[][] = Array.from({ length: links.count }, () => []);
@@ -105,7 +110,7 @@ export class Scatter {
     const map = encodeText(mapName);
     const bodyOf = (worker: number): Uint8Array => {
       const own = (byWorker[worker] ?? []).map(({ key, records }) => ({ key, records }));
-      return encode({ map, entries: own, tombstones, writerListens }).slice();
+      return encode({ map, entries: own, tombstones, writerListens, ...rights }).slice();
     };
     return this.#ask(session, REQUEST_OR_PUSH, bodyOf, gather);
   }
@@ -120,13 +125,20 @@ export class Scatter {
     if (session.isOpen) this.#options.sendError(session, 503, `${ERROR_CODES[error] ?? 'UNAVAILABLE'}: ${what}`);
   }
 
-  #leaves(session: Session, mapName: string, kind: RecordKind, prefix: string, done: (leaves: MapLeaves) => void): boolean {
-    const body = encode({ map: encodeText(mapName), kind, prefix }).slice();
+  #leaves(
+    session: Session,
+    mapName: string,
+    kind: RecordKind,
+    prefix: string,
+    scope: number,
+    done: (leaves: MapLeaves) => void,
+  ): boolean {
+    const body = encode({ map: encodeText(mapName), kind, prefix, scope }).slice();
     return this.#ask(session, REQUEST_LEAVES, () => body, new LeavesGather(this, session, mapName, done));
   }
 
-  #leaf(session: Session, mapName: string, kind: RecordKind, path: string): boolean {
-    const body = encode({ map: encodeText(mapName), kind, prefix: path }).slice();
+  #leaf(session: Session, mapName: string, kind: RecordKind, path: string, scope: number): boolean {
+    const body = encode({ map: encodeText(mapName), kind, prefix: path, scope }).slice();
     const type = kind === KIND_LWW ? 'SYNC_RESP_LEAF' : 'ORMAP_SYNC_RESP_LEAF';
     return this.#ask(session, REQUEST_LEAF, () => body, new ItemsGather(this, session, type, mapName, path));
   }
@@ -170,6 +182,7 @@ function bucketHashes({ sums, present }: MapLeaves, path: string): Iterable<[str
 class LeavesGather implements Gather {
   readonly #scatter: Scatter;
   readonly #session: Session;
+  readonly #guard: GrantScope | undefined;
   readonly #mapName: string;
   readonly #done: (leaves: MapLeaves) => void;
   readonly #sums = new Uint32Array(LEAVES);
@@ -181,6 +194,7 @@ class LeavesGather implements Gather {
   constructor(scatter: Scatter, session: Session, mapName: string, done: (leaves: MapLeaves) => void) {
     this.#scatter = scatter;
     this.#session = session;
+    this.#guard = session.access.guard;
     this.#mapName = mapName;
     this.#done = done;
   }
@@ -203,6 +217,7 @@ class LeavesGather implements Gather {
   }
 
   complete(): void {
+    if (this.#session.access.guard !== this.#guard) return; // asked with other rights: the client is told to ask anew
     if (this.#error >= 0) this.#scatter.fail(this.#session, this.#error, `sync of map ${this.#mapName}`);
     else this.#done({ sums: this.#sums, present: this.#present, records: this.#records, bytes: this.#bytes });
   }
@@ -219,6 +234,7 @@ const ITEM_FRAME_BYTES_MAX = 1024 * 1024;
 class ItemsGather implements Gather {
   readonly #scatter: Scatter;
   readonly #session: Session;
+  readonly #guard: GrantScope | undefined;
   readonly #type: string;
   readonly #mapName: string;
   readonly #path: string | undefined;
@@ -229,6 +245,7 @@ class ItemsGather implements Gather {
   constructor(scatter: Scatter, session: Session, type: string, mapName: string, path: string | undefined, onlyIfAny = false) {
     this.#scatter = scatter;
     this.#session = session;
+    this.#guard = session.access.guard;
     this.#type = type;
     this.#mapName = mapName;
     this.#path = path;
@@ -241,6 +258,7 @@ class ItemsGather implements Gather {
   }
 
   complete(): void {
+    if (this.#session.access.guard !== this.#guard) return; // asked with other rights: the client is told to ask anew
     if (this.#error >= 0) {
       this.#scatter.fail(this.#session, this.#error, `${this.#type} of map ${this.#mapName}`);
       return;

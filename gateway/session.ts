@@ -7,9 +7,9 @@
  * Frames for the client are queued here and leave together, in one cork, when the gateway flushes. Frames from the
  * client that found a full ring are held here (held-frames.ts) and go on in their order when there is room.
  */
-import { type Access, FULL_ACCESS } from '../engine/domains/security/access.ts';
 import { grantedPriority, type Priority } from '../engine/operation/priority.ts';
 import { CLOSE, type CloseCause, type Connection } from './connection.ts';
+import { SubjectAccess } from './subject-access.ts';
 import type { Principal } from './authentication.ts';
 
 export type SessionState = 'unauthenticated' | 'verifying' | 'ready' | 'closed';
@@ -47,7 +47,11 @@ export class Session {
   state: SessionState = 'unauthenticated';
   principal: Principal | undefined;
   /** What it may do; of a session that is ready. */
-  access: Access = FULL_ACCESS;
+  access: SubjectAccess = SubjectAccess.FULL;
+  /** The token that it proved itself with: the same one again proves nothing new. */
+  token: string | undefined;
+  /** It was told that its token ends. */
+  toldExpiry = false;
   deviceId: string | undefined;
   /** AUTH was answered: the client may send it twice. */
   acknowledged = false;
@@ -56,6 +60,8 @@ export class Session {
   clockSkewMs = Number.NaN;
   /** Maps listened to, by the gateway's number; only for `byInterest`. */
   readonly interests = new Set<number>();
+  /** Maps that it synced, by the gateway's number: a bit for each kind. */
+  readonly synced = new Map<number, number>();
 
   /** Some service of a worker keeps something for this session, and must hear when it is gone. */
   leavesTraces = false;

@@ -9,16 +9,29 @@
  * The hot path makes no object and no string. What is unusual (refused ops, ids that are no plain numbers or do not
  * rise by one, asked levels) is noted in the call's details, which only then exist.
  */
-import { FLAG_EMPTY, FLAG_INVALID, FLAG_WRITER_LISTENS } from '../engine/protocol/op-index.ts';
-import { OP, OP_WORDS, type OpIndex } from '../engine/protocol/op-index.ts';
+import {
+  FLAG_EMPTY,
+  FLAG_INVALID,
+  FLAG_JUDGED,
+  FLAG_WRITER_LISTENS,
+  OP,
+  OP_KIND_MASK,
+  OP_OR_REMOVE,
+  OP_PUT,
+  OP_REMOVE,
+  OP_WORDS,
+  type OpIndex,
+} from '../engine/protocol/op-index.ts';
+import { NO_SCOPE } from '../engine/domains/security/access.ts';
 import { bytesWhenPacked, type PackMemory, packMemory, packOp } from '../engine/protocol/packed-op.ts';
-import { CALL_NONE, ENVELOPE_BYTES, FLAG_MORE, RECORD_OPS, writeEnvelope } from '../engine/protocol/envelope.ts';
+import { CALL_NONE, ENVELOPE_BYTES, FLAG_MORE, RECORD_OPS, SCOPE_SHIFT, writeEnvelope } from '../engine/protocol/envelope.ts';
 import { errorNumber } from '../engine/protocol/errors.ts';
 import { partitionOf } from '../engine/partition/hash.ts';
 import { type ClockQuarantine, QUARANTINE_NODE_BYTES_MAX, QUARANTINE_NODES_MAX } from '../engine/crdt/clock-quarantine.ts';
 import { FULL } from '../workers/ring.ts';
 import type { RingWriter } from '../workers/ring-writer.ts';
 import type { BatchDetails, CallTable } from './call-table.ts';
+import { ALLOWED, BY_ROW, type GrantScope, REMOVE, WRITE } from './grant-scope.ts';
 import type { MapNames } from './map-names.ts';
 import type { Session } from './session.ts';
 import type { WorkerLinks } from './worker-links.ts';
@@ -29,6 +42,7 @@ const PART_BYTES_MAX = 256 * 1024;
 const IDENTITY_BYTES_MAX = 2048;
 const NODE_BYTES_MAX = 256;
 const INVALID_OPERATION = errorNumber('INVALID_OPERATION');
+const FORBIDDEN = errorNumber('FORBIDDEN');
 const KEY_TOO_LARGE = errorNumber('KEY_TOO_LARGE');
 
 /** What became of a frame. */
@@ -74,6 +88,8 @@ export class WriteRouter {
   /** Call id and flags of the records of the frame at hand. */
   #callId = CALL_NONE;
   #opsFlags = 0;
+  /** By which the rows of the frame at hand are judged; NO_SCOPE when none is. */
+  #scope: number = NO_SCOPE;
   /** The worker that had no room, after `route` answered 'held'. */
   heldFor = -1;
   /** The worker that does not answer, after `route` answered 'refused'. */
@@ -148,6 +164,8 @@ export class WriteRouter {
    */
   route(session: Session, frame: Uint8Array, index: OpIndex, slot: number, listens: boolean, detailsOf: DetailsOf): Routed {
     if (!this.#quarantine.isEmpty) this.#correctClocks(frame, index);
+    const guard = session.access.guard;
+    this.#scope = guard === undefined ? NO_SCOPE : this.#guard(session, guard, frame, index, detailsOf, slot);
     const only = this.#assign(frame, index, slot, listens, detailsOf);
     if (this.#targets === 0) return 'settled';
     this.refusedBy = this.#links.firstRefused(this.#targets);
@@ -160,6 +178,7 @@ export class WriteRouter {
     this.#calls.waiting[slot] = this.#targets;
     const levels = this.#calls.details[slot]?.levels;
     this.#opsFlags = levels === undefined ? 0 : levels.opsFlags;
+    this.#opsFlags |= this.#scope << SCOPE_SHIFT;
     // Whoever forgets gets no answers, and its slot is soon another's: with an id, late answers could run through all generations.
     this.#callId = levels?.forgets === true ? CALL_NONE : this.#calls.callId(slot);
     if (only >= 0 && this.#packedBytes <= this.#partBytesMax) return this.#sendWhole(session, frame, index, slot, only);
@@ -197,6 +216,31 @@ export class WriteRouter {
     }
     this.#packedBytes = packedBytes;
     return only;
+  }
+
+  /** Asks the policies about each op: what is denied is rejected, what depends on the row is marked. Answers the scope that judges it. */
+  #guard(session: Session, guard: GrantScope, frame: Uint8Array, index: OpIndex, detailsOf: DetailsOf, slot: number): number {
+    const words = index.words;
+    let isJudged = false;
+    for (let op = 0; op < index.count; op++) {
+      const row = op * OP_WORDS;
+      const flags = words[row + OP.FLAGS] as number;
+      if (this.#check(frame, words, row) >= 0) continue; // is rejected for that
+      const decision = guard.decideMap(
+        isRemoval(flags, words[row + OP.VALUE_BYTES] as number) ? REMOVE : WRITE,
+        words[row + OP.MAP_ID] as number,
+        this.#maps,
+      );
+      if (decision === ALLOWED) continue;
+      if (decision === BY_ROW) {
+        words[row + OP.FLAGS] = flags | FLAG_JUDGED;
+        isJudged = true;
+      } else {
+        words[row + OP.FLAGS] = flags | FLAG_EMPTY; // goes to no worker
+        detailsOf(slot).rejected.set(op, FORBIDDEN);
+      }
+    }
+    return isJudged ? session.access.scope : NO_SCOPE;
   }
 
   /** Numbers the map of a row and looks at its sizes. Returns an error number, or -1 when the op may go on. */
@@ -302,6 +346,12 @@ export class WriteRouter {
         index.floats[(row >> 1) + OP.MILLIS_F64] = Math.max(0, (index.floats[(row >> 1) + OP.MILLIS_F64] as number) + offsetMs);
     }
   }
+}
+
+/** A put of nil removes, too. */
+function isRemoval(flags: number, valueBytes: number): boolean {
+  const kind = flags & OP_KIND_MASK;
+  return kind === OP_REMOVE || kind === OP_OR_REMOVE || (kind === OP_PUT && valueBytes === 0);
 }
 
 /** The value of 1–15 decimal digits without a leading zero, else 0. */

@@ -10,6 +10,9 @@ import type { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
 import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
 import { keepSchemas } from '../engine/domains/schema/schema-keeper.ts';
 import { TopicService } from '../engine/domains/messaging/topic-service.ts';
+import type { RowRules } from '../engine/domains/sync/row-rules.ts';
+import { ScopeHandler } from '../engine/domains/security/scope-handler.ts';
+import { ScopedEvents } from '../engine/domains/security/scoped-events.ts';
 import { SyncHandler } from '../engine/domains/sync/sync-handler.ts';
 import type { SyncService } from '../engine/domains/sync/sync-service.ts';
 import type { Definitions } from '../engine/operation/definitions.ts';
@@ -28,6 +31,7 @@ export interface DomainContext {
   readonly maps: MapCatalogue;
   readonly crdt: CrdtService;
   readonly sync: SyncService;
+  readonly rowRules: RowRules;
   readonly counterTable: CounterTable;
   /** Tells sessions what they did not ask. */
   readonly pushes: PushSink;
@@ -57,11 +61,12 @@ export interface DomainConfig {
 const ROLL_CALL_MS = 10_000;
 
 export function domainHandlers(context: DomainContext): RequestHandlers {
-  const { maps, sync, counterTable: table, definitions, warn, count, pushes, monotonicMs, config } = context;
+  const { maps, sync, rowRules, counterTable: table, definitions, warn, count, pushes, monotonicMs, config } = context;
   keepSchemas({ maps, definitions, warn, onViolation: () => count('schemaViolations') });
   const newRoll = (): RollCall => new RollCall(context.isReplacement ? context.gateways : 0, monotonicMs(), ROLL_CALL_MS);
   return new RequestHandlers([
-    new SyncHandler(sync),
+    new SyncHandler(sync, rowRules.sync),
+    new ScopeHandler(rowRules.scopes, context.observers, new ScopedEvents(rowRules.scopes, pushes, context.nowMs)),
     new MapStatsHandler(maps),
     new TopicService({ pushes, monotonicMs, roll: newRoll() }),
     new CounterService({ table, pushes, countersMax: config.maxCounters, nodesMax: config.counterNodesMax }),

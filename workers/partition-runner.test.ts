@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { EngineUnderTest, scannedOps, utf8 } from '../engine/domains/testing/scanned-ops.ts';
+import { RowRules } from '../engine/domains/sync/row-rules.ts';
 import { SyncHandler } from '../engine/domains/sync/sync-handler.ts';
 import {
   type GridRequest,
@@ -94,6 +95,13 @@ class RunnerUnderTest {
     this.#outbox = createRing({ capacityBytes: outboxBytes, messageBytesMax: 1 << 20 });
     this.#answers = new RingConsumer(this.#outbox, 0);
     const { maps, changes, crdt, sync } = this.engine;
+    const rowRules = new RowRules({
+      maps,
+      loader: undefined,
+      pause: async () => {},
+      nowMs: () => 1_000_000,
+      onValueNeeded: () => {},
+    });
     const counters = new CounterRow(createCounters(WORKER_COUNTERS, 1), WORKER_COUNTERS, 0);
     const answers = new Answers([new RingWriter(new RingProducer(this.#outbox, () => {}))], changes, counters);
     this.echo.answers = answers;
@@ -101,7 +109,7 @@ class RunnerUnderTest {
       answers,
       maps,
       crdt,
-      handlers: new RequestHandlers([new SyncHandler(sync), this.echo]),
+      handlers: new RequestHandlers([new SyncHandler(sync, rowRules.sync), this.echo]),
       durability: this.durability,
       refusal: () => (this.admits ? -1 : errorNumber('OVERLOADED')),
       loggedTo: this.loggedTo,

@@ -28,6 +28,7 @@ import {
   RECORD_INTEREST,
   RECORD_OPS,
   RECORD_REQUEST,
+  SCOPE_SHIFT,
 } from '../engine/protocol/envelope.ts';
 import { errorNumber, GridError } from '../engine/protocol/errors.ts';
 import { PACKED, packedBytes } from '../engine/protocol/packed-op.ts';
@@ -169,7 +170,7 @@ export class PartitionRunner implements Runnable {
     }
     if (loggedTo.size === 0 || !this.#isLogged(ring)) {
       const session = words[word + ENVELOPE.SESSION] as number;
-      crdt.applyOps(ring, at + ENVELOPE_BYTES, count, ring.index, session, this.#now(), this.#rejections);
+      crdt.applyOps(ring, at + ENVELOPE_BYTES, count, ring.index, session, this.#now(), this.#rejections, flags >>> SCOPE_SHIFT);
       counters.add(this.#opsCell, count);
       counters.add(this.#batchesCell, 1);
       if (this.#rejections.mustComeAgain) {

@@ -12,6 +12,7 @@ import { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
 import { Expiry } from '../engine/domains/crdt/expiry.ts';
 import type { GridMap } from '../engine/domains/crdt/map-catalogue.ts';
 import { LateLeaves } from '../engine/domains/sync/late-leaf.ts';
+import { RowRules } from '../engine/domains/sync/row-rules.ts';
 import { SyncService } from '../engine/domains/sync/sync-service.ts';
 import type { DeathWay, FaultOptions } from '../engine/faults.ts';
 import { WorkerFaults } from './faults/worker-faults.ts';
@@ -243,20 +244,24 @@ class PartitionWorker {
     const { maps, loader, eviction } = this.#storage;
     const changes = this.#changes;
     const pruneWatermarkMs = (): number => this.#state.pruneWatermarkMs;
+    const onValueNeeded = (store: RecordStore, ref: RecordRef): void => this.#restoreValue(store, ref);
+    const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+    const rowRules = new RowRules({ maps, loader, pause, nowMs: Date.now, onValueNeeded, catchUp: () => expiry.catchUp() });
     const crdt = new CrdtService({
       maps,
+      judge: rowRules.judge,
       changes,
       nodeId: new TextEncoder().encode(data.nodeId),
       pruneWatermarkMs,
       onDeadLetter: (map, image, reason) => this.#bury(map, image, reason),
-      onValueNeeded: (store, ref) => this.#restoreValue(store, ref),
+      onValueNeeded,
     });
     // Events of what expires must not pile up before a gateway that does not read.
     const mayWrite = (): boolean => this.#storage.mayChange && !answers.blocked;
     const expiry = new Expiry({ queue: this.#storage.expiry, maps, changes, mayWrite, nowMs: Date.now });
     const late = loader && new LateLeaves({ loader, hasRoomFor: (bytes) => eviction.hasRoomFor(bytes), nowMs: Date.now });
     this.#late = late;
-    const sync = new SyncService(maps, crdt, pruneWatermarkMs, expiry, late);
+    const sync = new SyncService(maps, crdt, pruneWatermarkMs, expiry, late, rowRules.sync);
     this.#services.registerCore(crdt);
     this.#services.registerCore(sync);
     this.#registerRhythms(expiry);
@@ -277,6 +282,7 @@ class PartitionWorker {
       maps,
       crdt,
       sync,
+      rowRules,
       pushes: answers,
       observers: this.#storage.observers,
       definitions: this.#definitions,

@@ -18,6 +18,8 @@ export interface Definition {
   readonly version: number;
   /** JSON text; undefined once it is removed. */
   readonly body: string | undefined;
+  /** When it was made this version, wall-clock ms; undefined where nobody noted it. */
+  readonly changedAtMs?: number;
 }
 
 export type DefinitionWatcher = (definition: Definition) => void;

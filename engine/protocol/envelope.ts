@@ -94,6 +94,17 @@ export const REQUEST_COUNTER_WATCH = 32;
 export const REQUEST_COUNTER_LEAVE = 33;
 export const PUSH_COUNTER = 30;
 
+/** A gateway tells a scope: in the session's place its number; body is a byte of SCOPE_ flags, then the text of its grants. */
+export const REQUEST_SCOPE = 50;
+export const SCOPE_KNOWN = 1;
+export const SCOPE_LISTENS = 2;
+/** To the gateway: what sessions of a scope are to be told of a change (domains/security/scoped-events.ts). */
+export const PUSH_SCOPED_EVENT = 50;
+
+/** OPS: above the flags stands the writer's scope; rows with FLAG_JUDGED are judged by it. */
+export const SCOPE_SHIFT = 8;
+export const SCOPE_MAX = 2 ** 23 - 1;
+
 /** A view of ring memory that both ends share; offsets are in bytes and 8-aligned at record starts. */
 export interface RingMemory {
   readonly bytes: Uint8Array;

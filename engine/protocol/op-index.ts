@@ -65,6 +65,8 @@ export const FLAG_EMPTY = 1 << 3;
 export const FLAG_INVALID = 1 << 4;
 /** The writing session gets events by broadcast itself, so one broadcast listener is the writer. Set by the gateway. */
 export const FLAG_WRITER_LISTENS = 1 << 5;
+/** Row rules decide whether this op may be applied: judged by the scope in the envelope. Set by the gateway. */
+export const FLAG_JUDGED = 1 << 7;
 
 export const CONCERN_SHIFT = 8;
 export const CONCERN_MASK = 7;

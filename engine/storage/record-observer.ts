@@ -10,26 +10,42 @@ export interface RecordObserver {
    * Must not change the store. `ref` is valid during the call; read it with `store.read`.
    */
   changed(store: StagedSource, ref: RecordRef, previousExisted: boolean): void;
+  /** True when `changing` is to be called. */
+  readonly watchesOld?: boolean;
+  /** The record at `ref` is about to be overwritten, or, with 0, a new one to be inserted; `changed` follows. */
+  changing?(store: StagedSource, ref: RecordRef): void;
 }
 
 /** Tells several observers, in the order given; with none of them it costs next to nothing. */
 export class CompositeObserver implements RecordObserver {
+  watchesOld: boolean;
   readonly #observers: RecordObserver[];
 
   constructor(observers: readonly RecordObserver[]) {
     this.#observers = [...observers];
+    this.watchesOld = this.#anyWatchesOld();
   }
 
   add(observer: RecordObserver): void {
     this.#observers.push(observer);
+    this.watchesOld = this.#anyWatchesOld();
   }
 
   remove(observer: RecordObserver): void {
     const index = this.#observers.indexOf(observer);
     if (index >= 0) this.#observers.splice(index, 1);
+    this.watchesOld = this.#anyWatchesOld();
   }
 
   changed(store: StagedSource, ref: RecordRef, previousExisted: boolean): void {
     for (let index = 0; index < this.#observers.length; index++) this.#observers[index]?.changed(store, ref, previousExisted);
+  }
+
+  changing(store: StagedSource, ref: RecordRef): void {
+    for (const observer of this.#observers) if (observer.watchesOld === true) observer.changing?.(store, ref);
+  }
+
+  #anyWatchesOld(): boolean {
+    return this.#observers.some(({ watchesOld }) => watchesOld === true);
   }
 }

@@ -132,11 +132,14 @@ export class RecordStore implements ExpiringStore {
     const table = this.#tables[partitionOf(image.keyHash)] ?? this.#addTable(image);
     const ref = table.find(image);
     const nowS = (nowMs / 1000) >>> 0;
+    const watchesOld = this.#observer?.watchesOld === true;
     if (ref === 0) {
+      if (watchesOld) this.#observer?.changing?.(this, 0);
       this.#insert(table, image, nowS);
     } else {
       const result = this.kind === KIND_LWW ? this.#rule.compareLww(ref, image) : this.#rule.compareOr(ref, image);
       if (result !== JOIN_APPLIED) return this.#refuse(ref, result);
+      if (watchesOld) this.#observer?.changing?.(this, ref);
       this.#overwrite(table, ref, image, nowS);
     }
     this.applied += 1;

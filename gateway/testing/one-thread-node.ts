@@ -7,6 +7,7 @@ import { ChangeEvents } from '../../engine/domains/crdt/change-events.ts';
 import { CrdtService } from '../../engine/domains/crdt/crdt-service.ts';
 import { CounterTable } from '../../engine/domains/coordination/counter-table.ts';
 import { MapCatalogue } from '../../engine/domains/crdt/map-catalogue.ts';
+import { RowRules } from '../../engine/domains/sync/row-rules.ts';
 import { SyncService } from '../../engine/domains/sync/sync-service.ts';
 import { plain, utf8 } from '../../engine/domains/testing/scanned-ops.ts';
 import { Definitions } from '../../engine/operation/definitions.ts';
@@ -43,6 +44,7 @@ export type Message = Readonly<Record<string, unknown>> & { readonly type: strin
 export const GATEWAY_CONFIG: GatewayConfig = {
   maxSessions: 1000,
   maxMaps: 100,
+  policyBypassSubjects: [],
   authDeadlineMs: 10_000,
   idleTimeoutMs: 60_000,
   opTimeoutMs: 5000,
@@ -273,12 +275,14 @@ export class OneThreadNode {
     this.catalogues.push(maps);
     const changes = new ChangeEvents(this.memory.gateways, this.state);
     const pruneWatermarkMs = (): number => this.state.pruneWatermarkMs;
-    const crdt = new CrdtService({ maps, changes, nodeId: utf8('server-1'), pruneWatermarkMs, onDeadLetter: () => {} });
+    const rowRules = new RowRules({ maps, loader: undefined, pause: async () => {}, nowMs: Date.now, onValueNeeded: () => {} });
+    const { judge } = rowRules;
+    const crdt = new CrdtService({ maps, judge, changes, nodeId: utf8('server-1'), pruneWatermarkMs, onDeadLetter: () => {} });
     const outboxes = this.memory.outboxes.map((rings) => new RingWriter(new RingProducer(ringAt(rings, worker), () => {})));
     const counters = new CounterRow(this.memory.workerCounters, WORKER_COUNTERS, worker);
     const { writeThrough } = options;
     const answers = new Answers(outboxes, changes, counters);
-    const sync = new SyncService(maps, crdt, pruneWatermarkMs);
+    const sync = new SyncService(maps, crdt, pruneWatermarkMs, undefined, undefined, rowRules.sync);
     const nodeId = utf8('server-1');
     return new PartitionRunner({
       answers,
@@ -291,6 +295,7 @@ export class OneThreadNode {
         maps,
         crdt,
         sync,
+        rowRules,
         pushes: answers,
         observers,
         definitions: this.definitions,

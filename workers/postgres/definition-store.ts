@@ -30,7 +30,8 @@ export class DefinitionStore {
   /** The newest version of each definition, removed ones too. */
   async newest(): Promise<Definition[]> {
     const rows = await this.#rows(
-      'select distinct on (kind, name) kind, name, version, body from lattice.definition order by kind, name, version desc',
+      `select distinct on (kind, name) kind, name, version, body, extract(epoch from changed_at) * 1000 as changed_ms
+        from lattice.definition order by kind, name, version desc`,
       [],
     );
     return rows.flatMap(definitionOf);
@@ -64,8 +65,9 @@ export class DefinitionStore {
 }
 
 /** Kinds of a newer program are left alone. */
-function definitionOf({ kind, name, version, body }: PgRow): Definition[] {
+function definitionOf({ kind, name, version, body, changed_ms: changedMs }: PgRow): Definition[] {
   const known = DEFINITION_KINDS.find((candidate) => candidate === kind);
   if (known === undefined || typeof name !== 'string') return [];
-  return [{ kind: known, name, version: Number(version), body: typeof body === 'string' ? body : undefined }];
+  const text = typeof body === 'string' ? body : undefined;
+  return [{ kind: known, name, version: Number(version), body: text, changedAtMs: Math.round(Number(changedMs)) }];
 }

@@ -80,7 +80,8 @@ export class ChangeEvents {
   }
 }
 
-function encodeEvent(out: MessageWriter, map: Uint8Array, kind: EventKind, image: RecordImage): void {
+/** Writes the event that `image` is now the record of its key in `map`. */
+export function encodeEvent(out: MessageWriter, map: Uint8Array, kind: EventKind, image: RecordImage): void {
   out.reset();
   out.mapHeader(4);
   out.string('mapName');

@@ -8,6 +8,7 @@
 import { type ErrorCode, errorNumber } from '../../protocol/errors.ts';
 import {
   FLAG_EMPTY,
+  FLAG_JUDGED,
   FLAG_UNSTAMPED,
   FLAG_WRITER_LISTENS,
   OP_KIND_MASK,
@@ -31,6 +32,7 @@ import { JOIN_APPLIED, JOIN_EVICTED, type RecordStore } from '../../storage/reco
 import { stampAfter } from '../../storage/server-stamp.ts';
 import type { RecordRef } from '../../storage/storage.ts';
 import type { ChangeEvents, EventKind } from './change-events.ts';
+import { NO_SCOPE } from '../security/access.ts';
 import type { GridMap, MapCatalogue } from './map-catalogue.ts';
 import type { WriteRefusal } from './write-guard.ts';
 
@@ -66,11 +68,26 @@ export interface CrdtServiceOptions {
   readonly onDeadLetter: (map: GridMap, image: RecordImage, reason: ErrorCode) => void;
   /** A write can only be judged by the value of this record, which was dropped from memory: read it back. The write comes again. */
   readonly onValueNeeded?: (store: RecordStore, ref: RecordRef) => void;
+  /** Judges ops with FLAG_JUDGED. Without it there are none. */
+  readonly judge?: RowJudge;
 }
+
+/** Says by the row rules of its writer whether a write may be joined. */
+export interface RowJudge {
+  /**
+   * JUDGED_ALLOWED: it may; the image may have been given another value. JUDGED_REPEAT: it has been joined before. Else an error
+   * number; UNAVAILABLE when it can only be judged later. The image is valid during the call.
+   */
+  judge(map: GridMap, image: RecordImage, gateway: number, scope: number, nowMs: number): number;
+}
+
+export const JUDGED_ALLOWED = -1;
+export const JUDGED_REPEAT = -2;
 
 /** Ops whose memory is touched before the first of them is joined: what they touch fits the first-level cache. */
 const WARMED_OPS = 32;
 
+const FORBIDDEN = errorNumber('FORBIDDEN');
 const TOO_MANY_MAPS = errorNumber('TOO_MANY_MAPS');
 const STALE_OPERATION = errorNumber('STALE_OPERATION');
 const INTERNAL = errorNumber('INTERNAL');
@@ -84,6 +101,7 @@ export class CrdtService implements ManagedService {
   readonly #pruneWatermarkMs: () => number;
   readonly #onDeadLetter: CrdtServiceOptions['onDeadLetter'];
   readonly #onValueNeeded: CrdtServiceOptions['onValueNeeded'];
+  readonly #judge: RowJudge | undefined;
   readonly #image = new RecordImage();
   /** What a guard said of the write at hand. */
   #refusal: WriteRefusal | undefined;
@@ -97,6 +115,7 @@ export class CrdtService implements ManagedService {
     this.#pruneWatermarkMs = options.pruneWatermarkMs;
     this.#onDeadLetter = options.onDeadLetter;
     this.#onValueNeeded = options.onValueNeeded;
+    this.#judge = options.judge;
   }
 
   init(): void {}
@@ -108,8 +127,8 @@ export class CrdtService implements ManagedService {
   async shutdown(): Promise<void> {} // records are flushed by their data store, which outlives the services
 
   /**
-   * Applies `count` packed ops (packed-op.ts), the first at byte `at` of `memory`. `gateway` and `session` say who writes.
-   * What cannot be applied is added to `rejections`.
+   * Applies `count` packed ops (packed-op.ts), the first at byte `at` of `memory`. `gateway` and `session` say who writes,
+   * `scope` which row rules it has. What cannot be applied is added to `rejections`.
    */
   applyOps(
     memory: RingMemory,
@@ -119,6 +138,7 @@ export class CrdtService implements ManagedService {
     session: number,
     nowMs: number,
     rejections: Rejections,
+    scope: number = NO_SCOPE,
   ): void {
     const words = memory.words;
     let word = at >> 2;
@@ -126,7 +146,7 @@ export class CrdtService implements ManagedService {
       const end = Math.min(count, first + WARMED_OPS);
       if (end - first > 1) this.#warm(words, word, end - first, gateway);
       for (let index = first; index < end; index++) {
-        const error = this.#applyOp(memory, word, gateway, session, nowMs);
+        const error = this.#applyOp(memory, word, gateway, session, nowMs, scope);
         if (error >= 0) this.#reject(rejections, packedOrdinal(words, word), error);
         word += packedBytes(words, word) >> 2;
       }
@@ -165,7 +185,7 @@ export class CrdtService implements ManagedService {
   }
 
   /** Joins one op. Returns -1 when it was handled, else an error number. */
-  #applyOp(memory: RingMemory, word: number, gateway: number, session: number, nowMs: number): number {
+  #applyOp(memory: RingMemory, word: number, gateway: number, session: number, nowMs: number, scope: number): number {
     const flags = packedFlags(memory.words, word);
     const mapId = memory.words[word + PACKED.MAP_ID] as number;
     const map = this.#maps.byId(gateway, mapId) ?? this.#open(memory, word, gateway, mapId);
@@ -175,6 +195,10 @@ export class CrdtService implements ManagedService {
     const image = this.#image;
     fillImage(image, memory, word);
     const kind = flags & OP_KIND_MASK;
+    if ((flags & FLAG_JUDGED) !== 0) {
+      const judged = this.#judge?.judge(map, image, gateway, scope, nowMs) ?? FORBIDDEN;
+      if (judged !== JUDGED_ALLOWED) return judged === JUDGED_REPEAT ? -1 : judged;
+    }
     if (map.guard !== undefined) {
       this.#refusal = map.guard.refusal(kind >= OP_OR_ADD ? KIND_OR : KIND_LWW, image, gateway, session);
       if (this.#refusal !== undefined) return errorNumber(this.#refusal.code);

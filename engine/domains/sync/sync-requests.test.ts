@@ -7,13 +7,20 @@ import { parsePush, parseSyncQuestion } from './sync-requests.ts';
 
 test('a question is read as it was written', () => {
   const map = utf8('tags');
-  assert.deepEqual(parseSyncQuestion(encode({ map, kind: KIND_OR, prefix: 'a0', keys: ['k', 'l'] })), {
+  assert.deepEqual(parseSyncQuestion(encode({ map, kind: KIND_OR, prefix: 'a0', keys: ['k', 'l'], scope: 7 })), {
     map,
     kind: KIND_OR,
     prefix: 'a0',
     keys: ['k', 'l'],
+    scope: 7,
   });
-  assert.deepEqual(parseSyncQuestion(encode({ map, keys: ['k', 1, null] })), { map, kind: KIND_LWW, prefix: '', keys: ['k'] });
+  assert.deepEqual(parseSyncQuestion(encode({ map, keys: ['k', 1, null] })), {
+    map,
+    kind: KIND_LWW,
+    prefix: '',
+    keys: ['k'],
+    scope: 0,
+  });
 });
 
 test('a push keeps whole records and leaves out what has a wrong type', () => {

@@ -5,6 +5,7 @@
  */
 import { decode, toBytes } from '../../protocol/codec.ts';
 import { KIND_LWW, KIND_OR, type RecordKind } from '../../storage/record.ts';
+import { NO_SCOPE } from '../security/access.ts';
 import type { Push, PushedRecord } from './sync-service.ts';
 
 export interface SyncQuestion {
@@ -12,6 +13,8 @@ export interface SyncQuestion {
   readonly kind: RecordKind;
   readonly prefix: string;
   readonly keys: readonly string[];
+  /** Of whoever asks; NO_SCOPE: it sees every row. */
+  readonly scope: number;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -24,6 +27,7 @@ export function parseSyncQuestion(body: Uint8Array): SyncQuestion {
     kind: fields.kind === KIND_OR ? KIND_OR : KIND_LWW,
     prefix: typeof fields.prefix === 'string' ? fields.prefix : '',
     keys: strings(fields.keys),
+    scope: scopeOf(fields),
   };
 }
 
@@ -40,7 +44,17 @@ export function parsePush(body: Uint8Array, gateway: number, session: number): P
     gateway,
     session,
     writerListens: fields.writerListens === true,
+    rights: {
+      scope: scopeOf(fields),
+      mayWrite: fields.mayWrite !== false,
+      mayRemove: fields.mayRemove !== false,
+      mayRead: fields.mayRead !== false,
+    },
   };
+}
+
+function scopeOf({ scope }: Fields): number {
+  return typeof scope === 'number' ? scope : NO_SCOPE;
 }
 
 function pushedRecord(value: unknown): PushedRecord[] {

@@ -25,6 +25,8 @@ import type { Expiry } from '../crdt/expiry.ts';
 import type { GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
 import { ItemParts, PART_BYTES_MAX } from './item-parts.ts';
 import type { LateLeaves } from './late-leaf.ts';
+import { ALL_ROWS, NO_SCOPE } from '../security/access.ts';
+import type { ScopedSync } from './scoped-sync.ts';
 import { byteText, encodeEntry, portionsOf, recordsByKey, tagOf } from './or-entries.ts';
 
 const LEAVES = 4096;
@@ -51,7 +53,20 @@ export interface Push {
   readonly gateway: number;
   readonly session: number;
   readonly writerListens: boolean;
+  /** Of the pusher; everything when left out. */
+  readonly rights?: PushRights;
 }
+
+export interface PushRights {
+  /** Row rules; NO_SCOPE: none. */
+  readonly scope: number;
+  readonly mayWrite: boolean;
+  readonly mayRemove: boolean;
+  /** False: nothing is said about what it pushed. */
+  readonly mayRead: boolean;
+}
+
+const EVERY_RIGHT: PushRights = { scope: NO_SCOPE, mayWrite: true, mayRemove: true, mayRead: true };
 
 export class SyncService implements ManagedService {
   readonly name = 'sync';
@@ -60,15 +75,25 @@ export class SyncService implements ManagedService {
   readonly #pruneWatermarkMs: () => number;
   readonly #expiry: Expiry | undefined;
   readonly #late: LateLeaves | undefined;
+  readonly #scoped: ScopedSync | undefined;
   readonly #image = new RecordImage();
 
   /**
    * @param pruneWatermarkMs unknown tags with an older clock count as removed; ms, 0 = none.
    * @param expiry knows what has expired; without it nothing has.
    * @param late reads back values that were dropped from memory; without it none are.
+   * @param scoped judges pushes by row rules; without it there are none.
    */
-  constructor(maps: MapCatalogue, crdt: CrdtService, pruneWatermarkMs: () => number, expiry?: Expiry, late?: LateLeaves) {
+  constructor(
+    maps: MapCatalogue,
+    crdt: CrdtService,
+    pruneWatermarkMs: () => number,
+    expiry?: Expiry,
+    late?: LateLeaves,
+    scoped?: ScopedSync,
+  ) {
     this.#late = late;
+    this.#scoped = scoped;
     this.#expiry = expiry;
     this.#maps = maps;
     this.#crdt = crdt;
@@ -141,11 +166,13 @@ export class SyncService implements ManagedService {
    */
   orPush(push: Push, nowMs: number): Uint8Array[] {
     this.#expireDue();
+    const { scope, mayRemove, mayRead } = push.rights ?? EVERY_RIGHT;
+    const view = this.#scoped?.view(push.gateway, scope, push.map) ?? ALL_ROWS; // throws before anything is done
     const map = this.#maps.openByName(push.map);
     return this.#items((out) => {
       if (map === undefined) return;
-      const removed = new Set(push.tombstones);
-      for (const tag of removed) map.orphans.add(tag, encodeText(tag));
+      const removed = new Set(mayRemove ? push.tombstones : []);
+      if (scope === NO_SCOPE) for (const tag of removed) map.orphans.add(tag, encodeText(tag));
       const keys = new Set<string>();
       const refused = new Map<string, Set<string>>();
       for (const { key, records } of push.entries) {
@@ -155,7 +182,9 @@ export class SyncService implements ManagedService {
         if (tags.size > 0) refused.set(key, tags);
       }
       if (removed.size > 0) this.#pushTombstones(push, map, keys, removed, nowMs);
-      this.#orKeys(out, map.store(KIND_OR), refused, nowMs);
+      if (!mayRead) return;
+      if (view === ALL_ROWS) this.#orKeys(out, map.store(KIND_OR), refused, nowMs);
+      else this.#scoped?.corrections(out, map.store(KIND_OR), view, refused);
     });
   }
 
@@ -174,7 +203,7 @@ export class SyncService implements ManagedService {
       if (!isStorable(map, this.#image)) continue;
       const isTooOld = record.millis < this.#pruneWatermarkMs() && store.find(this.#image) === 0;
       if (isTooOld) refused.add(record.tag);
-      else if (this.#crdt.applyImage(map, this.#image, push.gateway, push.session, push.writerListens, nowMs)) continue;
+      else if (this.#joins(push, map, nowMs)) continue;
       else if (isRemoved(store, this.#image, nowMs)) refused.add(record.tag);
     }
   }
@@ -190,10 +219,19 @@ export class SyncService implements ManagedService {
           if (!removed.has(tag)) continue;
           this.#fill(key, tag, undefined);
           this.#image.millis = nowMs; // kept for the whole horizon, however old the tag is
-          this.#crdt.applyImage(map, this.#image, push.gateway, push.session, push.writerListens, nowMs);
+          this.#joins(push, map, nowMs);
         }
       }
     }
+  }
+
+  /** Joins the image, if its pusher may. True when it changed the record. */
+  #joins(push: Push, map: GridMap, nowMs: number): boolean {
+    const { gateway, session, writerListens } = push;
+    const { scope, mayWrite } = push.rights ?? EVERY_RIGHT;
+    if (!this.#image.tombstone && !mayWrite) return false;
+    if (this.#scoped?.mayJoin(gateway, scope, map, this.#image, nowMs) === false) return false;
+    return this.#crdt.applyImage(map, this.#image, gateway, session, writerListens, nowMs);
   }
 
   /** Points the image at a record that came decoded; without one, at the removal of a tag. */
