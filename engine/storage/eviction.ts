@@ -18,12 +18,11 @@
  *   lfu   the one with the fewest reads and writes, divided by the minutes since the last one (ageing)
  *   none  nothing is dropped: writes are refused
  *
- * Only values of LWW records that are not staged go (evicted-value.ts). Source: Redis, evict.c.
+ * Only values of records that are not staged go (evicted-value.ts). Source: Redis, evict.c.
  */
 import { assert } from '../assert.ts';
 import type { ErrorCode } from '../protocol/errors.ts';
 import { droppableBytes, dropValue } from './evicted-value.ts';
-import { KIND_LWW } from './record.ts';
 import type { RecordStore } from './record-store.ts';
 import type { Slab } from './slab.ts';
 import type { RecordCursor, RecordMeta, RecordRef } from './storage.ts';
@@ -79,7 +78,7 @@ export class Eviction {
   readonly #headroomBytes: number;
   readonly #meta: RecordMeta = { version: 0, createdS: 0, updatedS: 0, accessedS: 0, hits: 0, costBytes: 0 };
   readonly #pool: Candidate[] = [];
-  /** LWW stores as of the slice at hand, with the number of records up to and with each. */
+  /** Stores as of the slice at hand, with the number of records up to and with each. */
   #sampled: RecordStore[] = [];
   #counts: number[] = [];
   #sweepStores: RecordStore[] = [];
@@ -179,7 +178,7 @@ export class Eviction {
     let records = 0;
     for (const store of this.#stores()) {
       const valued = store.records - store.tombstones - store.evicted;
-      if (store.kind !== KIND_LWW || valued <= 0) continue;
+      if (valued <= 0) continue;
       records += valued;
       this.#sampled.push(store);
       this.#counts.push(records);

@@ -57,6 +57,7 @@ export class JoinRule {
     readBlock(this.#slab, ref, stored);
     if (compareLwwStamps(image, stored) > 0) return image;
     stored.tombstone = true;
+    stored.evicted = false;
     stored.valueBytes = 0;
     stored.ttlMs = Number.NaN;
     return stored;

@@ -3,7 +3,7 @@
  *
  * An LWW record keeps the hash that it added to its leaf, so a leaf follows a write in O(1), a little later
  * (leaf-backlog.ts). The hash of an OR entry needs the values of all tags of the key: a write only marks the leaf dirty,
- * and `refresh` computes it when somebody syncs. Records whose key is not UTF-8 are in no leaf: a client could not name
+ * and `refresh` computes it when somebody syncs; a leaf of which some values must be read back first stays dirty. Records whose key is not UTF-8 are in no leaf: a client could not name
  * them.
  */
 import { assert } from '../assert.ts';
@@ -12,7 +12,8 @@ import { MerkleLeaves } from '../crdt/merkle-tree.ts';
 import { isUtf8 } from '../partition/hash.ts';
 import type { HashedStore, LeafBacklog } from './leaf-backlog.ts';
 import { linkRecord, nextInLeaf, relinkRecord, unlinkRecord } from './leaf-list.ts';
-import { type DecodeValue, orLeafSum } from './or-leaf.ts';
+import type { KeyHash } from './evicted-value.ts';
+import { type DecodeValue, keyHashOf, learnKey, orLeafSum, unknownKeys, type ValueOf } from './or-leaf.ts';
 import { KIND_LWW, KIND_OR, RecordImage, type RecordKind } from './record.ts';
 import {
   BACKLOG_AT,
@@ -115,11 +116,38 @@ export class RecordLeaves implements HashedStore {
   /** Makes the leaf sums true to all that was written. */
   refresh(): void {
     if (this.#kind === KIND_LWW) return this.#backlog.hash();
-    const decode = this.#decode;
     this.merkle.forEachDirty((leaf) => {
-      assert(decode !== undefined, 'an OR store needs `decode` to hash its leaves');
-      this.merkle.setSum(leaf, orLeafSum(this.#slab, this.merkle.head(leaf), decode));
+      const sum = orLeafSum(this.#slab, this.merkle.head(leaf), this.#decoding());
+      if (sum === undefined) return;
+      this.merkle.setSum(leaf, sum);
       this.merkle.clearDirty(leaf);
     });
+  }
+
+  /** The live records of each key that keeps a leaf from being refreshed; of the first leaves only, with `keysMax` keys or more. */
+  unknownKeys(keysMax: number): RecordRef[][] {
+    const keys: RecordRef[][] = [];
+    this.merkle.forEachDirty((leaf) => {
+      if (keys.length < keysMax) keys.push(...unknownKeys(this.#slab, this.merkle.head(leaf)));
+    });
+    return keys;
+  }
+
+  /** Finds out the hash of a key with values that were read back. False when one of them is not here. */
+  learnKey(refs: readonly RecordRef[], readBack: ValueOf): boolean {
+    return learnKey(this.#slab, refs, this.#decoding(), readBack);
+  }
+
+  /** Hash of the key of an OR record; undefined where it is not known, and would cost much to find out. */
+  keyHash(ref: RecordRef): KeyHash | undefined {
+    const i32 = segmentOf(this.#slab, ref).i32;
+    const word = wordOf(ref);
+    if (this.#kind === KIND_LWW || ((i32[word + NODE_BYTES_FLAGS] as number) & UNLISTED_BIT) !== 0) return undefined;
+    return keyHashOf(this.#slab, this.merkle.head((i32[word + KEY_HASH] as number) >>> LEAF_SHIFT), ref, this.#decoding());
+  }
+
+  #decoding(): DecodeValue {
+    assert(this.#decode !== undefined, 'an OR store needs `decode` to hash its leaves');
+    return this.#decode;
   }
 }

@@ -12,12 +12,12 @@ import { expiryMillis, isExpired } from '../crdt/lww.ts';
 import type { MerkleLeaves } from '../crdt/merkle-tree.ts';
 import { PARTITION_COUNT, partitionOf } from '../partition/hash.ts';
 import { becomeRemoval, blockExpiryMillis } from './expired-record.ts';
-import { evictedBytes } from './evicted-value.ts';
+import { evictedBytes, type KeyHash } from './evicted-value.ts';
 import { type ExpiringStore, ExpiryQueue } from './expiry-queue.ts';
 import { JOIN_APPLIED, JOIN_DUPLICATE, JOIN_STALE, type JoinResult, JoinRule } from './join-rule.ts';
 import { LeafBacklog } from './leaf-backlog.ts';
 import type { MapDataStore } from './map-data-store.ts';
-import type { DecodeValue } from './or-leaf.ts';
+import type { DecodeValue, ValueOf } from './or-leaf.ts';
 import { KIND_LWW, RecordImage, type RecordKind } from './record.ts';
 import {
   EXPIRY_MARK_MASK,
@@ -275,9 +275,23 @@ export class RecordStore implements ExpiringStore {
     this.#leaves.forEach(leaf, visit);
   }
 
-  /** Makes the leaf sums true to all that was written. */
+  /** Makes the leaf sums true to all that was written, as far as `unknownKeys` does not keep it from it. */
   refreshLeaves(): void {
     this.#leaves.refresh();
+  }
+
+  /** Of an OR-Map: keys whose values must be read back before their leaves can be refreshed; the live records of each. */
+  unknownKeys(keysMax: number): RecordRef[][] {
+    return this.evicted === 0 ? [] : this.#leaves.unknownKeys(keysMax);
+  }
+
+  /** Finds out the hash of such a key with values that were read back. False when one of them is not here. */
+  learnKey(refs: readonly RecordRef[], readBack: ValueOf): boolean {
+    return this.#leaves.learnKey(refs, readBack);
+  }
+
+  keyHash(ref: RecordRef): KeyHash | undefined {
+    return this.#leaves.keyHash(ref);
   }
 
   /** Writes the sum of every leaf into `into[leaf]`, dirty ones refreshed before. */

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { RequestAnswer } from '../../operation/request-handler.ts';
+import { atOnce } from '../testing/at-once.ts';
 import { fnv1a } from '../../partition/hash.ts';
 import { decode } from '../../protocol/codec.ts';
 import { NullDataStore } from '../../storage/null-data-store.ts';
@@ -73,8 +75,8 @@ class Node {
   }
 }
 
-function items(parts: readonly Uint8Array[]): unknown[] {
-  return parts.flatMap((part) => {
+function items(parts: RequestAnswer): unknown[] {
+  return atOnce(parts).flatMap((part) => {
     const count = new DataView(part.buffer, part.byteOffset).getUint32(0, true);
     const list = plain(decode(Buffer.concat([Uint8Array.of(0xdc, count >>> 8, count & 0xff), part.subarray(4)])));
     assert.ok(Array.isArray(list));

@@ -6,7 +6,7 @@ import { foldRoot } from '../../crdt/merkle-tree.ts';
 import { LwwMap } from '../../crdt/model.ts';
 import { GridError } from '../../protocol/errors.ts';
 import { errorNumber } from '../../protocol/errors.ts';
-import { KIND_LWW, KIND_OR, RecordImage } from '../../storage/record.ts';
+import { KIND_LWW, RecordImage } from '../../storage/record.ts';
 import { JOIN_APPLIED, JOIN_DUPLICATE, JOIN_EVICTED, JOIN_STALE } from '../../storage/record-store.ts';
 import { imageOf, recordOf } from '../../storage/stored-record.ts';
 import { Rejections } from '../crdt/crdt-service.ts';
@@ -256,14 +256,6 @@ test('an expired record whose value was dropped is answered as removed without a
   assert.deepEqual([engine.dataStore.reads, engine.store().evicted, engine.expiry.expired], [0, 0, 1]);
   await engine.flush();
   assert.equal([...engine.dataStore.rows.values()][0]?.tombstone, true);
-});
-
-test('values of an OR-Map stay in memory', async () => {
-  const engine = new BoundedEngine();
-  engine.write({ key: 'k', tag: 't', value: packedText(1000) });
-  await engine.flush();
-  engine.dropAll();
-  assert.deepEqual([engine.store('map', KIND_OR).evicted, engine.eviction.evicted], [0, 0]);
 });
 
 async function writeAndDrop(engine: BoundedEngine, fields: Parameters<BoundedEngine['write']>[0]): Promise<void> {

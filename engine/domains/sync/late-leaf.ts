@@ -1,22 +1,26 @@
 /**
- * Answers with LWW records of which some have no value in memory: read back from the data store a little at a time.
+ * Answers with records of which some have no value in memory: read back from the data store a little at a time.
  *
  *   asked ─▶ waits for its turn (`answersMax` at once) ─▶ for each few records: load what is evicted ─ encode ─▶ part, part, …
  *
  * The loop of the worker goes on meanwhile; records come, change and go. So what to send is noted by key, and each record
  * is sent as it is at the moment of encoding. What was read is put back into memory only where there is room: a sync of
  * more than memory holds streams through, leaf by leaf. What cannot be read is an error, never an empty value.
+ *
+ * Of an OR-Map a chunk's records are one entry for each key among them: a key may come in several, clients merge them. Its leaf
+ * sums may need values too: those are read back key by key, and what was found out is kept in place of the values (or-leaf.ts).
  */
 import type { LateParts } from '../../operation/request-handler.ts';
 import { GridError } from '../../protocol/errors.ts';
 import { evictedBytes, fillValue } from '../../storage/evicted-value.ts';
 import { becomeRemoval, isExpiredImage } from '../../storage/expired-record.ts';
-import { RecordImage } from '../../storage/record.ts';
+import { KIND_LWW, RecordImage } from '../../storage/record.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
 import type { RecordRef } from '../../storage/storage.ts';
 import { imageOf, type StoredRecord, storedRecord } from '../../storage/stored-record.ts';
 import { type LoadedValues, ValueLoader } from '../../storage/value-loader.ts';
 import { ItemParts } from './item-parts.ts';
+import { byteText, encodeEntry, type KeyRecords } from './or-entries.ts';
 
 export interface LateLeavesOptions {
   readonly loader: ValueLoader;
@@ -66,26 +70,92 @@ export class LateLeaves {
     return found;
   }
 
+  /** True when one of these records has a value that must be read back. */
+  needsAny(store: RecordStore, refs: readonly RecordRef[], nowMs: number): boolean {
+    return refs.some((ref) => this.#isMissing(store, ref, nowMs));
+  }
+
   /** The records of the leaves, in parts. */
-  async *answer(store: RecordStore, leaves: readonly number[]): LateParts {
+  answer(store: RecordStore, leaves: readonly number[]): LateParts {
+    return this.#inTurn(
+      this.#records(
+        store,
+        leaves.map((leaf) => () => keysOf(store, leaf)),
+        new ItemParts(),
+      ),
+    );
+  }
+
+  /** Records of an OR-Map, in parts, behind what is in `out` already. */
+  answerWith(store: RecordStore, refs: readonly RecordRef[], out: ItemParts): LateParts {
+    const wanted = refs.map((ref) => identityAt(store, ref));
+    return this.#inTurn(this.#records(store, [() => wanted], out));
+  }
+
+  /** What `answer` says once the leaf sums of the OR-Map are known. */
+  answerOnceHashed(store: RecordStore, answer: () => Uint8Array): LateParts {
+    return this.#inTurn(this.#hashed(store, answer));
+  }
+
+  async *#inTurn(parts: LateParts): LateParts {
     const sinceMs = this.#options.nowMs();
     await this.#turn();
     try {
       this.#assertInTime(sinceMs);
-      const out = new ItemParts();
-      for (const leaf of leaves) {
-        const wanted = keysOf(store, leaf);
-        while (wanted.length > 0) {
-          await this.#encodeSome(out, store, wanted);
-          for (let part = out.takeClosed(); part !== undefined; part = out.takeClosed()) yield part;
-        }
-      }
-      yield* out.finish();
+      yield* parts;
     } finally {
       const next = this.#turns.shift();
       if (next === undefined) this.#running -= 1;
       else next();
     }
+  }
+
+  async *#records(store: RecordStore, portions: readonly (() => StoredRecord[])[], out: ItemParts): LateParts {
+    for (const portion of portions) {
+      const wanted = portion();
+      while (wanted.length > 0) {
+        await this.#encodeSome(out, store, wanted);
+        for (let part = out.takeClosed(); part !== undefined; part = out.takeClosed()) yield part;
+      }
+    }
+    yield* out.finish();
+  }
+
+  /** Reads keys back until every leaf can be hashed. Keys may change, and others be dropped, while it reads. */
+  async *#hashed(store: RecordStore, answer: () => Uint8Array): LateParts {
+    let unknown = this.#unknown(store);
+    for (let attempt = 0; unknown.length > 0; attempt++) {
+      const before = unknown.length;
+      const missing = unknown.flat().filter((ref) => this.#isMissing(store, ref, Number.NaN));
+      const identities = unknown.map((refs) => refs.map((ref) => identityAt(store, ref)));
+      const values = await this.#loader.load(store, missing);
+      const learned = identities.filter((records) => this.#learn(store, records, values)).length;
+      if (learned > 0) attempt = 0;
+      else if (attempt === ATTEMPTS_MAX) throw this.#inconsistent(before);
+      unknown = this.#unknown(store);
+    }
+    yield answer();
+  }
+
+  /** Some of the keys that keep leaves from being hashed: one at least, or as many as a chunk of values may have. */
+  #unknown(store: RecordStore): RecordRef[][] {
+    store.refreshLeaves();
+    const chunk: RecordRef[][] = [];
+    let records = 0;
+    let bytes = 0;
+    for (const refs of store.unknownKeys(CHUNK_RECORDS)) {
+      for (const ref of refs) if (this.#isMissing(store, ref, Number.NaN)) bytes += evictedBytes(this.#image);
+      records += refs.length;
+      if (chunk.length > 0 && (bytes > CHUNK_BYTES || records > CHUNK_RECORDS)) break;
+      chunk.push(refs);
+    }
+    return chunk;
+  }
+
+  /** False when the key has changed so much that values are missing again. */
+  #learn(store: RecordStore, records: readonly StoredRecord[], values: LoadedValues): boolean {
+    const refs = records.map((record) => store.find(imageOf(record))).filter((ref) => ref !== 0 && !store.isTombstone(ref));
+    return store.learnKey(refs, (evicted) => ValueLoader.valueOf(store, evicted, values));
   }
 
   /** Waits until fewer than `answersMax` are under way; then the turn is taken. A read has its deadline, so turns come. */
@@ -115,8 +185,34 @@ export class LateLeaves {
         if (attempt === ATTEMPTS_MAX) throw this.#inconsistent(missing.length);
         values = await this.#loader.load(store, missing);
       }
-      chunk = chunk.filter((record) => !this.#encode(out, store, record, values));
+      if (store.kind === KIND_LWW) chunk = chunk.filter((record) => !this.#encode(out, store, record, values));
+      else if (this.#hasAll(store, chunk, values)) return this.#encodeEntries(out, store, chunk, values);
     }
+  }
+
+  /** True when the value of each record is in memory, read back, or not wanted any more. */
+  #hasAll(store: RecordStore, chunk: readonly StoredRecord[], values: LoadedValues): boolean {
+    return this.#missing(store, chunk).every((ref) => {
+      store.read(ref, this.#image);
+      return ValueLoader.valueOf(store, this.#image, values) !== undefined;
+    });
+  }
+
+  /** Encodes OR records as they are now, an entry for each key. */
+  #encodeEntries(out: ItemParts, store: RecordStore, chunk: readonly StoredRecord[], values: LoadedValues): void {
+    const nowMs = this.#options.nowMs();
+    const byKey = new Map<string, KeyRecords>();
+    for (const record of chunk) {
+      const ref = store.find(imageOf(record));
+      if (ref === 0) continue; // removed and forgotten meanwhile
+      if (!Number.isNaN(nowMs)) store.touch(ref, nowMs);
+      const key = byteText(record.key, 0, record.key.length);
+      const records = byKey.get(key) ?? { live: [], tombstones: [] };
+      byKey.set(key, records);
+      (store.isTombstone(ref) || store.isExpired(ref, nowMs) ? records.tombstones : records.live).push(ref);
+    }
+    const readBack = (evicted: RecordImage): RecordImage | undefined => ValueLoader.valueOf(store, evicted, values);
+    for (const records of byKey.values()) encodeEntry(out.item(), store, records, undefined, [], readBack);
   }
 
   /** Records whose values, as far as they must be read, fit a chunk. */
@@ -177,13 +273,15 @@ export class LateLeaves {
 
 /** Key of each record of the leaf, copied: references do not outlive a wait. */
 function keysOf(store: RecordStore, leaf: number): StoredRecord[] {
-  const image = new RecordImage();
   const keys: StoredRecord[] = [];
-  store.forEachInLeaf(leaf, (ref) => {
-    store.read(ref, image);
-    image.nodeBytes = 0;
-    image.valueBytes = 0;
-    keys.push(storedRecord(store.kind, store.map, image));
-  });
+  store.forEachInLeaf(leaf, (ref) => void keys.push(identityAt(store, ref)));
   return keys;
+}
+
+function identityAt(store: RecordStore, ref: RecordRef): StoredRecord {
+  const image = new RecordImage();
+  store.read(ref, image);
+  image.nodeBytes = 0;
+  image.valueBytes = 0;
+  return storedRecord(store.kind, store.map, image);
 }

@@ -7,6 +7,7 @@
 import type { MessageWriter } from '../../protocol/msgpack-writer.ts';
 import { decodeText } from '../../protocol/wire-text.ts';
 import { isExpiredImage } from '../../storage/expired-record.ts';
+import type { ValueOf } from '../../storage/or-leaf.ts';
 import { RecordImage } from '../../storage/record.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
 import type { RecordRef } from '../../storage/storage.ts';
@@ -38,13 +39,17 @@ export function recordsByKey(store: RecordStore, leaf: number, nowMs: number): M
   return byKey;
 }
 
-/** Appends one entry. `key` may be left out when there are records; `removed` are tags known as removed without a record. */
+/**
+ * Appends one entry. `key` may be left out when there are records; `removed` are tags known as removed without a record;
+ * `readBack` has the values that were read back.
+ */
 export function encodeEntry(
   out: MessageWriter,
   store: RecordStore,
   records: KeyRecords,
   key?: Uint8Array,
   removed: readonly string[] = [],
+  readBack: ValueOf = nothing,
 ): void {
   const image = new RecordImage();
   const recorded = new Set(records.tombstones.map((ref) => tagOf(store, ref, image)));
@@ -56,13 +61,15 @@ export function encodeEntry(
   out.arrayHeader(records.live.length);
   for (const ref of records.live) {
     store.read(ref, image);
-    encodeRecord(out, image);
+    encodeRecord(out, (image.evicted ? readBack(image) : undefined) ?? image);
   }
   out.string('tombstones');
   out.arrayHeader(recorded.size + more.length);
   for (const tag of recorded) out.string(tag);
   for (const tag of more) out.string(tag);
 }
+
+const nothing: ValueOf = () => undefined;
 
 function encodeKey(out: MessageWriter, store: RecordStore, records: KeyRecords, key: Uint8Array | undefined): void {
   if (key !== undefined) {

@@ -80,7 +80,26 @@ export class ScopedLeaves {
     yield* out.finish();
   }
 
-  /** The entries of keys as they are seen, each with tags that are to be told as removed. Nothing of OR-Maps is ever read back. */
+  /** The entries of keys as they are seen, in parts. */
+  async *diff(store: RecordStore, view: RowView, keys: readonly string[]): LateParts {
+    const out = new ItemParts();
+    for (const [leaf, leafKeys] of byLeaf(keys)) {
+      await this.#take(store, leaf, view, (_leaf, rows) => {
+        const seen = byKey(rows);
+        for (const key of leafKeys) {
+          const ofKey = seen.get(key);
+          if (ofKey !== undefined) encodeEntry(out.item(), key, ofKey, []);
+        }
+      });
+      for (let part = out.takeClosed(); part !== undefined; part = out.takeClosed()) yield part;
+    }
+    yield* out.finish();
+  }
+
+  /**
+   * The entries of keys as they are seen, each with tags that are to be told as removed. Rows whose values would have to be
+   * read back are left out: for corrections only, whoever gets one finds the rest by its next sync.
+   */
   orKeys(out: ItemParts, store: RecordStore, view: RowView, removedOf: ReadonlyMap<string, ReadonlySet<string>>): void {
     const nowMs = this.#options.nowMs();
     const leaves = new Map<number, ReadonlyMap<string, Row[]>>();
@@ -146,6 +165,17 @@ export class ScopedLeaves {
 interface Row {
   readonly key: string;
   readonly image: RecordImage;
+}
+
+/** Keys by Merkle leaf, each once. */
+function byLeaf(keys: readonly string[]): Map<number, Set<string>> {
+  const leaves = new Map<number, Set<string>>();
+  for (const key of keys) {
+    const bytes = encodeText(key);
+    const leaf = fnv1aUtf8(bytes, 0, bytes.length) >>> LEAF_SHIFT;
+    leaves.set(leaf, (leaves.get(leaf) ?? new Set()).add(key));
+  }
+  return leaves;
 }
 
 interface LeafRows {

@@ -17,8 +17,6 @@ import { ItemParts } from './item-parts.ts';
 import type { ScopedLeaves } from './scoped-leaves.ts';
 import type { SyncQuestion } from './sync-requests.ts';
 
-const NO_TAGS: ReadonlySet<string> = new Set();
-
 export class ScopedSync {
   readonly #maps: MapCatalogue;
   readonly #scopes: ScopeTable;
@@ -45,10 +43,8 @@ export class ScopedSync {
     if (kind === REQUEST_LEAVES) return this.#leaves.leaves(found?.existing(recordKind), view, prefix);
     if (kind === REQUEST_LEAF) return this.#leaves.leaf(found?.existing(recordKind), view, prefix);
     assert(kind === REQUEST_OR_DIFF, `request of kind ${kind}`);
-    const out = new ItemParts();
     const store = found?.existing(KIND_OR);
-    if (store !== undefined) this.#leaves.orKeys(out, store, view, new Map(keys.map((key) => [key, NO_TAGS])));
-    return out.finish();
+    return store === undefined ? new ItemParts().finish() : this.#leaves.diff(store, view, keys);
   }
 
   /** The entries of keys of which a push said something that does not hold. */

@@ -27,7 +27,7 @@ export class SyncHandler implements RequestHandler {
     const question = parseSyncQuestion(body);
     const view = this.#scoped.view(gateway, question.scope, question.map);
     if (view !== ALL_ROWS) return this.#scoped.answer(kind, question, view);
-    if (kind === REQUEST_LEAVES) return [this.#sync.leaves(question.map, question.kind, question.prefix)];
+    if (kind === REQUEST_LEAVES) return this.#sync.leavesNowOrLater(question.map, question.kind, question.prefix);
     if (kind === REQUEST_LEAF) return this.#sync.leafNowOrLater(question.map, question.kind, question.prefix);
     assert(kind === REQUEST_OR_DIFF, `request of kind ${kind}`);
     return this.#sync.orDiff(question.map, question.keys);

@@ -20,6 +20,7 @@ import { becomeRemoval, isExpiredImage } from '../../storage/expired-record.ts';
 import { KIND_LWW, KIND_OR, RecordImage, type RecordKind } from '../../storage/record.ts';
 import { fitsBlock } from '../../storage/record-block.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
+import type { RecordRef } from '../../storage/storage.ts';
 import type { CrdtService } from '../crdt/crdt-service.ts';
 import type { Expiry } from '../crdt/expiry.ts';
 import type { GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
@@ -122,6 +123,18 @@ export class SyncService implements ManagedService {
     return new Uint8Array(Uint32Array.of(store?.records ?? 0, bytes, ...pairs).buffer);
   }
 
+  /** As `leaves`, or an answer that comes later when values of an OR-Map must be read back to hash it. */
+  leavesNowOrLater(map: Uint8Array, kind: RecordKind, prefix: string): RequestAnswer {
+    const late = this.#late;
+    const store = kind === KIND_OR ? this.#maps.find(map)?.existing(kind) : undefined;
+    if (late !== undefined && store !== undefined && store.evicted > 0) {
+      this.#expiry?.catchUp();
+      store.refreshLeaves();
+      if (store.unknownKeys(1).length > 0) return late.answerOnceHashed(store, () => this.leaves(map, kind, prefix));
+    }
+    return [this.leaves(map, kind, prefix)];
+  }
+
   /** The records (LWW) or entries (OR) of every leaf under `prefix`, in parts. */
   leaf(map: Uint8Array, kind: RecordKind, prefix: string): Uint8Array[] {
     const nowMs = this.#expireDue();
@@ -152,12 +165,13 @@ export class SyncService implements ManagedService {
   }
 
   /** The entries of the given keys of an OR-Map, in parts. */
-  orDiff(map: Uint8Array, keys: readonly string[]): Uint8Array[] {
+  orDiff(map: Uint8Array, keys: readonly string[]): RequestAnswer {
     const nowMs = this.#expireDue();
     const store = this.#maps.find(map)?.existing(KIND_OR);
-    return this.#items((out) => {
-      if (store !== undefined) this.#orKeys(out, store, new Map(keys.map((key) => [key, NO_TAGS])), nowMs);
-    });
+    if (store === undefined) return this.#items(() => {});
+    const out = new ItemParts();
+    const late = this.#orKeys(out, store, new Map(keys.map((key) => [key, NO_TAGS])), nowMs);
+    return late.length > 0 && this.#late !== undefined ? this.#late.answerWith(store, late, out) : out.finish();
   }
 
   /**
@@ -183,6 +197,7 @@ export class SyncService implements ManagedService {
       }
       if (removed.size > 0) this.#pushTombstones(push, map, keys, removed, nowMs);
       if (!mayRead) return;
+      // Whoever is corrected learns what was removed. Values that would have to be read back come with its next sync.
       if (view === ALL_ROWS) this.#orKeys(out, map.store(KIND_OR), refused, nowMs);
       else this.#scoped?.corrections(out, map.store(KIND_OR), view, refused);
     });
@@ -277,20 +292,33 @@ export class SyncService implements ManagedService {
     }
   }
 
-  /** The entries of keys of which there is anything to say, each with tags to be told as removed as well. */
-  #orKeys(out: ItemParts, store: RecordStore, removedOf: ReadonlyMap<string, ReadonlySet<string>>, nowMs: number): void {
+  /**
+   * Adds the entries of keys of which there is anything to say, each with tags to be told as removed as well. Answers with
+   * the live records that were left out, because their values must be read back.
+   */
+  #orKeys(
+    out: ItemParts,
+    store: RecordStore,
+    removedOf: ReadonlyMap<string, ReadonlySet<string>>,
+    nowMs: number,
+  ): readonly RecordRef[] {
+    const late: RecordRef[] = [];
     for (const [leaf, leafKeys] of keysByLeaf(removedOf.keys())) {
       const byKey = recordsByKey(store, leaf, nowMs);
       for (const { key, bytes } of leafKeys) {
-        const records = byKey.get(byteText(bytes, 0, bytes.length));
+        const records = byKey.get(byteText(bytes, 0, bytes.length)) ?? { live: [], tombstones: [] };
         let removed = [...(removedOf.get(key) ?? NO_TAGS)];
-        if (records === undefined && removed.length === 0) continue;
-        for (const portion of portionsOf(store, records ?? { live: [], tombstones: [] }, PART_BYTES_MAX)) {
+        const missing = new Set(records.live.filter((ref) => this.#late?.needsAny(store, [ref], nowMs) === true));
+        late.push(...missing);
+        const here = { ...records, live: records.live.filter((ref) => !missing.has(ref)) };
+        if (here.live.length + here.tombstones.length + removed.length === 0) continue;
+        for (const portion of portionsOf(store, here, PART_BYTES_MAX)) {
           encodeEntry(out.item(), store, portion, bytes, removed);
           removed = [];
         }
       }
     }
+    return late;
   }
 
   /** Expires what is due, up to a slice. Answers the time by which what is left counts as expired. */
