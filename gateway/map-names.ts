@@ -85,7 +85,12 @@ export class MapNames {
 
 /** Why clients may not use a map of this name. */
 function refusalOf(bytes: Uint8Array): (typeof REFUSALS)[number] | undefined {
-  if (bytes.length === 0 || bytes.length > NAME_BYTES_MAX || bytes.includes(0x3a)) return 'INVALID_MAP_NAME';
+  return bytes.includes(0x3a) ? 'INVALID_MAP_NAME' : doorRefusalOf(bytes);
+}
+
+/** Why nobody may use a map of this name: doors other than the WebSocket know names with `:` too. */
+export function doorRefusalOf(bytes: Uint8Array): (typeof REFUSALS)[number] | undefined {
+  if (bytes.length === 0 || bytes.length > NAME_BYTES_MAX) return 'INVALID_MAP_NAME';
   if (!isUtf8(bytes, 0, bytes.length)) return 'INVALID_MAP_NAME';
   const text = new TextDecoder().decode(bytes).toLowerCase();
   return RESERVED.some((prefix) => text.startsWith(prefix)) ? 'RESERVED_MAP_NAME' : undefined;

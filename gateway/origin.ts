@@ -20,9 +20,13 @@ export interface RequestHeaders {
 export function originRefusal(headers: RequestHeaders, trustedOrigins: readonly string[]): OriginRefusal | undefined {
   if (!isLoopbackAuthority(headers.host ?? '')) return 'HOST_NOT_LOOPBACK';
   const origin = headers.origin ?? '';
-  if (origin === '' || isLoopbackOrigin(origin)) return undefined;
-  const isTrusted = trustedOrigins.some((trusted) => trusted.toLowerCase() === origin.toLowerCase());
-  return isTrusted ? undefined : 'ORIGIN_NOT_TRUSTED';
+  return origin === '' || isTrustedOrigin(origin, trustedOrigins, true) ? undefined : 'ORIGIN_NOT_TRUSTED';
+}
+
+/** True for an origin of the list, and for one of this machine where those count. */
+export function isTrustedOrigin(origin: string, trustedOrigins: readonly string[], loopbackCounts: boolean): boolean {
+  if (loopbackCounts && isLoopbackOrigin(origin)) return true;
+  return trustedOrigins.some((trusted) => trusted.toLowerCase() === origin.toLowerCase());
 }
 
 /** `host` or `host:port`, an IPv6 address in brackets. Every request has a Host since HTTP/1.1: a missing one is refused. */

@@ -8,6 +8,8 @@ import { CounterService } from '../engine/domains/coordination/counter-service.t
 import type { CounterTable } from '../engine/domains/coordination/counter-table.ts';
 import type { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
 import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
+import { RecordReader } from '../engine/domains/records/record-reader.ts';
+import { RecordService } from '../engine/domains/records/record-service.ts';
 import { keepSchemas } from '../engine/domains/schema/schema-keeper.ts';
 import { TopicService } from '../engine/domains/messaging/topic-service.ts';
 import type { RowRules } from '../engine/domains/sync/row-rules.ts';
@@ -17,6 +19,9 @@ import { SyncHandler } from '../engine/domains/sync/sync-handler.ts';
 import type { SyncService } from '../engine/domains/sync/sync-service.ts';
 import type { Definitions } from '../engine/operation/definitions.ts';
 import { type PushSink, RequestHandlers } from '../engine/operation/request-handler.ts';
+import type { ValueLoader } from '../engine/storage/value-loader.ts';
+import type { Durability } from './durability.ts';
+import { PersistedHandler } from './persisted-handler.ts';
 import type { WorkerCounter } from './worker-counters.ts';
 import { RollCall } from '../engine/operation/roll-call.ts';
 import type { CompositeObserver } from '../engine/storage/record-observer.ts';
@@ -48,6 +53,11 @@ export interface DomainContext {
   readonly count: (counter: WorkerCounter) => void;
   /** A clock that is never set, ms. */
   readonly monotonicMs: () => number;
+  /** Reads values that were dropped from memory back; undefined where none are. */
+  readonly loader: ValueLoader | undefined;
+  /** True when a value of this size may be kept in memory. */
+  readonly hasRoomFor: (bytes: number) => boolean;
+  readonly durability: Durability;
   readonly config: DomainConfig;
 }
 
@@ -64,11 +74,19 @@ export function domainHandlers(context: DomainContext): RequestHandlers {
   const { maps, sync, rowRules, counterTable: table, definitions, warn, count, pushes, monotonicMs, config } = context;
   keepSchemas({ maps, definitions, warn, onViolation: () => count('schemaViolations') });
   const newRoll = (): RollCall => new RollCall(context.isReplacement ? context.gateways : 0, monotonicMs(), ROLL_CALL_MS);
+  const { crdt, nodeId, loader, hasRoomFor, nowMs, durability } = context;
+  const reader = new RecordReader({ loader, hasRoomFor, nowMs });
   return new RequestHandlers([
     new SyncHandler(sync, rowRules.sync),
     new ScopeHandler(rowRules.scopes, context.observers, new ScopedEvents(rowRules.scopes, pushes, context.nowMs)),
     new MapStatsHandler(maps),
+    new RecordService({ maps, crdt, reader, scopes: rowRules.scopes, judge: rowRules.judge, nodeId, yieldTurn }),
+    new PersistedHandler(durability),
     new TopicService({ pushes, monotonicMs, roll: newRoll() }),
     new CounterService({ table, pushes, countersMax: config.maxCounters, nodesMax: config.counterNodesMax }),
   ]);
+}
+
+function yieldTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -258,7 +258,7 @@ export class PartitionRunner implements Runnable {
     const body = ring.bytes.slice(bodyAt, bodyAt + (ring.words[word + ENVELOPE.BODY_BYTES] as number));
     this.#options.counters.add(this.#options.counters.indexOf('requests'), 1);
     const writes = this.#options.handlers.writes(kind);
-    const refused = writes ? this.#writeRefusal(body.length) : -1;
+    const refused = writes ? this.#writeRefusal(ring, body.length) : -1;
     const answer = refused >= 0 ? refused : this.#answerTo(kind, body, ring.index, session);
     if (callId === CALL_NONE) return; // nobody waits
     if (typeof answer === 'number') this.#options.answers.reply(ring.index, callId, answer, []);
@@ -266,8 +266,12 @@ export class PartitionRunner implements Runnable {
     else void this.#answerLater(ring.index, callId, answer);
   }
 
-  /** A request may write to any partition: where some are damaged none is taken in. */
-  #writeRefusal(bytes: number): number {
+  /**
+   * A request may write to any partition: where some are damaged none is taken in. What a dead predecessor answered to one is
+   * not known any more, and it must not be done twice: its asker learns that it may or may not be done.
+   */
+  #writeRefusal(ring: RingConsumer, bytes: number): number {
+    if (this.#options.loggedTo.size > 0 && this.#isLogged(ring)) return UNAVAILABLE;
     return this.#options.damaged.size > 0 ? LOG_DAMAGED : this.#options.refusal(bytes);
   }
 

@@ -293,6 +293,9 @@ class PartitionWorker {
       monotonicMs: () => performance.now(),
       counterTable: this.#storage.counters,
       config: data.config,
+      loader,
+      hasRoomFor: (bytes) => eviction.hasRoomFor(bytes),
+      durability,
     });
     return new PartitionRunner({
       answers,

@@ -104,6 +104,11 @@ export const PUSH_SCOPED_EVENT = 50;
 /** OPS: above the flags stands the writer's scope; rows with FLAG_JUDGED are judged by it. */
 export const SCOPE_SHIFT = 8;
 export const SCOPE_MAX = 2 ** 23 - 1;
+export const REQUEST_RECORD_READ = 40;
+export const REQUEST_RECORD_WRITE = 41;
+export const REQUEST_RECORD_PAGE = 42;
+/** Answered once everything that was merged here before it is persisted. */
+export const REQUEST_PERSISTED = 43;
 
 /** A view of ring memory that both ends share; offsets are in bytes and 8-aligned at record starts. */
 export interface RingMemory {

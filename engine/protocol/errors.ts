@@ -49,6 +49,10 @@ const ERRORS = {
   NOT_FOUND: { status: 404, retryable: false },
   TOO_MANY_COUNTERS: { status: 507, retryable: false },
   COUNTER_FULL: { status: 507, retryable: false },
+  METHOD_NOT_ALLOWED: { status: 405, retryable: false },
+  NOT_ACCEPTABLE: { status: 406, retryable: false },
+  CONDITION_FAILED: { status: 412, retryable: false },
+  UNSUPPORTED_MEDIA_TYPE: { status: 415, retryable: false },
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -281,6 +281,8 @@ export class OneThreadNode {
     const outboxes = this.memory.outboxes.map((rings) => new RingWriter(new RingProducer(ringAt(rings, worker), () => {})));
     const counters = new CounterRow(this.memory.workerCounters, WORKER_COUNTERS, worker);
     const { writeThrough } = options;
+    const durability =
+      options.durability ?? (writeThrough === undefined ? NO_DURABILITY : { ...NO_DURABILITY, endBatch: writeThrough });
     const answers = new Answers(outboxes, changes, counters);
     const sync = new SyncService(maps, crdt, pruneWatermarkMs, undefined, undefined, rowRules.sync);
     const nodeId = utf8('server-1');
@@ -306,9 +308,11 @@ export class OneThreadNode {
         monotonicMs: () => performance.now(),
         counterTable: new CounterTable(dataStore),
         config: { maxCounters: 4, counterNodesMax: 100, ...options.domains },
+        loader: undefined,
+        hasRoomFor: () => true,
+        durability,
       }),
-      durability:
-        options.durability ?? (writeThrough === undefined ? NO_DURABILITY : { ...NO_DURABILITY, endBatch: writeThrough }),
+      durability,
       refusal: (bytes) => (dataStore.admits(bytes) ? -1 : errorNumber('OVERLOADED')),
       suspects: new Map(),
       loggedTo: new Map(),
