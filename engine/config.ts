@@ -65,8 +65,10 @@ const DEFINITIONS = {
     section: 'server',
     allowed: 'origins such as https://app.example.com, with commas between them',
     accepts: (origin) => ORIGIN.test(origin),
-    about: 'Origins of pages, besides loopback ones, that may connect while there is no authentication.',
-    raise: 'each origin here may read and write everything through the browser of whoever opens its page.',
+    about:
+      'Origins of pages, besides loopback ones, that may connect while there is no authentication. With and without it, ' +
+      'scripts of these pages may read the answers of HTTP (CORS).',
+    raise: 'without authentication each origin here may read and write everything through the browser of whoever opens its page.',
   }),
 
   policyBypassSubjects: textList({
@@ -96,6 +98,13 @@ const DEFINITIONS = {
     section: 'security',
     allowed: 'a text',
     about: 'The aud that every token must carry. Not set: any, or none.',
+  }),
+  httpAnonymous: onOff({
+    section: 'security',
+    default: false,
+    about: 'While authentication is on: whether HTTP is served without a token, or with a bad one, to nobody in particular.',
+    raise: 'on: whoever reaches the port may do over HTTP what policies leave to everybody; without policies, everything.',
+    lower: 'off: who has no good token gets 401, except at /, /health and /api/auth/status.',
   }),
   authDeadlineMs: integer({
     section: 'security',

@@ -28,7 +28,8 @@ import { Authenticator } from './authentication.ts';
 import { DeviceIdentity } from './device-identity.ts';
 import { Gateway } from './gateway.ts';
 import { GatewayCounters } from './gateway-counters.ts';
-import { serveHttp } from './http.ts';
+import { httpOptions } from './http/http-options.ts';
+import { serveHttp } from './http/serve-http.ts';
 import { type GatewayFacts, type NodeAnswer, NodeDesk, type NodeQuestion } from './node-desk.ts';
 import { originRefusal } from './origin.ts';
 import { listenExclusively } from './uws.ts';
@@ -140,14 +141,16 @@ class GatewayThread {
         closed: (session) => this.#gateway?.closed(session),
       },
     );
-    serveHttp(this.#app, {
-      memory,
-      version: packageVersion(),
-      authRequired: config.jwtSecret !== undefined,
-      requestTimeoutMs: config.requestTimeoutMs,
-      refuses,
-      onFailure: (error, path) => this.#log.error({ path, error: String(error) }, 'HTTP handler failed'),
-    });
+    serveHttp(
+      this.#app,
+      httpOptions(config, {
+        memory,
+        version: packageVersion(),
+        refuses,
+        door: () => (this.#serves() ? this.#gateway?.door : undefined),
+        onFailure: (error, path) => this.#log.error({ path, error: String(error) }, 'HTTP handler failed'),
+      }),
+    );
   }
 
   #serves(): boolean {

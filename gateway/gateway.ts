@@ -37,6 +37,7 @@ import { type HeldClasses, HeldFrames } from './held-frames.ts';
 import type { GrantScope } from './grant-scope.ts';
 import { MapNames } from './map-names.ts';
 import type { GatewayFacts, NodeDesk } from './node-desk.ts';
+import type { HttpDoor } from './http/http-door.ts';
 import { OpAckFrames } from './op-ack.ts';
 import { Outbox } from './outbox.ts';
 import { Outgoing } from './outgoing.ts';
@@ -127,6 +128,8 @@ const NAMES_PER_MAP = 4;
 export class Gateway implements WebSocketEvents {
   /** Runs on the outbox rings. */
   readonly outbox: Outbox;
+  /** What HTTP stands on. */
+  readonly door: HttpDoor;
   /** Topics, for doors without sessions. */
   readonly topics: TopicDesk;
   readonly #options: GatewayOptions;
@@ -221,6 +224,15 @@ export class Gateway implements WebSocketEvents {
     });
     options.log('debug', 'layers of operations', this.#dispatcher.layers);
     const context = this.#deskContext();
+    this.door = {
+      authenticator: options.authenticator,
+      calls: context.calls,
+      links: this.#links,
+      levels,
+      nodeId: options.nodeId,
+      accessOf: (principal) => this.#accessControl.accessOf(principal),
+      onRefused: (reason) => this.#tokenRefused(reason),
+    };
     const { topicsPerSession, topicMessageBytesMax } = config;
     this.topics = new TopicDesk(context, { topicsPerSession, messageBytesMax: topicMessageBytesMax });
     this.#desks = this.#newDesks(context);
@@ -359,7 +371,7 @@ export class Gateway implements WebSocketEvents {
   }
 
   #newDesk(): AuthenticationDesk {
-    const { authenticator, devices, counters, log } = this.#options;
+    const { authenticator, devices } = this.#options;
     return new AuthenticationDesk({
       authenticator,
       accessControl: this.#accessControl,
@@ -377,10 +389,7 @@ export class Gateway implements WebSocketEvents {
         this.#accessControl.listen(session, undefined);
         this.#fanOut.join(session);
       },
-      onRefused: (_session, reason) => {
-        counters.authFailures += 1;
-        log('info', 'authentication refused', { reason });
-      },
+      onRefused: (_session, reason) => this.#tokenRefused(reason),
     });
   }
 
@@ -417,6 +426,12 @@ export class Gateway implements WebSocketEvents {
     if (type === undefined) return; // a door's own
     const tookMs = this.#clock.nowMs - (this.#calls.sinceMs[slot] as number);
     for (const listener of this.#listeners) listener.ended(type, tookMs);
+  }
+
+  #tokenRefused(reason: string): void {
+    const { counters, log } = this.#options;
+    counters.authFailures += 1;
+    log('info', 'authentication refused', { reason });
   }
 
   /** The domains of this gateway: a new one is a line here. */

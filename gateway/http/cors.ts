@@ -17,8 +17,7 @@ export interface CorsOptions {
 /** A browser asks again after so many seconds. */
 const MAX_AGE_S = 600;
 
-const REQUEST_HEADERS =
-  'Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID, Lattice-Level, Lattice-TTL-Ms';
+const REQUEST_HEADERS = 'Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID, Lattice-Level, Lattice-TTL-Ms';
 const ANSWER_HEADERS = 'ETag, Lattice-Level, Lattice-TTL-Ms, Retry-After, WWW-Authenticate';
 
 /** Headers of every answer to a request that names its origin. */

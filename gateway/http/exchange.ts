@@ -66,7 +66,7 @@ export class Exchange {
     this.#response = response;
     this.#options = options;
     const headers = new Map<string, string>();
-    request.forEach((name, value) => headers.set(name, value));
+    request.forEach((name, value) => void headers.set(name, value));
     this.#contentLength = Number(headers.get('content-length') ?? 0);
     const address = Buffer.from(response.getRemoteAddressAsText()).toString();
     this.question = {

@@ -60,7 +60,8 @@ export class ResponseSink implements HttpSink {
   end(now = false): void {
     if (this.#over) return;
     this.#ending = true;
-    if (now) this.#response.close(); // calls onAborted
+    if (now)
+      this.#response.close(); // calls onAborted
     else if (this.#heldBytes === 0) this.#finish();
   }
 

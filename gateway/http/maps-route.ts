@@ -22,7 +22,7 @@ import type { HttpQuestion } from './exchange.ts';
 import { emptyReply, errorReply, type Headers, type HttpReply, jsonReply, JSON_TYPE } from './http-reply.ts';
 import { jsonValue, valueOfJson } from './json-value.ts';
 import { cursorText, positionOfCursor } from './page-cursor.ts';
-import { type Page, type RecordDoor, type Written } from './record-door.ts';
+import type { Page, RecordDoor, Written } from './record-door.ts';
 import { type Asked, type Endpoint, queried, type Route } from './route.ts';
 
 const OCTETS = 'application/octet-stream';
@@ -121,7 +121,7 @@ function writeEndpoint(records: () => RecordDoor, valueBytesMax: number): Endpoi
     },
     answer: async ({ question, subject, query, body }) => {
       const { map, key } = named(question, subject.access.may.bind(subject.access), 'write');
-      const value = valueOf(body, question.header('content-type'));
+      const value = packedBody(body, question.header('content-type'));
       const ttlMs = query.ttlMs ?? ttlOf(question.header('lattice-ttl-ms'));
       const wish = { value, ttlMs, scope: subject.access.scope, ...conditionOf(question) };
       return writeReply(await records().write(wish, map, key, levelOf(question, query.level)), map, key);
@@ -202,7 +202,7 @@ function ttlOf(header: string): number | undefined {
 }
 
 /** MessagePack of a body. */
-function valueOf(body: Uint8Array, contentType: string): Uint8Array {
+function packedBody(body: Uint8Array, contentType: string): Uint8Array {
   const [type = ''] = contentType.toLowerCase().split(';');
   const media = type.trim();
   if (media === OCTETS) return encode(body).slice();
@@ -217,7 +217,8 @@ function valueOf(body: Uint8Array, contentType: string): Uint8Array {
 /** A removal is DELETE: nil is no value of a record. */
 function checkedValue(value: Uint8Array): Uint8Array {
   if (checkBounds(value, 0, value.length) !== 0) throw new GridError('BAD_REQUEST', 'the body is no MessagePack value');
-  if (value.length === 1 && value[0] === 0xc0) throw new GridError('BAD_REQUEST', 'null is no value of a record: DELETE removes it');
+  if (value.length === 1 && value[0] === 0xc0)
+    throw new GridError('BAD_REQUEST', 'null is no value of a record: DELETE removes it');
   return value;
 }
 
@@ -243,7 +244,13 @@ function bytesReply(decoded: unknown): HttpReply {
 function writeReply({ outcome, level }: Written, map: string, key: string): HttpReply {
   switch (outcome.outcome) {
     case 'written':
-      return { status: outcome.created ? 201 : 204, headers: [['ETag', entityTag(outcome.stamp)], ['Lattice-Level', level]] };
+      return {
+        status: outcome.created ? 201 : 204,
+        headers: [
+          ['ETag', entityTag(outcome.stamp)],
+          ['Lattice-Level', level],
+        ],
+      };
     case 'condition':
       return conditionReply(outcome);
     case 'absent':

@@ -48,7 +48,7 @@ export class RecordDoor {
     const key = encodeText(keyText);
     const body = encodeBody({ map: encodeText(mapName), key, scope });
     const [[record] = []] = await this.#door.calls.request(REQUEST_RECORD_READ, [this.#ownerOf(key)], () => body);
-    return record === undefined ? undefined : parseRecord(record);
+    return record === undefined || record.length === 0 ? undefined : parseRecord(record);
   }
 
   /**
@@ -87,7 +87,8 @@ export class RecordDoor {
   #levelOf(name: string): number {
     if (name === '') return 0;
     const asked = CONCERN_NAMES.findIndex((known) => known === name);
-    if (asked < 0) throw new GridError('BAD_REQUEST', `no durability level is named ${name}: ${CONCERN_NAMES.slice(1).join(', ')}`);
+    if (asked < 0)
+      throw new GridError('BAD_REQUEST', `no durability level is named ${name}: ${CONCERN_NAMES.slice(1).join(', ')}`);
     const { levels } = this.#door;
     const shortage = levelShortage(asked, levels);
     if (shortage !== '') throw new GridError('LEVEL_UNAVAILABLE', `asked for ${name}, but ${shortage}; nothing was written`);

@@ -2,16 +2,38 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { App, type TemplatedApp, us_socket_local_port } from 'uWebSockets.js';
-import { GridError } from '../engine/protocol/errors.ts';
-import { createGridMemory } from '../workers/grid-memory.ts';
-import { GridState } from '../workers/grid-state.ts';
-import { GATEWAY_COUNTERS, GatewayCounters } from './gateway-counters.ts';
-import { serveHttp } from './http.ts';
-import { addRoute, type HttpReply, type HttpRouteOptions, textReply } from './http-route.ts';
-import { originRefusal } from './origin.ts';
-import { serveWebSocket } from './websocket.ts';
+import { GridError } from '../../engine/protocol/errors.ts';
+import { FULL_ACCESS } from '../../engine/domains/security/access.ts';
+import { ackLevels } from '../../engine/protocol/ack-level.ts';
+import { Authenticator } from '../authentication.ts';
+import type { HttpDoor } from './http-door.ts';
+import { createGridMemory } from '../../workers/grid-memory.ts';
+import { GridState } from '../../workers/grid-state.ts';
+import { GATEWAY_COUNTERS, GatewayCounters } from '../gateway-counters.ts';
+import { type HttpReply, textReply } from './http-reply.ts';
+import { httpOptions } from './http-options.ts';
+import { endpoint, type Route } from './route.ts';
+import { serveHttp } from './serve-http.ts';
+import { testConfig } from '../testing/test-grid.ts';
+import { originRefusal } from '../origin.ts';
+import { serveWebSocket } from '../websocket.ts';
 
 const NOW_MS = 1_700_000_000_000;
+
+/** A door behind which there is no grid: enough for what asks nobody. */
+const DOOR: HttpDoor = {
+  authenticator: await Authenticator.create({ jwtSecret: undefined, jwtIssuer: undefined, jwtAudience: undefined }),
+  get calls(): never {
+    return assert.fail('no worker is to be asked');
+  },
+  get links(): never {
+    return assert.fail('no worker is to be asked');
+  },
+  levels: ackLevels({ store: 'none', wal: false, walFsync: 'off' }),
+  nodeId: 'node',
+  accessOf: () => FULL_ACCESS,
+  onRefused: assert.fail,
+};
 
 function listen(app: TemplatedApp): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -51,14 +73,8 @@ describe('the endpoints', () => {
     const nobody = { opened: () => undefined, message: () => {}, drained: () => {}, closed: () => {} };
     const limits = { frameBytesMax: 65_536, unreadBytesMax: 65_536, idleTimeoutMs: 60_000 };
     serveWebSocket(app, { ...limits, refuses: refusesStrangers }, nobody);
-    serveHttp(app, {
-      memory,
-      version: '1.2.3',
-      authRequired: false,
-      requestTimeoutMs: 30_000,
-      refuses: refusesStrangers,
-      nowMs: () => NOW_MS,
-    });
+    const parts = { memory, version: '1.2.3', refuses: refusesStrangers, onFailure: assert.fail, nowMs: () => NOW_MS };
+    serveHttp(app, httpOptions(testConfig({}), { ...parts, door: () => DOOR }));
     port = await listen(app);
     state.lifecycle = 'ready';
     state.startedMs = NOW_MS - 12_345;
@@ -161,18 +177,34 @@ describe('the endpoints', () => {
     assert.match(await exchange(port, upgrade), /^HTTP\/1\.1 101 /);
   });
 
-  test('an unknown path, or a known one with another method, is 404 with code and message', async () => {
+  test('an unknown path is 404 with code, name and message', async () => {
     for (const [path, method] of [
       ['/nowhere', 'GET'],
       ['/health/', 'GET'],
       ['/metrics/more', 'GET'],
-      ['/health', 'POST'],
-      ['/', 'DELETE'],
+      ['/nowhere', 'DELETE'],
     ] as const) {
       const response = await get(path, { method });
       assert.equal(response.status, 404, path);
-      assert.deepEqual(await response.json(), { code: 404, message: `no such endpoint: ${method} ${path}` });
+      const message = `no such endpoint: ${method} ${path}`;
+      assert.deepEqual(await response.json(), { code: 404, error: 'NOT_FOUND', message, retryable: false });
     }
+  });
+
+  test('a known path with another method is 405 and says which methods there are', async () => {
+    for (const [path, method] of [
+      ['/health', 'POST'],
+      ['/', 'DELETE'],
+      ['/maps/todos', 'PUT'],
+    ] as const) {
+      const response = await get(path, { method });
+      assert.equal(response.status, 405, path);
+      assert.equal(response.headers.get('allow'), 'GET, HEAD, OPTIONS');
+      assert.equal(Object(await response.json()).error, 'METHOD_NOT_ALLOWED');
+    }
+    const options = await get('/maps/todos/k', { method: 'OPTIONS' });
+    assert.equal(options.status, 204);
+    assert.equal(options.headers.get('allow'), 'GET, PUT, DELETE, HEAD, OPTIONS');
   });
 
   test('HEAD has the headers of GET and no body', async () => {
@@ -186,7 +218,7 @@ describe('the endpoints', () => {
     for (const path of ['/', '/health', '/metrics', '/nowhere']) {
       const answer = await exchange(port, `GET ${path} HTTP/1.1\r\nHost: evil.com\r\n\r\n`);
       assert.match(answer, /^HTTP\/1\.1 403 Forbidden\r\n/);
-      assert.match(answer, /\{"code":403,"message":"refused: Forbidden"\}$/);
+      assert.match(answer, /\{"code":403,"error":"FORBIDDEN","message":"refused: Forbidden","retryable":false\}$/);
     }
   });
 
@@ -198,8 +230,10 @@ describe('the endpoints', () => {
 
 describe('a route', () => {
   const app = App();
+  const impatient = App();
   const failures: unknown[] = [];
   let port = 0;
+  let impatientPort = 0;
   let arrived = (): void => {};
   let answer = (_: HttpReply): void => {};
   let refuse = (_: Error): void => {};
@@ -213,22 +247,39 @@ describe('a route', () => {
     return reply;
   };
 
+  const route = (path: string, answer: () => HttpReply | Promise<HttpReply>): Route => ({
+    path,
+    summary: path,
+    methods: { get: endpoint({ summary: path, access: 'open', answers: {}, answer }) },
+  });
+
   before(async () => {
-    const options: HttpRouteOptions = {
-      refuses: () => undefined,
-      onFailure: (error) => failures.push(error),
-      deadlineMs: 30_000,
-    };
-    addRoute(app, '/well', () => textReply(200, 'well'), options);
-    addRoute(app, '/throws', () => assert.fail('a bug'), options);
-    addRoute(app, '/rejects', () => Promise.reject(new Error('a later bug')), options);
+    const memory = createGridMemory({
+      gateways: 1,
+      workers: 1,
+      ringBytes: 1024,
+      messageBytesMax: 0,
+      gatewayCounterNames: GATEWAY_COUNTERS,
+    });
+    const parts = { memory, version: '1', refuses: () => undefined, door: () => undefined };
+    const options = httpOptions(testConfig({}), { ...parts, onFailure: (error) => failures.push(error) });
     const overloaded = new GridError('OVERLOADED', 'too much at once');
-    addRoute(app, '/overloaded', () => Promise.reject(overloaded), options);
-    addRoute(app, '/held', held, options);
-    addRoute(app, '/never', () => new Promise<HttpReply>(() => {}), { ...options, deadlineMs: 10 });
+    const routes = [
+      route('/well', () => textReply(200, 'well')),
+      route('/throws', () => assert.fail('a bug')),
+      route('/rejects', () => Promise.reject(new Error('a later bug'))),
+      route('/overloaded', () => Promise.reject(overloaded)),
+      route('/held', held),
+    ];
+    serveHttp(app, { ...options, routes });
+    serveHttp(impatient, { ...options, routes: [route('/never', () => new Promise<HttpReply>(() => {}))], deadlineMs: 10 });
+    impatientPort = await listen(impatient);
     port = await listen(app);
   });
-  after(() => app.close());
+  after(() => {
+    app.close();
+    impatient.close();
+  });
 
   const get = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${port}${path}`);
 
@@ -239,7 +290,8 @@ describe('a route', () => {
       failures.length = 0;
       const response = await get(path);
       assert.equal(response.status, 500);
-      assert.deepEqual(await response.json(), { code: 500, message: 'internal error' });
+      const error = { code: 500, error: 'INTERNAL', message: 'internal error', retryable: false };
+      assert.deepEqual(await response.json(), error);
       assert.match(String(failures[0]), /bug/);
       assert.equal(failures.length, 1);
       await livesOn();
@@ -249,11 +301,13 @@ describe('a route', () => {
   test('answers a GridError with its status and message', async () => {
     const response = await get('/overloaded');
     assert.equal(response.status, 429);
-    assert.deepEqual(await response.json(), { code: 429, message: 'too much at once' });
+    assert.equal(response.headers.get('retry-after'), '1');
+    const error = { code: 429, error: 'OVERLOADED', message: 'too much at once', retryable: true };
+    assert.deepEqual(await response.json(), error);
   });
 
   test('that does not answer by the deadline is answered for', async () => {
-    assert.equal((await get('/never')).status, 504);
+    assert.equal((await fetch(`http://127.0.0.1:${impatientPort}/never`)).status, 504);
   });
 
   for (const [outcome, settle] of [

@@ -1,0 +1,49 @@
+/** The HTTP side of a gateway, wired from the configuration. */
+import type { Config } from '../../engine/config.ts';
+import type { GridMemory } from '../../workers/grid-memory.ts';
+import { assert } from '../../engine/assert.ts';
+import type { HttpDoor } from './http-door.ts';
+import { RequestRate } from './request-rate.ts';
+import { allRoutes } from './routes.ts';
+import type { HttpOptions } from './serve-http.ts';
+import { Subjects } from './subjects.ts';
+
+type HttpConfig = Pick<
+  Config,
+  'jwtSecret' | 'httpAnonymous' | 'trustedOrigins' | 'requestTimeoutMs' | 'frameBytesMax' | 'rateOpsPerSecond' | 'rateBurstOps'
+>;
+
+/** What the thread gives. */
+export interface HttpParts {
+  readonly memory: GridMemory;
+  /** Of the program. */
+  readonly version: string;
+  /** Why a request is refused, as an HTTP status line, or undefined. */
+  readonly refuses: (origin: string, host: string) => string | undefined;
+  /** The grid behind the routes; undefined while the node does not serve. */
+  readonly door: () => HttpDoor | undefined;
+  /** Told of errors in a handler, for the log. */
+  readonly onFailure: (error: unknown, path: string) => void;
+  /** Wall clock, in ms. */
+  readonly nowMs?: () => number;
+}
+
+export function httpOptions(config: HttpConfig, parts: HttpParts): HttpOptions {
+  const { memory, version, refuses, onFailure, nowMs = Date.now } = parts;
+  const authRequired = config.jwtSecret !== undefined;
+  const rate = new RequestRate(config.rateOpsPerSecond, config.rateBurstOps);
+  const steadyMs = (): number => performance.now();
+  const door = (): HttpDoor => {
+    const open = parts.door();
+    assert(open !== undefined, 'the subject of a request was found behind an open door');
+    return open;
+  };
+  return {
+    routes: allRoutes({ memory, version, authRequired, nowMs, bodyBytesMax: config.frameBytesMax, door }),
+    subjects: new Subjects({ authRequired, anonymous: config.httpAnonymous, rate, door: parts.door, steadyMs }),
+    cors: { trustedOrigins: config.trustedOrigins, authRequired },
+    refuses,
+    onFailure,
+    deadlineMs: config.requestTimeoutMs,
+  };
+}
