@@ -32,7 +32,15 @@ class ServiceUnderTest {
     const { maps, crdt, loader, eviction, time } = this.engine;
     const nowMs = (): number => time.nowMs();
     const reader = new RecordReader({ loader, hasRoomFor: (bytes) => eviction.hasRoomFor(bytes), nowMs });
-    this.service = new RecordService({ maps, crdt, reader, scopes, judge: { judge: () => JUDGED_ALLOWED }, nodeId: utf8('server'), yieldTurn: async () => {} });
+    this.service = new RecordService({
+      maps,
+      crdt,
+      reader,
+      scopes,
+      judge: { judge: () => JUDGED_ALLOWED },
+      nodeId: utf8('server'),
+      yieldTurn: async () => {},
+    });
   }
 
   async ask(kind: number, body: Uint8Array): Promise<Uint8Array | undefined> {
