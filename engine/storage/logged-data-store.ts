@@ -9,11 +9,15 @@
  */
 import type { MapDataStore, StagedSource } from './map-data-store.ts';
 import { RecordImage, type StoredKind } from './record.ts';
+import { segmentOf, wordOf } from './record-block.ts';
+import type { Segment } from './slab.ts';
 import type { RecordRef } from './storage.ts';
 
 /** Where changes are appended: the frame at hand. */
 export interface ChangeFrame {
   append(kind: StoredKind, map: Uint8Array, image: RecordImage): void;
+  /** As `append`, of the record in the block at `word` of `segment`. */
+  appendBlock(kind: StoredKind, map: Uint8Array, segment: Segment, word: number): void;
 }
 
 export class LoggedDataStore implements MapDataStore {
@@ -48,10 +52,7 @@ export class LoggedDataStore implements MapDataStore {
   }
 
   changed(store: StagedSource, ref: RecordRef, nowMs: number): void {
-    if (this.#frame !== undefined) {
-      store.read(ref, this.#image);
-      this.#frame.append(store.kind, store.map, this.#image);
-    }
+    if (this.#frame !== undefined) this.#append(this.#frame, store, ref);
     this.#behind.changed(store, ref, nowMs);
   }
 
@@ -69,5 +70,15 @@ export class LoggedDataStore implements MapDataStore {
 
   hardFlush(deadlineMs: number): Promise<void> {
     return this.#behind.hardFlush(deadlineMs);
+  }
+
+  #append(frame: ChangeFrame, store: StagedSource, ref: RecordRef): void {
+    const { slab } = store;
+    if (slab !== undefined) {
+      frame.appendBlock(store.kind, store.map, segmentOf(slab, ref), wordOf(ref));
+      return;
+    }
+    store.read(ref, this.#image);
+    frame.append(store.kind, store.map, this.#image);
   }
 }

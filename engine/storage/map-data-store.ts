@@ -6,6 +6,7 @@
  * copied: a staged record is a reference, and the flush reads the newest version from the record table.
  */
 import type { RecordImage, StoredKind } from './record.ts';
+import type { Slab } from './slab.ts';
 import type { RecordRef } from './storage.ts';
 
 /** The store of one map and kind, as far as layer 3 needs it. */
@@ -13,6 +14,8 @@ export interface StagedSource {
   readonly kind: StoredKind;
   /** Name of the map, UTF-8. */
   readonly map: Uint8Array;
+  /** Where its records lie as blocks, when they do (record-block.ts): then they are copied from there. */
+  readonly slab?: Slab | undefined;
   /** Points `into` at the record; valid until the store changes. */
   read(ref: RecordRef, into: RecordImage): void;
   /** A number kept beside the record: 0 when it is not staged, else its position in the staging list plus 1. */

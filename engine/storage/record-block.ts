@@ -62,6 +62,9 @@ const SPAN_MASK = 0xffff;
 /** Longest key, tag and node id, each. */
 export const SPAN_BYTES_MAX = SPAN_MASK;
 
+/** Where key, tag, node and value begin, in words of a block. */
+export const SPANS_WORD = HEADER_BYTES >>> 2;
+
 /**
  * Spans up to this many bytes are copied word by word, longer ones by `set`. Measured (ns, 64 / 128 / 256 bytes):
  * words through DataView 48 / 90 / 172, `set(subarray)` 116 / 118 / 162, byte loop 183 / 219 / 443.
@@ -130,13 +133,19 @@ export function readBlock(slab: Slab, ref: number, into: RecordImage): void {
   into.ttlMs = segment.f64[(word >>> 1) + TTL_F64] as number;
   into.tombstone = (nodeAndFlags & TOMBSTONE_BIT) !== 0;
   into.evicted = (nodeAndFlags & EVICTED_BIT) !== 0;
-  into.provenance = ((nodeAndFlags >>> PROVENANCE_SHIFT) & PROVENANCE_MASK) as Provenance;
+  into.provenance = provenanceOf(nodeAndFlags);
+}
+
+/** Provenance in word 5. */
+export function provenanceOf(nodeAndFlags: number): Provenance {
+  return ((nodeAndFlags >>> PROVENANCE_SHIFT) & PROVENANCE_MASK) as Provenance;
 }
 
 /** Writes key and tag of a new record. */
-export function writeIdentity(segment: Segment, word: number, image: RecordImage, view: DataView): void {
+export function writeIdentity(segment: Segment, word: number, image: RecordImage, slab: Slab): void {
   const i32 = segment.i32;
   const start = (word << 2) + HEADER_BYTES;
+  const view = slab.viewOf(image.source);
   i32[word + KEY_HASH] = image.keyHash;
   i32[word + KEY_TAG_BYTES] = image.keyBytes | (image.tagBytes << 16);
   copySpan(image.source, view, image.keyStart, segment, start, image.keyBytes);
@@ -144,10 +153,8 @@ export function writeIdentity(segment: Segment, word: number, image: RecordImage
 }
 
 /** Writes clock, node, value, TTL and flags of the image after key and tag, which are in place; keeps UNLISTED_BIT and the expiry mark. */
-export function writeState(segment: Segment, word: number, image: RecordImage, view: DataView): void {
+export function writeState(segment: Segment, word: number, image: RecordImage, slab: Slab): void {
   const i32 = segment.i32;
-  const spans = i32[word + KEY_TAG_BYTES] as number;
-  const nodeStart = (word << 2) + HEADER_BYTES + (spans & SPAN_MASK) + (spans >>> 16);
   const valueBytes = image.tombstone ? 0 : image.valueBytes;
   const kept = (i32[word + NODE_BYTES_FLAGS] as number) & (UNLISTED_BIT | EXPIRY_MARK_MASK);
   const tombstone = image.tombstone ? TOMBSTONE_BIT : 0;
@@ -156,8 +163,30 @@ export function writeState(segment: Segment, word: number, image: RecordImage, v
   i32[word + COUNTER] = image.counter;
   i32[word + NODE_BYTES_FLAGS] = image.nodeBytes | tombstone | kept | (image.provenance << PROVENANCE_SHIFT);
   i32[word + VALUE_BYTES] = valueBytes;
-  copySpan(image.source, view, image.nodeStart, segment, nodeStart, image.nodeBytes);
-  copySpan(image.source, view, image.valueStart, segment, nodeStart + image.nodeBytes, valueBytes);
+  const nodeStart = valueStartOf(i32, word) - image.nodeBytes;
+  const words = slab.wordsOf(image.source);
+  const from = image.nodeStart >>> 2;
+  const end = (image.nodeStart + image.nodeBytes + valueBytes + 3) >>> 2;
+  if (end - from > WORD_COPY_BYTES_MAX >>> 2 || end > words.length || !isPacked(image)) {
+    const view = slab.viewOf(image.source);
+    copySpan(image.source, view, image.nodeStart, segment, nodeStart, image.nodeBytes);
+    copySpan(image.source, view, image.valueStart, segment, nodeStart + image.nodeBytes, valueBytes);
+    return;
+  }
+  // From the word that the node begins in, which begins with the end of key and tag: these are the same here and there.
+  const shift = (nodeStart >>> 2) - from;
+  for (let at = from; at < end; at++) i32[at + shift] = words[at] as number;
+}
+
+/** True when the image's spans lie as in a block: without gaps from the beginning of a word on. */
+function isPacked(image: RecordImage): boolean {
+  const { keyStart, tagStart, nodeStart } = image;
+  return (
+    (keyStart & 3) === 0 &&
+    tagStart === keyStart + image.keyBytes &&
+    nodeStart === tagStart + image.tagBytes &&
+    image.valueStart === nodeStart + image.nodeBytes
+  );
 }
 
 /** Copies a span from outside the block. `view` shows the same bytes as `from`. */
@@ -173,12 +202,20 @@ function copySpan(from: Uint8Array, view: DataView, start: number, to: Segment, 
   for (; index < bytes; index++) to.u8[toStart + index] = from[start + index] as number;
 }
 
-/** True when the stored key and tag equal the image's. */
-export function hasIdentity(segment: Segment, word: number, image: RecordImage): boolean {
+/** True when the stored key and tag equal the image's. `words` are those of the image's source. */
+export function hasIdentity(segment: Segment, word: number, image: RecordImage, words: Int32Array): boolean {
   const keyBytes = image.keyBytes;
-  if (segment.i32[word + KEY_TAG_BYTES] !== (keyBytes | (image.tagBytes << 16))) return false;
+  const i32 = segment.i32;
+  if (i32[word + KEY_TAG_BYTES] !== (keyBytes | (image.tagBytes << 16))) return false;
   const start = (word << 2) + HEADER_BYTES;
-  if (!sameSpan(segment.u8, start, image.source, image.keyStart, keyBytes)) return false;
+  let same = 0;
+  const from = image.keyStart >>> 2;
+  const whole = keyBytes >>> 2;
+  if ((image.keyStart & 3) === 0 && from + whole <= words.length) {
+    for (; same < whole; same++) if (i32[word + SPANS_WORD + same] !== words[from + same]) return false;
+    same <<= 2;
+  }
+  if (!sameSpan(segment.u8, start + same, image.source, image.keyStart + same, keyBytes - same)) return false;
   return image.tagBytes === 0 || sameSpan(segment.u8, start + keyBytes, image.source, image.tagStart, image.tagBytes);
 }
 

@@ -61,6 +61,7 @@ export interface RecordStoreOptions {
 export class RecordStore implements ExpiringStore {
   readonly map: Uint8Array;
   readonly kind: RecordKind;
+  readonly slab: Slab;
   /** The record of the last join or restore: the joined one, or the stored one that won. */
   lastRef: RecordRef = 0;
   /** Records, tombstones included. */
@@ -73,7 +74,6 @@ export class RecordStore implements ExpiringStore {
   stale = 0;
   duplicates = 0;
 
-  readonly #slab: Slab;
   readonly #leaves: RecordLeaves;
   readonly #expiry: ExpiryQueue;
   readonly #expiryNumber: number;
@@ -88,7 +88,7 @@ export class RecordStore implements ExpiringStore {
   constructor(options: RecordStoreOptions) {
     this.map = options.map;
     this.kind = options.kind;
-    this.#slab = options.slab;
+    this.slab = options.slab;
     const backlog = options.backlog ?? new LeafBacklog(options.slab);
     this.#leaves = new RecordLeaves(options.slab, options.kind, backlog, options.decode);
     this.#expiry = options.expiry ?? new ExpiryQueue(options.slab);
@@ -170,13 +170,13 @@ export class RecordStore implements ExpiringStore {
   expire(ref: RecordRef, nowMs: number): boolean {
     if (!this.isExpired(ref, nowMs)) return false;
     const image = this.#expiring;
-    readBlock(this.#slab, ref, image);
+    readBlock(this.slab, ref, image);
     becomeRemoval(image);
     return this.join(image, nowMs) === JOIN_APPLIED;
   }
 
   holds(ref: RecordRef): boolean {
-    const keyHash = segmentOf(this.#slab, ref).i32[wordOf(ref) + KEY_HASH] as number;
+    const keyHash = segmentOf(this.slab, ref).i32[wordOf(ref) + KEY_HASH] as number;
     return this.#tables[partitionOf(keyHash)]?.holds(ref) === true;
   }
 
@@ -196,7 +196,7 @@ export class RecordStore implements ExpiringStore {
   }
 
   read(ref: RecordRef, into: RecordImage): void {
-    readBlock(this.#slab, ref, into);
+    readBlock(this.slab, ref, into);
   }
 
   meta(ref: RecordRef, into: RecordMeta): void {
@@ -204,33 +204,33 @@ export class RecordStore implements ExpiringStore {
   }
 
   isTombstone(ref: RecordRef): boolean {
-    return isTombstoneBlock(this.#slab, ref);
+    return isTombstoneBlock(this.slab, ref);
   }
 
   /** True once the record's TTL has passed. A tombstone or a record without TTL never expires. */
   isExpired(ref: RecordRef, nowMs: number): boolean {
-    const f64 = segmentOf(this.#slab, ref).f64;
+    const f64 = segmentOf(this.slab, ref).f64;
     const at = wordOf(ref) >>> 1;
     return isExpired(f64[at + MILLIS_F64] as number, f64[at + TTL_F64] as number, nowMs) && !this.isTombstone(ref);
   }
 
   /** Moment at which the record expires, in ms; NaN when it does not. */
   expiryMillis(ref: RecordRef): number {
-    const f64 = segmentOf(this.#slab, ref).f64;
+    const f64 = segmentOf(this.slab, ref).f64;
     const at = wordOf(ref) >>> 1;
     return expiryMillis(f64[at + MILLIS_F64] as number, f64[at + TTL_F64] as number);
   }
 
   stagedAt(ref: RecordRef): number {
-    return segmentOf(this.#slab, ref).i32[wordOf(ref) + STAGED_AT] as number;
+    return segmentOf(this.slab, ref).i32[wordOf(ref) + STAGED_AT] as number;
   }
 
   setStagedAt(ref: RecordRef, position: number): void {
-    segmentOf(this.#slab, ref).i32[wordOf(ref) + STAGED_AT] = position;
+    segmentOf(this.slab, ref).i32[wordOf(ref) + STAGED_AT] = position;
   }
 
   costBytes(ref: RecordRef): number {
-    return roundedBytes(storedBlockBytes(segmentOf(this.#slab, ref).i32, wordOf(ref)));
+    return roundedBytes(storedBlockBytes(segmentOf(this.slab, ref).i32, wordOf(ref)));
   }
 
   /** Notes a read of the record. */
@@ -254,7 +254,7 @@ export class RecordStore implements ExpiringStore {
     this.#unevict(ref);
     const to = this.#tableOf(ref).replaceValue(ref, image, evicted);
     if (evicted) {
-      readBlock(this.#slab, to, this.#stored);
+      readBlock(this.slab, to, this.#stored);
       this.evicted += 1;
       this.evictedBytes += evictedBytes(this.#stored);
     }
@@ -316,7 +316,7 @@ export class RecordStore implements ExpiringStore {
         break;
       }
       if (!this.isTombstone(ref) || !(this.#millisOf(ref) < olderThanMillis)) continue;
-      readBlock(this.#slab, ref, this.#stored);
+      readBlock(this.slab, ref, this.#stored);
       this.#dataStore.pruned(this, ref, this.#stored, nowMs);
       this.#forget(ref);
       removed += 1;
@@ -335,19 +335,19 @@ export class RecordStore implements ExpiringStore {
   }
 
   #addTable(image: RecordImage): RecordTable {
-    const table = new RecordTable(this.#slab);
+    const table = new RecordTable(this.slab);
     this.#tables[partitionOf(image.keyHash)] = table;
     return table;
   }
 
   #tableOf(ref: RecordRef): RecordTable {
-    const table = this.#tables[partitionOf(segmentOf(this.#slab, ref).i32[wordOf(ref) + KEY_HASH] as number)];
+    const table = this.#tables[partitionOf(segmentOf(this.slab, ref).i32[wordOf(ref) + KEY_HASH] as number)];
     assert(table !== undefined, `record ${ref} is of no partition here`);
     return table;
   }
 
   #millisOf(ref: RecordRef): number {
-    return segmentOf(this.#slab, ref).f64[(wordOf(ref) >>> 1) + MILLIS_F64] as number;
+    return segmentOf(this.slab, ref).f64[(wordOf(ref) >>> 1) + MILLIS_F64] as number;
   }
 
   #refuse(ref: RecordRef, result: JoinResult): JoinResult {
@@ -368,7 +368,7 @@ export class RecordStore implements ExpiringStore {
 
   /** The record at `ref` stands at `to` now: staging and expiry must follow. */
   #follow(ref: RecordRef, to: RecordRef): void {
-    const i32 = segmentOf(this.#slab, to).i32;
+    const i32 = segmentOf(this.slab, to).i32;
     const word = wordOf(to);
     if (i32[word + STAGED_AT] !== 0) this.#dataStore.moved(this, ref, to);
     if (((i32[word + NODE_BYTES_FLAGS] as number) & EXPIRY_MARK_MASK) !== 0) this.#expiry.release(to);
@@ -376,8 +376,8 @@ export class RecordStore implements ExpiringStore {
 
   /** The record is about to be overwritten or forgotten, or to get its value back. */
   #unevict(ref: RecordRef): void {
-    if (!isEvictedBlock(this.#slab, ref)) return;
-    readBlock(this.#slab, ref, this.#stored);
+    if (!isEvictedBlock(this.slab, ref)) return;
+    readBlock(this.slab, ref, this.#stored);
     this.evicted -= 1;
     this.evictedBytes -= evictedBytes(this.#stored);
   }
@@ -387,7 +387,7 @@ export class RecordStore implements ExpiringStore {
     if (this.isTombstone(ref)) this.tombstones -= 1;
     if (image.tombstone) this.tombstones += 1;
     const expires = !Number.isNaN(image.ttlMs);
-    const beforeMs = expires ? blockExpiryMillis(segmentOf(this.#slab, ref), wordOf(ref)) : Number.NaN;
+    const beforeMs = expires ? blockExpiryMillis(segmentOf(this.slab, ref), wordOf(ref)) : Number.NaN;
     const to =
       this.kind === KIND_LWW ? table.overwrite(ref, image, nowS) : table.overwrite(ref, this.#rule.removal(ref, image), nowS);
     this.lastRef = to;
@@ -404,7 +404,7 @@ export class RecordStore implements ExpiringStore {
 
   /** Takes the record out of counters and leaf. */
   #leave(ref: RecordRef): void {
-    const i32 = segmentOf(this.#slab, ref).i32;
+    const i32 = segmentOf(this.slab, ref).i32;
     const word = wordOf(ref);
     assert(i32[word + STAGED_AT] === 0, `record ${ref} is staged`);
     const flags = i32[word + NODE_BYTES_FLAGS] as number;

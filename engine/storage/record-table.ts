@@ -56,7 +56,7 @@ export class RecordTable implements Storage {
   }
 
   find(image: RecordImage): RecordRef {
-    return this.#index.find(imageHash(image), image);
+    return this.#index.find(imageHash(image), image, this.#slab.wordsOf(image.source));
   }
 
   /** Reads what a `find` of an LWW record with this key hash will read; the answer means nothing. */
@@ -76,9 +76,8 @@ export class RecordTable implements Storage {
     i32[word + CREATED_S] = nowS;
     i32[word + UPDATED_S] = nowS;
     i32[word + POSITION] = this.#dense.length;
-    const view = slab.viewOf(image.source);
-    writeIdentity(segment, word, image, view);
-    writeState(segment, word, image, view);
+    writeIdentity(segment, word, image, slab);
+    writeState(segment, word, image, slab);
     this.#index.add(imageHash(image), ref);
     this.#dense.push(ref);
     this.#bytes += roundedBytes(bytes);
@@ -96,10 +95,10 @@ export class RecordTable implements Storage {
     i32[word + VERSION] = (i32[word + VERSION] as number) + 1;
     i32[word + UPDATED_S] = nowS;
     // An image that points into this slab may overlap the block: then only a move keeps its bytes whole.
-    if (image.source === segment.u8 || sizeClassOf(bytes) !== sizeClassOf(oldBytes)) {
+    if (image.source === segment.u8 || (bytes !== oldBytes && sizeClassOf(bytes) !== sizeClassOf(oldBytes))) {
       return this.#move(ref, segment, word, image, oldBytes, bytes);
     }
-    writeState(segment, word, image, this.#slab.viewOf(image.source));
+    writeState(segment, word, image, this.#slab);
     return ref;
   }
 
@@ -188,7 +187,7 @@ export class RecordTable implements Storage {
     const fromI32 = from.i32;
     const toI32 = segment.i32;
     for (let index = 0; index < words; index++) toI32[word + index] = fromI32[fromWord + index] as number;
-    writeState(segment, word, image, slab.viewOf(image.source));
+    writeState(segment, word, image, slab);
     this.#index.replace(storedHash(segment, word), ref, moved);
     this.#dense.set(toI32[word + POSITION] as number, moved);
     this.#bytes += roundedBytes(bytes) - roundedBytes(oldBytes);

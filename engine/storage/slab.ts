@@ -35,6 +35,7 @@ const OVERRUN_UNITS_MAX = SEGMENT_UNITS >>> 2;
 /** Free blocks are joined again when so much was released since, as a share of what is free: each release pays for a few. */
 const JOIN_SHARE = 1 / 8;
 const LINEAR_CLASSES = 16;
+const NO_WORDS = new Int32Array(0);
 const CLASS_COUNT = sizeClassOf(BLOCK_BYTES_MAX) + 1;
 
 /** One stretch of memory, seen four ways. Word index of a block = `(reference & UNIT_MASK) << 2`. */
@@ -70,6 +71,7 @@ export class Slab {
   #releasedUnits = 0;
   #viewed: Uint8Array = new Uint8Array(0);
   #view = new DataView(this.#viewed.buffer);
+  #words: Int32Array = NO_WORDS;
 
   /** Bytes of all blocks handed out, rounding included. */
   get usedBytes(): number {
@@ -108,11 +110,21 @@ export class Slab {
    * same ring many times in a row.
    */
   viewOf(source: Uint8Array): DataView {
-    if (source !== this.#viewed) {
-      this.#viewed = source;
-      this.#view = new DataView(source.buffer, source.byteOffset, source.byteLength);
-    }
+    if (source !== this.#viewed) this.#enter(source);
     return this.#view;
+  }
+
+  /** The words of `source`, as far as they are whole; none when it does not begin on a word. The last one is kept. */
+  wordsOf(source: Uint8Array): Int32Array {
+    if (source !== this.#viewed) this.#enter(source);
+    return this.#words;
+  }
+
+  #enter(source: Uint8Array): void {
+    const isAligned = (source.byteOffset & 3) === 0;
+    this.#viewed = source;
+    this.#view = new DataView(source.buffer, source.byteOffset, source.byteLength);
+    this.#words = isAligned ? new Int32Array(source.buffer, source.byteOffset, source.byteLength >>> 2) : NO_WORDS;
   }
 
   #shelve(ref: number, sizeClass: number): void {

@@ -39,11 +39,11 @@ export class SlotIndex {
     return this.#slots.byteLength + (this.#old?.byteLength ?? 0);
   }
 
-  /** The record with this hash whose key and tag equal the image's, or 0. */
-  find(hash: number, image: RecordImage): number {
-    const ref = probe(this.#slots, this.#segments, hash, image);
+  /** The record with this hash whose key and tag equal the image's, or 0. `words` are those of the image's source. */
+  find(hash: number, image: RecordImage, words: Int32Array): number {
+    const ref = probe(this.#slots, this.#segments, hash, image, words);
     if (ref !== 0 || this.#old === undefined) return ref;
-    return probe(this.#old, this.#segments, hash, image);
+    return probe(this.#old, this.#segments, hash, image, words);
   }
 
   /**
@@ -132,13 +132,13 @@ export class SlotIndex {
   }
 }
 
-function probe(slots: Int32Array, segments: readonly Segment[], hash: number, image: RecordImage): number {
+function probe(slots: Int32Array, segments: readonly Segment[], hash: number, image: RecordImage, words: Int32Array): number {
   const mask = slots.length - 2;
   for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
     const ref = slots[at + 1] as number;
     if (ref === 0) return 0;
     if (slots[at] === hash && ref > 0) {
-      if (hasIdentity(segments[ref >>> SEGMENT_SHIFT] as Segment, (ref & UNIT_MASK) << 2, image)) return ref;
+      if (hasIdentity(segments[ref >>> SEGMENT_SHIFT] as Segment, (ref & UNIT_MASK) << 2, image, words)) return ref;
     }
   }
 }

@@ -8,7 +8,21 @@
 import { crc32 } from 'node:zlib';
 import { assert } from '../assert.ts';
 import type { RecordImage, StoredKind } from './record.ts';
-import { sameSpan } from './record-block.ts';
+import {
+  COUNTER,
+  EVICTED_BIT,
+  KEY_HASH,
+  KEY_TAG_BYTES,
+  MILLIS_F64,
+  NODE_BYTES_FLAGS,
+  provenanceOf,
+  SPANS_WORD,
+  sameSpan,
+  TOMBSTONE_BIT,
+  TTL_F64,
+  VALUE_BYTES,
+} from './record-block.ts';
+import type { Segment } from './slab.ts';
 import {
   CRC_COVERED_START,
   ENTRY_MAP,
@@ -109,6 +123,51 @@ export class FrameWriter {
     i32[word + 9] = nodeBytes | (flags << 16);
     i32[word + 10] = valueBytes;
     this.#copySpans(image, start + RECORD_SPANS_START, spanBytes, valueBytes);
+    this.#end = start + entryBytes;
+  }
+
+  /** As `append`, of the record in the block at `word` of its segment: its spans lie there as they lie in an entry. */
+  appendBlock(kind: StoredKind, map: Uint8Array, segment: Segment, word: number): void {
+    if (kind !== this.#kind || (map !== this.#map && !this.#isSameMap(map))) this.#appendMap(kind, map);
+    const from = segment.i32;
+    const nodeAndFlags = from[word + NODE_BYTES_FLAGS] as number;
+    const spans = from[word + KEY_TAG_BYTES] as number;
+    const valueBytes = from[word + VALUE_BYTES] as number;
+    const isTombstone = (nodeAndFlags & TOMBSTONE_BIT) !== 0;
+    assert((nodeAndFlags & EVICTED_BIT) === 0, 'the value of a record that is logged is not in memory');
+    assert(!isTombstone || valueBytes === 0, 'a tombstone has no value');
+    const nodeBytes = nodeAndFlags & SPAN_BYTES_MAX;
+    const spanBytes = (spans & SPAN_BYTES_MAX) + (spans >>> 16) + nodeBytes + valueBytes;
+    const entryBytes = (RECORD_SPANS_START + spanBytes + 7) & ~7;
+    const start = this.#end;
+    if (start + entryBytes > this.#u8.length) this.#grow(start + entryBytes);
+    const i32 = this.#i32;
+    const to = start >>> 2;
+    const last = to + (entryBytes >>> 2) - 1;
+    i32[last] = 0; // padding is zero
+    i32[last - 1] = 0;
+    const flags = (isTombstone ? RECORD_TOMBSTONE : 0) | (provenanceOf(nodeAndFlags) << RECORD_PROVENANCE_SHIFT);
+    i32[to] = ENTRY_RECORD;
+    i32[to + 1] = entryBytes;
+    i32[to + 2] = from[word + MILLIS_F64 * 2] as number;
+    i32[to + 3] = from[word + MILLIS_F64 * 2 + 1] as number;
+    i32[to + 4] = from[word + TTL_F64 * 2] as number;
+    i32[to + 5] = from[word + TTL_F64 * 2 + 1] as number;
+    i32[to + 6] = from[word + COUNTER] as number;
+    i32[to + 7] = from[word + KEY_HASH] as number;
+    i32[to + 8] = spans;
+    i32[to + 9] = nodeBytes | (flags << 16);
+    i32[to + 10] = valueBytes;
+    const spansTo = to + (RECORD_SPANS_START >>> 2);
+    const spansFrom = word + SPANS_WORD;
+    if (spanBytes > WORD_COPY_BYTES_MAX) {
+      this.#u8.set(segment.u8.subarray(spansFrom << 2, (spansFrom << 2) + spanBytes), spansTo << 2);
+    } else {
+      const words = (spanBytes + 3) >>> 2;
+      for (let index = 0; index < words; index++) i32[spansTo + index] = from[spansFrom + index] as number;
+      const rest = (spanBytes & 3) << 3;
+      if (rest !== 0) (i32[spansTo + words - 1] as number) &= (1 << rest) - 1; // what lies behind the record stays out
+    }
     this.#end = start + entryBytes;
   }
 
