@@ -11,6 +11,7 @@ COPY engine engine
 COPY workers workers
 COPY gateway gateway
 COPY bench bench
+COPY kernel kernel
 # uWebSockets.js brings its binary for every platform and version of Node; one of them is ours (133 MB become 18).
 RUN npm run --silent build \
   && npm prune --omit=dev --no-audit --no-fund \

@@ -10,6 +10,7 @@
  * are dropped and counted.
  */
 import { batchItems } from '../engine/protocol/batch-frame.ts';
+import type { BatchKernel } from '../engine/protocol/batch-kernel.ts';
 import { decode, encode } from '../engine/protocol/codec.ts';
 import { GridError } from '../engine/protocol/errors.ts';
 import { type ClientMessage, parseMessage, refusalOf } from '../engine/protocol/messages.ts';
@@ -82,6 +83,8 @@ export interface DispatcherOptions {
   readonly unreadBytesMax: number;
   /** A clock is further ahead than allowed and has no fixed offset yet: get one, then try the held frames again. */
   readonly onWildClock: (node: Uint8Array, millis: number) => void;
+  /** Scans what clients usually send. */
+  readonly kernel?: BatchKernel | undefined;
 }
 
 /** Questions wait while a client has more than this share (one in so many) of the bound unread. */
@@ -89,7 +92,7 @@ const QUESTION_SHARE = 4;
 
 export class Dispatcher {
   readonly #options: DispatcherOptions;
-  readonly #scanner = new Scanner();
+  readonly #scanner: Scanner;
   readonly #pipeline: Handler<Operation<Session>, CallStatus>;
   readonly #held: HeldFrames;
   #operation: Operation<Session> | undefined;
@@ -105,6 +108,7 @@ export class Dispatcher {
   constructor(options: DispatcherOptions) {
     this.#options = options;
     this.#held = options.held;
+    this.#scanner = new Scanner(options.kernel);
     const { layers } = options;
     this.#pipeline = layered(this.#sharedLayers(), layers, (operation) => this.#handle(operation));
   }

@@ -19,6 +19,7 @@ import { Doorbell, type DoorbellPorts } from '../workers/doorbell.ts';
 import { FaultyRunnable } from '../workers/faults/faulty-runnable.ts';
 import type { GridMemory } from '../workers/grid-memory.ts';
 import { GridState } from '../workers/grid-state.ts';
+import { loadBatchKernel } from '../workers/kernel-file.ts';
 import { RingConsumer, RingProducer } from '../workers/ring.ts';
 import { RingWriter } from '../workers/ring-writer.ts';
 import { RunLoop } from '../workers/run-loop.ts';
@@ -214,6 +215,7 @@ class GatewayThread {
       quarantined: command.quarantined,
       definitions: this.#definitions,
       node: this.#nodeDesk,
+      kernel: loadBatchKernel(),
       onWildClock: (node, millis) => this.#owner.send({ kind: 'wildClock', node, millis }),
       onInterest: (mapId, name, wanted) => this.#owner.send({ kind: 'interest', mapId, name, wanted }),
       log: (level, text, fields) => this.#log[level](fields, text),

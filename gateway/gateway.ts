@@ -14,6 +14,7 @@ import type { DomainLayers } from '../engine/operation/layers.ts';
 import type { CallStatus, Operation } from '../engine/operation/operation.ts';
 import { OperationMetrics } from '../engine/operation/operation-metrics.ts';
 import type { Priority } from '../engine/operation/priority.ts';
+import type { BatchKernel } from '../engine/protocol/batch-kernel.ts';
 import { encode } from '../engine/protocol/codec.ts';
 import type { CounterRow } from '../workers/counters.ts';
 import type { GridState } from '../workers/grid-state.ts';
@@ -112,6 +113,8 @@ export interface GatewayOptions {
   /** A session began, or the last one ended, to listen to a map by name: a worker that is replaced must know. */
   readonly onInterest: (mapId: number, name: Uint8Array, wanted: boolean) => void;
   readonly log: (level: 'debug' | 'info' | 'warn', text: string, fields: object) => void;
+  /** Scans what clients usually send. */
+  readonly kernel?: BatchKernel | undefined;
   /** For tests that let time pass by hand. */
   readonly clock?: TurnClock;
 }
@@ -221,6 +224,7 @@ export class Gateway implements WebSocketEvents {
       measured: this.#measured,
       unreadBytesMax: config.sessionBackpressureBytesMax,
       onWildClock: (node, millis) => this.#askForOffset(node, millis),
+      kernel: options.kernel,
     });
     options.log('debug', 'layers of operations', this.#dispatcher.layers);
     const context = this.#deskContext();

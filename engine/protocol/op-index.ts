@@ -88,8 +88,15 @@ export class OpIndex {
   count = 0;
   /** The bytes of the frame. */
   view: DataView = new DataView(new ArrayBuffer(0));
-  words: Int32Array = new Int32Array(64 * OP_WORDS);
-  floats: Float64Array = new Float64Array(this.words.buffer);
+  words: Int32Array;
+  floats: Float64Array;
+
+  /** @param rows room at first, or for ever when `memory` is given, in which they begin at byte `start`. */
+  constructor(memory?: ArrayBuffer, start = 0, rows = 64) {
+    const buffer = memory ?? new ArrayBuffer(rows * OP_BYTES);
+    this.words = new Int32Array(buffer, start, rows * OP_WORDS);
+    this.floats = new Float64Array(buffer, start, (rows * OP_WORDS) / 2);
+  }
 
   /** Makes room for one more row and returns the position of its first word. The row is not cleared. */
   push(): number {

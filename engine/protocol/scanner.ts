@@ -16,6 +16,7 @@
  *
  * Sources: protocol reference §1.2, §5.1, §5.2; nats.js parser.ts for the manner.
  */
+import type { BatchKernel } from './batch-kernel.ts';
 import * as field from './field-names.ts';
 import { arrayCount, containerHeaderBytes, isArray, isMap, mapCount, skipKey, skipValue } from './msgpack-bounds.ts';
 import { isNumber } from './msgpack-number.ts';
@@ -33,8 +34,8 @@ const NO_BYTES = new Uint8Array(0);
 
 /** Reads one frame at a time; its fields describe the last one scanned. */
 export class Scanner {
-  /** A row per op of an OP_BATCH (in order) or CLIENT_OP (one). Empty for other types. */
-  readonly index: OpIndex = new OpIndex();
+  /** A row per op of an OP_BATCH (in order) or CLIENT_OP (one). Empty for other types. Read it anew after each scan. */
+  index: OpIndex = new OpIndex();
   /** Durability level asked for the whole OP_BATCH, CONCERN_NONE when none. */
   writeConcern: number = CONCERN_NONE;
   /** Deadline asked for the whole OP_BATCH, in ms; 0 when none. */
@@ -44,11 +45,27 @@ export class Scanner {
   /** Span of the bytes of a PING's `timestamp`, a MessagePack number to be echoed; 0 bytes when it has none. */
   pingStart = 0;
   pingBytes = 0;
+  readonly #kernel: BatchKernel | undefined;
+  readonly #index: OpIndex = this.index;
   #bytes: Uint8Array = NO_BYTES;
   #view: DataView = new DataView(NO_BYTES.buffer);
 
+  /** @param kernel reads batches that are written as the client does, three times as fast. */
+  constructor(kernel?: BatchKernel) {
+    this.#kernel = kernel;
+  }
+
   /** Scans `bytes[0, length)`. Never throws, reads nothing beyond `length`. */
   scan(bytes: Uint8Array, length: number): ScanResult {
+    const kernel = this.#kernel;
+    if (kernel !== undefined && length <= kernel.frameBytesMax) {
+      if (kernel.scan(bytes.length === length ? bytes : bytes.subarray(0, length))) {
+        this.index = kernel.index;
+        this.#resetFields();
+        return SCAN_OP_BATCH;
+      }
+    }
+    this.index = this.#index;
     this.#reset();
     if (bytes !== this.#bytes) {
       this.#bytes = bytes;
@@ -62,6 +79,10 @@ export class Scanner {
 
   #reset(): void {
     this.index.count = 0;
+    this.#resetFields();
+  }
+
+  #resetFields(): void {
     this.writeConcern = CONCERN_NONE;
     this.timeoutMs = 0;
     this.batchInvalid = false;

@@ -27,6 +27,7 @@ import { type DomainConfig, domainHandlers } from '../../workers/domain-handlers
 import { type Durability, NO_DURABILITY } from '../../workers/durability.ts';
 import { createGridMemory, type GridMemory } from '../../workers/grid-memory.ts';
 import { GridState } from '../../workers/grid-state.ts';
+import { loadBatchKernel } from '../../workers/kernel-file.ts';
 import { PartitionRunner } from '../../workers/partition-runner.ts';
 import { RingConsumer, RingProducer } from '../../workers/ring.ts';
 import { RingWriter } from '../../workers/ring-writer.ts';
@@ -257,6 +258,7 @@ export class OneThreadNode {
         quarantined: [],
         definitions: this.definitions,
         node: new NodeDesk(() => {}),
+        kernel: loadBatchKernel(),
         onWildClock: (node, millis) => void this.wildClocks.push({ gateway, node, millis }),
         onInterest: () => {},
         log: () => {},

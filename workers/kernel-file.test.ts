@@ -1,0 +1,125 @@
+/**
+ * The compiled kernel against the scanner that it stands in for: what it reads, it must read alike, and what is damaged or
+ * unusual it must leave alone.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { encode } from '../engine/protocol/codec.ts';
+import { OP_WORDS } from '../engine/protocol/op-index.ts';
+import { SCAN_OP_BATCH, Scanner } from '../engine/protocol/scanner.ts';
+import { encodeWild, Random } from '../engine/protocol/wild-encoder.ts';
+import { loadBatchKernel } from './kernel-file.ts';
+
+const RUNS = 3000;
+const kernel = loadBatchKernel();
+assert.ok(kernel !== undefined, 'the build compiles the kernel');
+const scanner = new Scanner();
+const scannerWithKernel = new Scanner(kernel);
+
+/** Everything that a scan says, with or without the kernel. */
+function described(by: Scanner, frame: Uint8Array): unknown {
+  const result = by.scan(frame, frame.length);
+  const { index, writeConcern, timeoutMs, batchInvalid, pingStart, pingBytes } = by;
+  const rows = Array.from(index.words.subarray(0, index.count * OP_WORDS));
+  return { result, rows, writeConcern, timeoutMs, batchInvalid, pingStart, pingBytes };
+}
+
+function expectAlike(frame: Uint8Array): void {
+  assert.deepEqual(described(scannerWithKernel, frame), described(scanner, frame));
+}
+
+const value = fc.letrec((tie) => ({
+  any: fc.oneof(
+    { depthSize: 'small' },
+    fc.constantFrom(null, true, false, 0, -1, 127, 128, 70_000, -40_000, 1.5, 2 ** 40, Number.NaN),
+    fc.string({ maxLength: 300 }),
+    fc.uint8Array({ maxLength: 300 }),
+    fc.array(tie('any'), { maxLength: 20 }),
+    fc.dictionary(fc.string({ maxLength: 40 }), tie('any'), { maxKeys: 20, noNullPrototype: true }),
+  ),
+})).any;
+
+const stamp = fc.record({
+  millis: fc.oneof(fc.integer({ min: 1e12, max: 2e12 }), fc.constantFrom(-0, -1, 1.5, 2 ** 53, Number.NaN)),
+  counter: fc.constantFrom(0, 1, 127, 128, 70_000),
+  nodeId: fc.constantFrom('client-1', 'knoten-ü', 'a:b', '', 'n'.repeat(40)),
+});
+
+const id = fc.oneof(fc.nat().map(String), fc.constant('x'.repeat(300)));
+const key = fc.oneof({ weight: 5, arbitrary: fc.string({ unit: 'grapheme-ascii' }) }, { weight: 1, arbitrary: fc.string() });
+const mapName = fc.constantFrom('m', 'maps of people', '', 'größer');
+const common = { id, mapName, key, timestamp: stamp, synced: fc.boolean() };
+const ttlMs = fc.option(fc.constantFrom(0, 5, 200, 40_000, 3_000_000_000, 2 ** 40, 1.5, -1, null), { nil: undefined });
+const op = fc.oneof(
+  fc.record({ ...common, opType: fc.constantFrom('PUT', 'REMOVE'), record: fc.record({ value, timestamp: stamp, ttlMs }) }),
+  fc.record({
+    ...common,
+    opType: fc.constant('OR_ADD'),
+    orRecord: fc.record({ value, timestamp: stamp, tag: fc.constantFrom('1:0:n', '', 't'.repeat(50)), ttlMs }),
+  }),
+  fc.record({ ...common, opType: fc.constant('OR_REMOVE'), orTag: fc.constantFrom('1:0:n', '', null) }),
+  fc.record({ ...common, writeConcern: fc.constant('PERSISTED'), record: fc.record({ value, timestamp: stamp }) }),
+  fc.record({ key, mapName, record: fc.constant(null) }),
+);
+
+function batch(ops: readonly unknown[]): object {
+  return { type: 'OP_BATCH', payload: { ops } };
+}
+
+test('batches as clients write them are read as the scanner reads them, whatever is in them', () => {
+  fc.assert(
+    fc.property(fc.array(op, { maxLength: 6 }), (ops) => expectAlike(encode(batch(ops)).slice())),
+    { numRuns: RUNS },
+  );
+});
+
+test('so are batches in other widths and orders, and damaged ones', () => {
+  fc.assert(
+    fc.property(fc.array(op, { maxLength: 3 }), fc.integer(), (ops, seed) => {
+      const random = new Random(seed);
+      expectAlike(encodeWild(batch(ops), random));
+      const frame = encode(batch(ops)).slice();
+      for (let round = 0; round < 4; round++) {
+        const damaged = frame.slice(0, random.chance(3) ? random.below(frame.length + 1) : frame.length);
+        for (let byte = random.below(3); byte >= 0 && damaged.length > 0; byte--) {
+          damaged[random.below(damaged.length)] = random.below(256);
+        }
+        expectAlike(damaged);
+      }
+    }),
+    { numRuns: RUNS },
+  );
+});
+
+test('bytes of an earlier, longer frame are never read as those of a later one', () => {
+  const long = encode(batch(Array.from({ length: 30 }, (_, index) => usualOp(index)))).slice();
+  for (let bytes = 0; bytes < long.length; bytes++) {
+    scannerWithKernel.scan(long, long.length);
+    expectAlike(long.slice(0, bytes));
+  }
+});
+
+test('what the client writes is read by the kernel itself', () => {
+  for (const ops of [0, 1, 2, 15, 16, 300]) {
+    const frame = encode(batch(Array.from({ length: ops }, (_, index) => usualOp(index)))).slice();
+    assert.ok(kernel.scan(frame));
+    assert.equal(scannerWithKernel.scan(frame, frame.length), SCAN_OP_BATCH);
+    assert.equal(scannerWithKernel.index, kernel.index);
+    expectAlike(frame);
+  }
+});
+
+test('a frame that is longer than the kernel takes is read by the scanner', () => {
+  const record = { value: 'v'.repeat(kernel.frameBytesMax), timestamp: { millis: 1, counter: 0, nodeId: 'n' } };
+  const frame = encode(batch([{ id: '1', mapName: 'm', key: 'k', opType: 'PUT', record }])).slice();
+  scannerWithKernel.scan(encode(batch([usualOp(1)])).slice(), encode(batch([usualOp(1)])).length);
+  expectAlike(frame);
+  assert.equal(scannerWithKernel.index.count, 1);
+});
+
+function usualOp(number: number): object {
+  const timestamp = { millis: 1e12 + number, counter: number & 127, nodeId: 'client-1' };
+  const record = { value: { title: `item ${number}`, done: false, tags: ['a', 'b'] }, timestamp };
+  return { id: String(number + 1), mapName: 'items', opType: 'PUT', key: `item-${number}`, record, timestamp, synced: false };
+}
