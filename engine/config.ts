@@ -99,6 +99,21 @@ const DEFINITIONS = {
     allowed: 'a text',
     about: 'The aud that every token must carry. Not set: any, or none.',
   }),
+  adminUsername: text({
+    section: 'security',
+    default: 'admin',
+    allowed: 'a name',
+    about: 'Name of the administrator, for POST /api/auth/login.',
+  }),
+  adminPassword: optionalText({
+    section: 'security',
+    secret: true,
+    allowed: 'a password of 12 characters or more',
+    accepts: (password) => password.length >= 12,
+    about:
+      'Password of the administrator: POST /api/auth/login answers it with a token for the admin API, good for a day. Not set: ' +
+      'nobody can log in; tokens with the role admin that others signed are taken all the same. Needs a jwtSecret that is no public key.',
+  }),
   httpAnonymous: onOff({
     section: 'security',
     default: false,

@@ -234,6 +234,8 @@ export class Gateway implements WebSocketEvents {
       links: this.#links,
       levels,
       nodeId: options.nodeId,
+      definitions: options.definitions,
+      node: options.node,
       accessOf: (principal) => this.#accessControl.accessOf(principal),
       onRefused: (reason) => this.#tokenRefused(reason),
     };

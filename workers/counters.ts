@@ -85,6 +85,11 @@ export class CounterRow<Name extends string> {
     return this.cells[this.indexOf(name)] as number;
   }
 
+  /** All of the row, by name. */
+  toObject(): Record<string, number> {
+    return Object.fromEntries(this.#names.map((name, index) => [name, this.cells[index] as number]));
+  }
+
   /** All names and values, for metrics and admin pages. */
   read(): Record<Name, number> {
     const entries = this.#names.map((name, index) => [name, this.cells[index] as number] as const);

@@ -10,7 +10,17 @@ import { Subjects } from './subjects.ts';
 
 type HttpConfig = Pick<
   Config,
-  'jwtSecret' | 'httpAnonymous' | 'trustedOrigins' | 'requestTimeoutMs' | 'frameBytesMax' | 'rateOpsPerSecond' | 'rateBurstOps'
+  | 'jwtSecret'
+  | 'jwtIssuer'
+  | 'jwtAudience'
+  | 'adminUsername'
+  | 'adminPassword'
+  | 'httpAnonymous'
+  | 'trustedOrigins'
+  | 'requestTimeoutMs'
+  | 'frameBytesMax'
+  | 'rateOpsPerSecond'
+  | 'rateBurstOps'
 >;
 
 /** What the thread gives. */
@@ -39,7 +49,7 @@ export function httpOptions(config: HttpConfig, parts: HttpParts): HttpOptions {
     return open;
   };
   return {
-    routes: allRoutes({ memory, version, authRequired, nowMs, bodyBytesMax: config.frameBytesMax, door }),
+    routes: allRoutes({ ...config, memory, version, authRequired, nowMs, bodyBytesMax: config.frameBytesMax, door }),
     subjects: new Subjects({ authRequired, anonymous: config.httpAnonymous, rate, door: parts.door, steadyMs }),
     cors: { trustedOrigins: config.trustedOrigins, authRequired },
     refuses,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { App, type TemplatedApp, us_socket_local_port } from 'uWebSockets.js';
+import { Definitions } from '../../engine/operation/definitions.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
 import { FULL_ACCESS } from '../../engine/domains/security/access.ts';
 import { ackLevels } from '../../engine/protocol/ack-level.ts';
@@ -15,6 +16,7 @@ import { httpOptions } from './http-options.ts';
 import { endpoint, type Route } from './route.ts';
 import { serveHttp } from './serve-http.ts';
 import { testConfig } from '../testing/test-grid.ts';
+import { NodeDesk } from '../node-desk.ts';
 import { originRefusal } from '../origin.ts';
 import { serveWebSocket } from '../websocket.ts';
 
@@ -31,6 +33,8 @@ const DOOR: HttpDoor = {
   },
   levels: ackLevels({ store: 'none', wal: false, walFsync: 'off' }),
   nodeId: 'node',
+  definitions: new Definitions(),
+  node: new NodeDesk(() => assert.fail('the node is not to be asked')),
   accessOf: () => FULL_ACCESS,
   onRefused: assert.fail,
 };

@@ -1,0 +1,28 @@
+/** The administrative routes, in the order of the document. */
+import type { GridMemory } from '../../workers/grid-memory.ts';
+import type { HttpDoor } from '../http/http-door.ts';
+import { RequestRate } from '../http/request-rate.ts';
+import type { Route } from '../http/route.ts';
+import { ADMIN_BURST, ADMIN_REQUESTS_PER_SECOND, Administration } from './administration.ts';
+import { type LoginOptions, loginRoute } from './login-route.ts';
+import { nodeRoutes } from './node-routes.ts';
+import { schemaRoutes } from './schema-routes.ts';
+
+export interface AdminRoutesOptions extends Omit<LoginOptions, 'rate' | 'steadyMs'> {
+  readonly memory: GridMemory;
+  readonly authRequired: boolean;
+  /** The grid behind the routes; asked only once it is there. */
+  readonly door: () => HttpDoor;
+}
+
+export function adminRoutes(options: AdminRoutesOptions): Route[] {
+  const { memory, authRequired, door } = options;
+  const rate = new RequestRate(ADMIN_REQUESTS_PER_SECOND, ADMIN_BURST);
+  const steadyMs = (): number => performance.now();
+  const administration = new Administration({ authRequired, rate, steadyMs, node: () => door().node });
+  return [
+    loginRoute({ ...options, rate, steadyMs }),
+    ...nodeRoutes(administration, door, memory),
+    ...schemaRoutes(administration, door),
+  ];
+}
