@@ -30,6 +30,7 @@ async function setUp(jwtSecret: string | undefined) {
     devices: new DeviceIdentity(new Uint8Array(32)),
     send: (_session, frame) => void sent.push(plain(decode(frame)) as Sent),
     close: (_session, cause) => void log.push(`close ${cause}`),
+    onRenewed: () => undefined,
     onReady: () => void log.push('ready'),
     onRefused: () => void log.push('refused'),
   });

@@ -18,6 +18,7 @@ export interface Connection {
 export const CLOSE = {
   IDLE: { code: 1000, reason: 'idle timeout' },
   AUTH_TIMEOUT: { code: 1000, reason: 'authentication timeout' },
+  TOKEN_EXPIRED: { code: 4401, reason: 'the token has expired, reconnect with a newer one' },
   AUTH_FAILED: { code: 1000, reason: 'authentication failed' },
   SHUTDOWN: { code: 1001, reason: 'server shutting down' },
   RATE_LIMITED: { code: 1013, reason: 'rate limit exceeded, reconnect to send again' },

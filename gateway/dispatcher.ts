@@ -40,6 +40,7 @@ import type { Desks } from './desk.ts';
 import type { FanOut } from './fan-out.ts';
 import type { GatewayCounters } from './gateway-counters.ts';
 import type { HeldFrames } from './held-frames.ts';
+import { rightRefusal } from './message-rights.ts';
 import { pongFrame } from './pong.ts';
 import type { RateLimit } from './rate-limit.ts';
 import type { HeldFrame, Session } from './session.ts';
@@ -367,6 +368,11 @@ export class Dispatcher {
 
   #ask({ type, caller }: Operation<Session>): CallStatus {
     const desk = this.#options.desks().of(type);
+    const refusal = this.#message === undefined ? undefined : rightRefusal(caller.access, this.#message);
+    if (refusal !== undefined) {
+      this.error(caller, 403, `FORBIDDEN: ${refusal}`);
+      return 'RESPONSE';
+    }
     return desk === undefined || this.#message === undefined ? 'VOID' : desk.ask(caller, this.#message);
   }
 

@@ -395,6 +395,11 @@ export class Gateway implements WebSocketEvents {
         this.#accessControl.listen(session, undefined);
         this.#fanOut.join(session);
       },
+      onRenewed: (session, before) => {
+        session.grantPriority();
+        this.#accessChanged(session, before.lastGuard, new ChangedMaps(this.#maps));
+        this.#outgoing.flush();
+      },
       onRefused: (_session, reason) => this.#tokenRefused(reason),
     });
   }
@@ -529,6 +534,7 @@ export class Gateway implements WebSocketEvents {
       if (session.state !== 'ready') {
         if (nowMs - session.openedMs > authDeadlineMs) session.close('AUTH_TIMEOUT');
       } else if (nowMs - session.lastSeenMs > idleTimeoutMs) session.close('IDLE');
+      else this.#desk.checkExpiry(session, this.#clock.wallMs);
     }
   }
 

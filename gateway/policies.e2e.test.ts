@@ -356,3 +356,68 @@ describe('policies that change', () => {
     await eventually(() => assert.deepEqual(intern.get('staff', 'kim'), { name: 'Kim', salary: 7 }));
   });
 });
+
+describe('tokens that end', () => {
+  test('are asked for anew, and end their connection when nothing newer comes', async () => {
+    const ann = await wire({ sub: 'ann', expiresS: -58 });
+    await ann.next('AUTH_REQUIRED');
+    const { code, reason } = await ann.closed;
+    assert.deepEqual([code, reason], [4401, 'the token has expired, reconnect with a newer one']);
+  });
+
+  test('are followed by newer ones on the same connection, with what those say', async () => {
+    const kim = await wire({ sub: 'kim', roles: ['intern'], expiresS: -30 });
+    await kim.next('AUTH_REQUIRED');
+    await rejections(await wire({ sub: 'root' }), put('1', 'staff', 'kate', { name: 'Kate', salary: 5 }));
+    assert.deepEqual((await leafOf(kim, 'staff')).get('kate'), { name: 'Kate' });
+    await rootOf(kim, 'staff');
+    kim.send({ type: 'AUTH', token: await signedToken({ sub: 'kim', roles: ['boss'] }) });
+    await kim.next('AUTH_ACK');
+    assert.equal(payloadOf(await kim.next('SYNC_RESET_REQUIRED')).mapName, 'staff');
+    assert.deepEqual((await leafOf(kim, 'staff')).get('kate'), { name: 'Kate', salary: 5 });
+    assert.equal(kim.socket.isOpen, true);
+  });
+
+  test('of another subject, or of nobody, end the connection', async () => {
+    for (const token of [await signedToken({ sub: 'eve' }), 'none']) {
+      const ann = await wire({ sub: 'ann' });
+      ann.send({ type: 'AUTH', token });
+      await ann.next('AUTH_FAIL');
+      assert.equal((await ann.closed).reason, 'authentication failed');
+    }
+  });
+});
+
+describe('messages of other domains', () => {
+  test('need the right that they are about, and are refused alike for what is there and what is not', async () => {
+    const { policies } = node.grid;
+    await policies.put({ id: 'chat', pattern: 'chat.*', actions: ['subscribe'], effect: 'allow' }, 'test');
+    await policies.put({ id: 'chatter', pattern: 'chat.*', actions: ['publish'], effect: 'allow', roles: ['boss'] }, 'test');
+    const [ann, boss] = [await wire({ sub: 'ann' }), await wire({ sub: 'bea', roles: ['boss'] })];
+    ann.send({ type: 'TOPIC_SUB', payload: { topic: 'chat.a' } });
+    ann.send({ type: 'TOPIC_SUB', payload: { topic: 'news' } });
+    ann.send({ type: 'TOPIC_PUB', payload: { topic: 'chat.a', data: 'from ann' } });
+    ann.send({ type: 'COUNTER_REQUEST', payload: { name: 'hits' } });
+    await eventually(() => assert.equal(ann.messages.filter(({ type }) => type === 'ERROR').length, 3));
+    assert.deepEqual(
+      ann.take('ERROR').map((message) => payloadOf(message).message),
+      [
+        'FORBIDDEN: TOPIC_SUB is not allowed for news',
+        'FORBIDDEN: TOPIC_PUB is not allowed for chat.a',
+        'FORBIDDEN: COUNTER_REQUEST is not allowed for hits',
+      ],
+    );
+    boss.send({ type: 'TOPIC_PUB', payload: { topic: 'chat.a', data: 'from bea' } });
+    assert.equal(payloadOf(await ann.next('TOPIC_MESSAGE')).data, 'from bea');
+    await policies.remove('chat', 'test');
+    await eventually(async () => {
+      ann.send({ type: 'TOPIC_SUB', payload: { topic: 'chat.b' } });
+      await ann.barrier();
+      assert.equal(ann.take('ERROR').length, 1, 'the gateway has heard of it');
+    });
+    boss.send({ type: 'TOPIC_PUB', payload: { topic: 'chat.a', data: 'after' } });
+    await boss.barrier();
+    await ann.barrier();
+    assert.deepEqual(ann.take('TOPIC_MESSAGE'), []);
+  });
+});

@@ -9,7 +9,7 @@
  */
 import { grantedPriority, type Priority } from '../engine/operation/priority.ts';
 import { CLOSE, type CloseCause, type Connection } from './connection.ts';
-import { SubjectAccess } from './subject-access.ts';
+import { type SessionAccess, SubjectAccess } from './subject-access.ts';
 import type { Principal } from './authentication.ts';
 
 export type SessionState = 'unauthenticated' | 'verifying' | 'ready' | 'closed';
@@ -47,9 +47,11 @@ export class Session {
   state: SessionState = 'unauthenticated';
   principal: Principal | undefined;
   /** What it may do; of a session that is ready. */
-  access: SubjectAccess = SubjectAccess.FULL;
+  access: SessionAccess = SubjectAccess.FULL;
   /** The token that it proved itself with: the same one again proves nothing new. */
   token: string | undefined;
+  /** Another token of it is being checked. */
+  isRenewing = false;
   /** It was told that its token ends. */
   toldExpiry = false;
   deviceId: string | undefined;

@@ -1,7 +1,5 @@
 /**
  * What one subject may do, by the policies that hold now: asked again, it follows them (access-control.ts).
- *
- * The hot path reads `guard` once a frame: undefined says that nothing is to be asked.
  */
 import { ALL_ROWS, type Access, type Action, NO_SCOPE, type RowView } from '../engine/domains/security/access.ts';
 import type { Decision } from '../engine/domains/security/grants.ts';
@@ -18,9 +16,17 @@ export interface GrantSource {
   numberOf(scope: GrantScope): number;
 }
 
+/** What a session may do. */
+export interface SessionAccess extends Access {
+  /** The grants that decide; undefined: everything is allowed. The hot path reads it once a frame. */
+  readonly guard?: GrantScope | undefined;
+  /** The grants that decided when `guard` was last read. */
+  readonly lastGuard?: GrantScope | undefined;
+}
+
 const UNGUARDED: GrantSource = { version: 0, scopeOf: () => undefined, numberOf: () => NO_SCOPE };
 
-export class SubjectAccess implements Access {
+export class SubjectAccess implements SessionAccess {
   /** Of whoever is not to be asked; what a session has before it is ready, and may do nothing. */
   static readonly FULL: SubjectAccess = new SubjectAccess(UNGUARDED, undefined);
 
@@ -34,7 +40,6 @@ export class SubjectAccess implements Access {
     this.#subject = subject;
   }
 
-  /** The grants that decide; undefined: everything is allowed. */
   get guard(): GrantScope | undefined {
     if (this.#version !== this.#source.version) {
       this.#guard = this.#source.scopeOf(this.#subject);
@@ -43,7 +48,6 @@ export class SubjectAccess implements Access {
     return this.#guard;
   }
 
-  /** The grants that decided when it was last asked. */
   get lastGuard(): GrantScope | undefined {
     return this.#guard;
   }
@@ -54,14 +58,15 @@ export class SubjectAccess implements Access {
   }
 
   may(action: Action, name: string): boolean {
-    return this.decide(action, name) !== 'deny';
-  }
-
-  decide(action: Action, name: string): Decision {
-    return this.guard?.grants.decide(action, name) ?? 'allow';
+    return decisionOf(this, action, name) !== 'deny';
   }
 
   rows(mapName: string): RowView {
     return this.guard?.grants.rows(mapName) ?? ALL_ROWS;
   }
+}
+
+/** As `may`, and whether it depends on the row. */
+export function decisionOf({ guard }: SessionAccess, action: Action, name: string): Decision {
+  return guard?.grants.decide(action, name) ?? 'allow';
 }

@@ -15,6 +15,7 @@ import { KIND_LWW, KIND_OR, type RecordKind } from '../engine/storage/record.ts'
 import type { Desk, DeskContext } from './desk.ts';
 import type { PushEntry, Scatter } from './scatter.ts';
 import type { Session } from './session.ts';
+import { decisionOf } from './subject-access.ts';
 
 const TOO_OLD = 'the last sync is older than the tombstones that are kept';
 const CHANGED = 'what you may read of the map may have changed since the last sync';
@@ -45,7 +46,7 @@ export class SyncDesk implements Desk {
     if (typeof mapName !== 'string') return 'VOID';
     const mapId = this.#mapId(session, mapName);
     if (mapId <= 0) return 'RESPONSE';
-    const read = session.access.decide('read', mapName);
+    const read = decisionOf(session.access, 'read', mapName);
     if (message.type === 'ORMAP_PUSH_DIFF') return this.#push(session, mapName, message.entries, read);
     if (read === 'deny') return this.#refuse(session, mapName, message);
     const scope = read === 'rows' ? session.access.scope : NO_SCOPE;
@@ -95,7 +96,7 @@ export class SyncDesk implements Desk {
   }
 
   #push(session: Session, mapName: string, entries: readonly PushEntry[], read: Decision): CallStatus {
-    const [write, remove] = [session.access.decide('write', mapName), session.access.decide('remove', mapName)];
+    const [write, remove] = [decisionOf(session.access, 'write', mapName), decisionOf(session.access, 'remove', mapName)];
     const rights = {
       scope: [read, write, remove].includes('rows') ? session.access.scope : NO_SCOPE,
       mayWrite: write !== 'deny',

@@ -197,7 +197,7 @@ export class TopicDesk implements Desk {
     if (sessions !== undefined && sessions.size > 0) {
       const { frame } = publication;
       for (const session of sessions) {
-        if (session.id === publisher) continue;
+        if (session.id === publisher || !session.access.may('subscribe', topic)) continue;
         enqueue(session, frame);
         this.delivered += 1;
       }
