@@ -28,7 +28,7 @@ test('a second taker is refused and told the process, the host and since when', 
     return true;
   });
   await lock.release();
-  assert.deepEqual(await readdir(dataDir), []);
+  assert.deepEqual(await readdir(dataDir), ['lattice.lock.room']);
   await (await DataDirectoryLock.take(dataDir)).release();
 });
 

@@ -5,6 +5,7 @@
  *   held:  the file's time is touched each second
  *   stale: same machine and pid namespace → the process is gone, or its pid belongs to a younger process
  *          elsewhere (another container, a shared volume) → the file's time does not move for `probeMs`
+ *   room:  `lattice.lock.room` keeps a block of the disk free for the card, so that a server starts on a full disk, too
  *
  * The file is advice among well-behaved processes; the Postgres advisory lock and the owner epoch stand behind it.
  */
@@ -17,6 +18,8 @@ import { GridError } from '../../engine/protocol/errors.ts';
 const BEAT_MS = 1000;
 const PROBE_MS = 6000;
 const ATTEMPTS_MAX = 5;
+/** A block of most file systems. */
+const ROOM_BYTES = 4096;
 
 interface Card {
   readonly pid: number;
@@ -55,7 +58,10 @@ export class DataDirectoryLock {
       since: new Date().toISOString(),
     };
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-      if (await place(path, card)) return new DataDirectoryLock(path, card);
+      if (await place(path, card)) {
+        await keepRoom(path);
+        return new DataDirectoryLock(path, card);
+      }
       const holder = await readCard(path);
       if (holder === undefined) continue; // gone meanwhile
       if (await isAlive(path, holder, card.place, probeMs)) throw inUse(dataDir, holder);
@@ -82,8 +88,12 @@ function inUse(dataDir: string, holder: Card): GridError {
 /** False when there is a lock already. */
 async function place(path: string, card: Card): Promise<boolean> {
   const draft = `${path}.${card.pid}`;
-  await writeFile(draft, JSON.stringify(card), { mode: 0o644 });
   try {
+    await writeFile(draft, JSON.stringify(card), { mode: 0o644 }).catch(async (error) => {
+      if (!isCode(error, 'ENOSPC')) throw error;
+      await rm(roomOf(path), { force: true });
+      await writeFile(draft, JSON.stringify(card), { mode: 0o644 });
+    });
     await link(draft, path);
     return true;
   } catch (error) {
@@ -92,6 +102,15 @@ async function place(path: string, card: Card): Promise<boolean> {
   } finally {
     await rm(draft, { force: true });
   }
+}
+
+function roomOf(path: string): string {
+  return `${path}.room`;
+}
+
+/** A disk that has no room for it now will have some at a later start. */
+async function keepRoom(path: string): Promise<void> {
+  await writeFile(roomOf(path), Buffer.alloc(ROOM_BYTES), { mode: 0o644 }).catch(() => rm(roomOf(path), { force: true }));
 }
 
 /** Undefined when there is no lock. A file that is not ours to read counts as a holder elsewhere. */

@@ -70,11 +70,44 @@ test('every size of a small disk ends in a typed refusal and in a log without lo
   }
 });
 
-test('a disk too small for a header is refused at the start, and no file is left', () => {
+test('a log begins on a full disk by refusing writes, leaves no file, and takes writes as soon as there is room', async () => {
   const files = new ForgetfulLogFiles();
-  files.capacityBytes = 4000;
-  assert.throws(() => new LogUnderTest(files), { code: 'DISK_FULL' });
-  assert.deepEqual(files.list(), []);
+  files.capacityBytes = 4000; // not even a header
+  const subject = new LogUnderTest(files);
+  assert.deepEqual([subject.log.state, subject.log.refusal, subject.log.segments], ['disk-full', 'DISK_FULL', 0]);
+  subject.tick();
+  assert.deepEqual([subject.log.state, files.list()], ['disk-full', []]);
+  files.capacityBytes = Number.POSITIVE_INFINITY;
+  subject.tick();
+  assert.deepEqual([subject.log.state, subject.log.refusal, subject.log.segments], ['open', undefined, 1]);
+  assert.ok(subject.write());
+  await subject.log.synced(1);
+  const { sequences, report } = readBack(files.crash(Math.random, 'dropped'), subject.frames);
+  assert.deepEqual([[...sequences], report.losses.filter(({ kind }) => kind !== 'junk')], [[1], []]);
+});
+
+test('what a full disk kept out from the start on is in the first frame when there is room', () => {
+  const files = new ForgetfulLogFiles();
+  files.capacityBytes = 0;
+  const subject = new LogUnderTest(files);
+  assert.equal(subject.write(), false);
+  assert.equal(subject.write(), false);
+  subject.flushAll();
+  files.capacityBytes = Number.POSITIVE_INFINITY;
+  subject.tick();
+  subject.noteFrame();
+  assert.deepEqual([subject.log.state, subject.log.sequence, subject.frames.get(1)?.length], ['open', 1, 2]);
+  assert.deepEqual([...readBack(files.kill(), subject.frames).sequences], [1]);
+});
+
+test('a disk that breaks while a log waits for room to begin fails it for good', () => {
+  const files = new ForgetfulLogFiles();
+  files.capacityBytes = 0;
+  const subject = new LogUnderTest(files);
+  files.capacityBytes = Number.POSITIVE_INFINITY;
+  files.failWrite(1, 'EIO');
+  subject.tick();
+  assert.deepEqual([subject.log.state, subject.failures.length], ['failed', 1]);
 });
 
 test('a short write of any length is written again, whole, at the same place', () => {

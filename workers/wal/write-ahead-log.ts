@@ -4,7 +4,8 @@
  *   append … append ─▶ frame ─ write ─▶ segment being written ─ full ─▶ retired segments ─ flushed ─▶ deleted
  *                                          └──────── synced in groups ────────┘
  *
- *   open ──▶ disk-full   no room: the frame at hand stays and is written again, whole, at the same place
+ *   open ──▶ disk-full   no room: the frame at hand stays and is written again, whole, at the same place. Also at the
+ *     │                  start, when not even a segment can begin: it begins as soon as there is room
  *     │ └──▶ full        the files reach `maxBytes`: until Postgres has some of it
  *     └────▶ failed      the disk has refused a write or a sync: for good, the worker is read-only
  *
@@ -77,7 +78,8 @@ export class WriteAheadLog {
   /** Files of a predecessor, until they are synced. */
   #predecessors: readonly LogFile[];
   #isFolderUnsynced = true;
-  #segment: SegmentWriter;
+  /** Undefined as long as the disk has had no room for a first one. */
+  #segment: SegmentWriter | undefined;
   #sequence: number;
   /** The frame that the disk had no room for. */
   #held: HeldFrame | undefined;
@@ -92,18 +94,18 @@ export class WriteAheadLog {
     this.#sequence = options.firstSequence - 1;
     const { files, policy, nowMs, startTimer, onSynced, firstSequence } = options;
     this.#predecessors = openPredecessors(files, options);
-    this.#segment = this.#createSegment();
-    this.#unsynced.add(this.#segment);
+    this.#begin();
     const onFailed = (error: unknown): void => this.#fail('forced to the disk', error);
     const run = (): Promise<void> => this.#syncAll();
     this.#group = new GroupSync({ policy, nowMs, startTimer, run, onSynced, onFailed }, firstSequence - 1);
     const onRemoved = (segment: SegmentWriter): void => this.#removed(segment);
     this.#retired = new RetiredSegments({ files, onRemoved, onFailed: (error) => this.#fail('pruned', error) });
+    this.#refusal = REFUSALS[this.state];
   }
 
   /**
-   * Creates the first segment. Throws GridError DISK_FULL or READ_ONLY when the folder does not take it, and LOG_DAMAGED
-   * when an unreadable file of a predecessor is in its place.
+   * Creates the first segment; without room for it the log begins as `disk-full`. Throws GridError READ_ONLY when the folder
+   * does not take it for another reason, and LOG_DAMAGED when an unreadable file of a predecessor is in its place.
    */
   static open(options: WriteAheadLogOptions): WriteAheadLog {
     assert(options.firstSequence >= 1);
@@ -112,7 +114,7 @@ export class WriteAheadLog {
       return new WriteAheadLog(options);
     } catch (error) {
       if (systemCode(error) === undefined) throw error;
-      throw logError(options.worker, isDiskFull(error) ? 'DISK_FULL' : 'READ_ONLY', 'opened', error);
+      throw logError(options.worker, 'READ_ONLY', 'opened', error);
     }
   }
 
@@ -133,11 +135,11 @@ export class WriteAheadLog {
 
   /** Bytes of all files, zeros ahead included. */
   get bytes(): number {
-    return this.#retired.bytes + this.#segment.bytes;
+    return this.#retired.bytes + (this.#segment?.bytes ?? 0);
   }
 
   get segments(): number {
-    return this.#retired.segments + 1;
+    return this.#retired.segments + (this.#segment === undefined ? 0 : 1);
   }
 
   get syncs(): number {
@@ -150,7 +152,7 @@ export class WriteAheadLog {
 
   get state(): LogState {
     if (this.#failure !== undefined) return 'failed';
-    if (this.#held !== undefined) return 'disk-full';
+    if (this.#held !== undefined || this.#segment === undefined) return 'disk-full';
     return this.#isFull ? 'full' : 'open';
   }
 
@@ -203,6 +205,7 @@ export class WriteAheadLog {
       this.frame.clear(); // what the worker's own rhythms still change must not pile up
       return;
     }
+    if (this.#segment === undefined) this.#tryBegin();
     if (this.#held !== undefined) this.#tryHeld(this.#held);
     this.#group.tick(nowMs);
     this.#retireFlushed();
@@ -215,7 +218,7 @@ export class WriteAheadLog {
     await this.#group.close();
     await this.#retired.close();
     this.#closePredecessors();
-    this.#segment.close();
+    this.#segment?.close();
   }
 
   /** True when the frame at hand is in the file. */
@@ -229,24 +232,26 @@ export class WriteAheadLog {
   }
 
   #append(inboxPositions: readonly number[]): boolean {
+    let segment = this.#segment;
+    if (segment === undefined) return false;
     const nowMs = this.#options.nowMs();
-    let bytes = this.#sealed(nowMs, inboxPositions);
-    if (!this.#segment.hasRoom(bytes.length)) {
-      this.#rotate();
-      bytes = this.#sealed(nowMs, inboxPositions); // the salt is another
+    let bytes = this.#sealed(segment, nowMs, inboxPositions);
+    if (!segment.hasRoom(bytes.length)) {
+      segment = this.#rotate(segment);
+      bytes = this.#sealed(segment, nowMs, inboxPositions); // the salt is another
     }
-    this.#unsynced.add(this.#segment);
-    if (!this.#segment.append(bytes, this.#sequence + 1)) return false;
+    this.#unsynced.add(segment);
+    if (!segment.append(bytes, this.#sequence + 1)) return false;
     this.#sequence += 1;
     this.frame.clear();
     this.#group.written(this.#sequence, nowMs);
-    if (this.#retired.bytes + this.#segment.bytes >= this.#options.maxBytes) this.#refreshRefusal();
+    if (this.#retired.bytes + segment.bytes >= this.#options.maxBytes) this.#refreshRefusal();
     return true;
   }
 
-  #sealed(writtenAtMs: number, inboxPositions: readonly number[]): Uint8Array {
+  #sealed({ salt }: SegmentWriter, writtenAtMs: number, inboxPositions: readonly number[]): Uint8Array {
     return this.frame.finish({
-      salt: this.#segment.salt,
+      salt,
       sequence: this.#sequence + 1,
       syncedSequence: this.#group.syncedSequence,
       flushedSequence: this.#marks.flushedSequence,
@@ -256,12 +261,33 @@ export class WriteAheadLog {
   }
 
   /** Throws as the system does; then nothing has changed. */
-  #rotate(): void {
+  #rotate(full: SegmentWriter): SegmentWriter {
     const next = this.#createSegment();
-    this.#retired.add(this.#segment);
+    this.#retired.add(full);
     this.#segment = next;
     this.#unsynced.add(next);
     this.#isFolderUnsynced = true;
+    return next;
+  }
+
+  /** Creates the first segment if there is room. Throws as the system does for any other reason. */
+  #begin(): void {
+    try {
+      this.#segment = this.#createSegment();
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      return;
+    }
+    this.#unsynced.add(this.#segment);
+  }
+
+  #tryBegin(): void {
+    try {
+      this.#begin();
+    } catch (error) {
+      this.#fail('opened', error);
+    }
+    this.#refreshRefusal();
   }
 
   #createSegment(): SegmentWriter {
@@ -287,10 +313,11 @@ export class WriteAheadLog {
   /** A segment with a good deal in it that nobody needs any more makes room, though it is not full. */
   #retireFlushed(): void {
     const segment = this.#segment;
-    if (this.#failure !== undefined || segment.isEmpty || this.#marks.flushedSequence < this.#sequence) return;
+    if (this.#failure !== undefined || segment === undefined || segment.isEmpty || this.#marks.flushedSequence < this.#sequence)
+      return;
     if (!this.#isFull && !segment.isFilledTo(RETIRE_SHARE)) return;
     try {
-      this.#rotate();
+      this.#rotate(segment);
     } catch (error) {
       if (!isDiskFull(error)) this.#fail('written', error);
     }

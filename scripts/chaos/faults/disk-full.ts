@@ -1,7 +1,8 @@
 /**
  * The data directory is a small disk of its own that fills up under load, and has room again.
  *
- *   load ─▶ disk filled ─▶ writes refused by name ─▶ reads served ─▶ room ─▶ writes go on by themselves ─▶ [kill -9 ─▶ start] ─▶ look
+ *   load ─▶ disk filled ─▶ writes refused by name ─▶ reads served ─▶ [kill -9 ─▶ filled again ─▶ start ─▶ reads served]
+ *        ─▶ room ─▶ writes go on by themselves ─▶ [kill -9 ─▶ start] ─▶ look
  *
  * It needs the right to mount a tmpfs, and a Postgres elsewhere: the embedded one would be full as well.
  */
@@ -60,6 +61,14 @@ async function strike(campaign: Campaign, node: StruckNode, filler: string): Pro
   }, REFUSED_MS_MAX);
   if (!isRefused) campaign.fail('writes are not refused while the disk is full: the fault never struck');
   await campaign.look(node, 'while the disk is full');
+  const startsFull = random.below(2) === 0;
+  if (startsFull) {
+    await node.kill();
+    fill(filler);
+    await node.start();
+    campaign.note('started on the full disk');
+    await campaign.look(node, 'after a start on the full disk');
+  }
   load.begin(node.port);
   rmSync(filler);
   const acknowledged = load.acknowledgedAt(0);
@@ -67,7 +76,7 @@ async function strike(campaign: Campaign, node: StruckNode, filler: string): Pro
     campaign.fail('writes are not served again when there is room');
   if (!isKilled) {
     await campaign.rest(node);
-    return 'untouched';
+    return startsFull ? 'restarted' : 'untouched';
   }
   await node.kill();
   await load.stop(givesUp);
