@@ -6,6 +6,7 @@ import type { Route } from '../http/route.ts';
 import { ADMIN_BURST, ADMIN_REQUESTS_PER_SECOND, Administration } from './administration.ts';
 import { type LoginOptions, loginRoute } from './login-route.ts';
 import { nodeRoutes } from './node-routes.ts';
+import { policyRoutes } from './policy-routes.ts';
 import { schemaRoutes } from './schema-routes.ts';
 
 export interface AdminRoutesOptions extends Omit<LoginOptions, 'rate' | 'steadyMs'> {
@@ -24,5 +25,6 @@ export function adminRoutes(options: AdminRoutesOptions): Route[] {
     loginRoute({ ...options, rate, steadyMs }),
     ...nodeRoutes(administration, door, memory),
     ...schemaRoutes(administration, door),
+    ...policyRoutes(administration, door),
   ];
 }

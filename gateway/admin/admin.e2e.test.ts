@@ -39,13 +39,23 @@ async function ask(
   return { status: response.status, etag: response.headers.get('etag'), body: Object(await response.json()) };
 }
 
+let admin: string | undefined;
+
+/** Of one login for all tests: tries to log in are slowed down. */
 async function adminToken(): Promise<string> {
+  admin ??= await login();
+  return admin;
+}
+
+async function login(): Promise<string> {
   const { body } = await ask('POST', '/api/auth/login', { body: { username: 'root', password: PASSWORD } });
   assert.equal(typeof body.token, 'string');
   return String(body.token);
 }
 
-const READ_PATHS = ['maps', 'sessions', 'partitions', 'workers', 'audit', 'schemas'].map((name) => `/api/admin/${name}`);
+const READ_PATHS = ['maps', 'sessions', 'partitions', 'workers', 'audit', 'schemas', 'policies'].map(
+  (name) => `/api/admin/${name}`,
+);
 
 describe('who may administer', () => {
   test('nobody without a token, nobody without the role, and the role by whoever signs', async () => {
@@ -197,5 +207,46 @@ describe('how the node is', () => {
       ],
     );
     assert.equal((await ask('GET', '/api/admin/audit?limit=0', { token })).status, 400);
+  });
+});
+
+/** The last of the file: from the first policy on nothing is allowed that no policy allows. */
+describe('policies', () => {
+  test('are made, changed by their version, and removed; they hold for data from then on, not for the administration', async () => {
+    const token = await adminToken();
+    const path = '/api/admin/policies';
+    const map = uniqueName('notes');
+    const read = async (sub: string): Promise<number> =>
+      (await ask('GET', `/maps/${map}/a`, { token: await tokenOf(sub) })).status;
+    assert.equal(await read('ann'), 404);
+    const policy = { id: 'ann-reads', pattern: map, action: 'read', effect: 'allow', subjects: ['ann'] };
+    const created = await ask('POST', path, { token, body: policy });
+    assert.deepEqual([created.status, created.etag, created.body.id], [201, '"1"', 'ann-reads']);
+    await eventually(async () => assert.deepEqual([await read('ann'), await read('bob')], [404, 403]));
+
+    const changed = await ask('PUT', `${path}/ann-reads`, {
+      token,
+      body: { ...policy, subjects: ['bob'] },
+      headers: { 'if-match': '"1"' },
+    });
+    assert.deepEqual([changed.status, changed.etag], [200, '"2"']);
+    await eventually(async () => assert.deepEqual([await read('ann'), await read('bob')], [403, 404]));
+    assert.equal((await ask('DELETE', `${path}/ann-reads`, { token, headers: { 'if-match': '"1"' } })).status, 409);
+    assert.equal((await ask('DELETE', `${path}/ann-reads`, { token })).status, 200);
+    await eventually(async () => assert.equal(await read('bob'), 403));
+    const history = (await ask('GET', `${path}/ann-reads/history`, { token })).body.history as { version: number }[];
+    assert.deepEqual(
+      history.map(({ version }) => version),
+      [3, 2, 1],
+    );
+    assert.equal((await ask('GET', '/api/admin/maps', { token })).status, 200);
+  });
+
+  test('a policy that makes no sense is refused by what is wrong with it', async () => {
+    const token = await adminToken();
+    const body = { id: 'x', pattern: 'm', effect: 'allow', action: 'fly' };
+    const answer = await ask('POST', '/api/admin/policies', { token, body });
+    assert.equal(answer.status, 400);
+    assert.match(String(answer.body.message), /no action fly/);
   });
 });

@@ -1,7 +1,6 @@
 /**
  * Versions of definitions as entity tags: `ETag: "3"`, and the conditions of a change by them.
  */
-import type { Definition } from '../../engine/operation/definitions.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
 import type { HttpQuestion } from '../http/exchange.ts';
 import type { Headers } from '../http/http-reply.ts';
@@ -9,7 +8,7 @@ import type { Headers } from '../http/http-reply.ts';
 const TAG = /^"(\d{1,9})"$/;
 
 /** The header that says which version an answer shows. */
-export function versionHeader({ version }: Definition): Headers {
+export function versionTag(version: number): Headers {
   return [['ETag', `"${version}"`]];
 }
 

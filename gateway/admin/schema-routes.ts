@@ -17,7 +17,7 @@ import type { HttpQuestion } from '../http/exchange.ts';
 import type { Route } from '../http/route.ts';
 import { doorRefusalOf } from '../map-names.ts';
 import type { Administration } from './administration.ts';
-import { replacedVersion, versionHeader } from './definition-version.ts';
+import { replacedVersion, versionTag } from './definition-version.ts';
 
 const BODY = z.strictObject({
   mode: z.enum(SCHEMA_MODES).describe('off: not checked; warn: counted; strict: refused'),
@@ -46,7 +46,7 @@ export function schemaRoutes(administration: Administration, door: () => HttpDoo
           answer: ({ question }) => {
             const definition = door().definitions.newest('schema', mapOf(question));
             if (definition?.body === undefined) throw noSchema(mapOf(question));
-            return jsonReply(200, documentOf(definition), versionHeader(definition));
+            return jsonReply(200, documentOf(definition), versionTag(definition.version));
           },
         }),
         put: administration.changes({
@@ -67,7 +67,7 @@ export function schemaRoutes(administration: Administration, door: () => HttpDoo
             const before = door().definitions.newest('schema', name)?.body;
             const wish = { kind: 'schema', name, body, replaces: replacedVersion(question), changedBy: administrator } as const;
             const definition = await door().node.define(wish);
-            return jsonReply(before === undefined ? 201 : 200, documentOf(definition), versionHeader(definition));
+            return jsonReply(before === undefined ? 201 : 200, documentOf(definition), versionTag(definition.version));
           },
         }),
         delete: administration.changes({
