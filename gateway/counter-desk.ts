@@ -51,13 +51,13 @@ export class CounterDesk implements Desk {
 
   ask(session: Session, message: ClientMessage): CallStatus {
     if (message.type !== 'COUNTER_REQUEST' && message.type !== 'COUNTER_SYNC') return 'VOID';
-    const refusal = this.#refusal(session, message.name);
+    const refusal = this.#refusal(session, message);
     if (refusal !== undefined) {
       this.#context.sendError(session, refusal.status, `${refusal.code}: ${refusal.message}`);
       return 'RESPONSE';
     }
     if (!this.#ask(session, message)) return 'HELD';
-    this.#watch(session, message.name);
+    if (session.access.may('readCounter', message.name)) this.#watch(session, message.name);
     return 'WAIT';
   }
 
@@ -65,7 +65,8 @@ export class CounterDesk implements Desk {
     const push = decode(body);
     if (!isData(push) || typeof push.name !== 'string' || !(push.frame instanceof Uint8Array)) return;
     for (const session of this.#watchers.get(push.name) ?? []) {
-      if (session.id !== push.origin) this.#context.enqueue(session, push.frame);
+      if (session.id === push.origin || !session.access.may('readCounter', push.name)) continue;
+      this.#context.enqueue(session, push.frame);
     }
   }
 
@@ -81,9 +82,12 @@ export class CounterDesk implements Desk {
     }
   }
 
-  #refusal(session: Session, name: string): GridError | undefined {
+  #refusal(session: Session, { type, name }: CounterMessage): GridError | undefined {
     if (name === '' || !name.isWellFormed() || encodeText(name).length > NAME_BYTES_MAX) {
       return new GridError('BAD_REQUEST', `a counter's name has 1 to ${NAME_BYTES_MAX} bytes of UTF-8`);
+    }
+    if (!session.access.may(type === 'COUNTER_SYNC' ? 'writeCounter' : 'readCounter', name)) {
+      return new GridError('FORBIDDEN', `counter ${name}`);
     }
     const watched = this.#watched.get(session);
     if (watched === undefined || watched.size < WATCHED_MAX || watched.has(name)) return undefined;
@@ -164,7 +168,7 @@ class CounterGather implements Gather {
     const answer = decode(this.#body);
     if (this.#message.type === 'COUNTER_REQUEST') return this.#send('COUNTER_RESPONSE', name, answer);
     if (!isData(answer)) return;
-    this.#send('COUNTER_UPDATE', name, answer.state);
+    if (this.#session.access.may('readCounter', name)) this.#send('COUNTER_UPDATE', name, answer.state);
     if (answer.refused === 0) return;
     const message = `FORBIDDEN: ${String(answer.refused)} nodes of counter ${name} belong to other devices`;
     this.#context.sendError(this.#session, new GridError('FORBIDDEN', '').status, message);

@@ -25,6 +25,8 @@ export const GATEWAY_COUNTERS = [
   'deadlinesExceeded',
   'slowConsumersClosed',
   'eventsDelivered',
+  'journalSubscriptions', // gauge
+  'journalEventsDelivered',
   'topicSubscriptions', // gauge
   'topicMessagesPublished',
   'topicMessagesDelivered',
@@ -68,6 +70,8 @@ export class GatewayCounters implements Fields {
   deadlinesExceeded = 0;
   slowConsumersClosed = 0;
   eventsDelivered = 0;
+  journalSubscriptions = 0;
+  journalEventsDelivered = 0;
   topicSubscriptions = 0;
   topicMessagesPublished = 0;
   topicMessagesDelivered = 0;

@@ -11,6 +11,7 @@ import { App, us_listen_socket_close, us_socket_local_port, type us_listen_socke
 import pino from 'pino';
 import type { Config } from '../engine/config.ts';
 import { OperationMetrics } from '../engine/operation/operation-metrics.ts';
+import { JournalSequence } from '../engine/domains/persistence/journal-sequence.ts';
 import { faultsOf } from '../engine/faults.ts';
 import { type Definition, Definitions } from '../engine/operation/definitions.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
@@ -205,6 +206,7 @@ class GatewayThread {
       config,
       state: this.#state,
       table: new PartitionTable(memory.table),
+      journal: new JournalSequence(memory.journal),
       inboxes: inboxes.map((ring, worker) => new RingWriter(new RingProducer(ring, () => this.#bells[worker]?.ringSoon()))),
       counters: new GatewayCounters(memory.gatewayCounters, gateway),
       operations: { memory: memory.operationCounters, offset: gateway * OperationMetrics.BYTES },

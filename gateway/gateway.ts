@@ -4,6 +4,7 @@
  *   WebSocketEvents ─▶ AuthenticationDesk / Dispatcher ─▶ WriteRouter, Scatter ─▶ WorkerLinks ─▶ inbox rings
  *   outbox rings ─▶ Outbox ─▶ BatchAnswers, FanOut ─▶ Outgoing ─▶ Connection
  */
+import type { JournalSequence } from '../engine/domains/persistence/journal-sequence.ts';
 import { ClockQuarantine } from '../engine/crdt/clock-quarantine.ts';
 import { HybridLogicalClock } from '../engine/crdt/hlc.ts';
 import { ackLevels, type DurabilityOptions, levelName } from '../engine/protocol/ack-level.ts';
@@ -36,6 +37,7 @@ import { FanOut } from './fan-out.ts';
 import type { GatewayCounters } from './gateway-counters.ts';
 import { type HeldClasses, HeldFrames } from './held-frames.ts';
 import type { GrantScope } from './grant-scope.ts';
+import { JournalDesk, type JournalMode } from './journal-desk.ts';
 import { MapNames } from './map-names.ts';
 import type { GatewayFacts, NodeDesk } from './node-desk.ts';
 import type { HttpDoor } from './http/http-door.ts';
@@ -84,6 +86,7 @@ export interface GatewayConfig extends DurabilityOptions {
   readonly priorityWeightNormal: number;
   readonly priorityWeightLow: number;
   readonly priorityFramesMax: number;
+  readonly journal: JournalMode;
   readonly topicsPerSession: number;
   readonly topicMessageBytesMax: number;
 }
@@ -93,6 +96,8 @@ export interface GatewayOptions {
   readonly config: GatewayConfig;
   readonly state: GridState;
   readonly table: PartitionTable;
+  /** The numbers of journal events. */
+  readonly journal: JournalSequence;
   readonly inboxes: readonly RingWriter[];
   readonly counters: GatewayCounters;
   /** Where operations are counted: OperationMetrics.BYTES from the offset on. */
@@ -135,6 +140,7 @@ export class Gateway implements WebSocketEvents {
   readonly door: HttpDoor;
   /** Topics, for doors without sessions. */
   readonly topics: TopicDesk;
+  readonly #journal: JournalDesk;
   readonly #options: GatewayOptions;
   readonly #sessions: SessionTable;
   readonly #calls = new CallTable();
@@ -241,6 +247,7 @@ export class Gateway implements WebSocketEvents {
     };
     const { topicsPerSession, topicMessageBytesMax } = config;
     this.topics = new TopicDesk(context, { topicsPerSession, messageBytesMax: topicMessageBytesMax });
+    this.#journal = new JournalDesk(context, options.journal, config.journal);
     this.#desks = this.#newDesks(context);
     this.outbox = new Outbox({
       calls: this.#calls,
@@ -454,6 +461,7 @@ export class Gateway implements WebSocketEvents {
       new SyncDesk(context, new Scatter({ ...context, now })),
       this.topics,
       new CounterDesk(context),
+      this.#journal,
     ]);
   }
 
@@ -522,6 +530,8 @@ export class Gateway implements WebSocketEvents {
     counters.framesSent = this.#outgoing.framesSent;
     counters.slowConsumersClosed = this.#outgoing.slowConsumersClosed;
     counters.eventsDelivered = this.#fanOut.delivered;
+    counters.journalSubscriptions = this.#journal.feed.subscriptions;
+    counters.journalEventsDelivered = this.#journal.feed.delivered;
     counters.topicSubscriptions = this.topics.subscriptions;
     counters.topicMessagesPublished = this.topics.published;
     counters.topicMessagesDelivered = this.topics.delivered;

@@ -7,6 +7,7 @@
  * Nothing here is global: two grids run in one process.
  */
 import type { Logger } from 'pino';
+import { JournalSequence } from '../engine/domains/persistence/journal-sequence.ts';
 import type { Config } from '../engine/config.ts';
 import type { DeathWay } from '../engine/faults.ts';
 import type { Definition } from '../engine/operation/definitions.ts';
@@ -224,6 +225,8 @@ export class Grid {
 
   #newPool(): WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage> {
     const { heartbeatStillMs, workerHeapMb } = this.#tuning;
+    // A cache has no epoch: the second of its start serves as one.
+    new JournalSequence(this.memory.journal).epoch = this.#storage?.ownerEpoch || Math.floor(Date.now() / 1000);
     const limits = workerHeapLimits(this.#watch.memoryBytesMax, this.memory.workers);
     return new WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage>(
       {

@@ -89,6 +89,12 @@ export class WorkerCalls {
     return session.openCalls < QUESTION_CALLS_MAX && this.#ask(session, kind, workers, bodyOf, gather);
   }
 
+  /** As `ask`, for the gateway itself. False also while one of the workers takes nothing. */
+  gather(kind: number, workers: readonly number[], bodyOf: (worker: number) => Uint8Array, gather: Gather): boolean {
+    if (workers.some((worker) => !this.#options.links.takes(worker))) return false;
+    return this.#ask(this.#door, kind, workers, bodyOf, gather);
+  }
+
   /**
    * Asks each of the workers; resolves with each worker's parts, in the order of `workers`. While priorities are on,
    * calls of one class for one worker are asked in their order.

@@ -25,6 +25,11 @@ export function workerConfig(config: Config): PartitionWorkerData['config'] {
     maxMaps: config.maxMaps,
     maxCounters: config.maxCounters,
     counterNodesMax: config.counterNodesMax,
+    journal: config.journal,
+    journalMaps: config.journalMaps,
+    journalEventsMax: Math.ceil(config.journalEventsMax / config.workerThreads),
+    journalBytesMax: Math.ceil(config.journalBytesMax / config.workerThreads),
+    journalTtlMs: config.journalTtlMs,
     evictionPolicy: config.evictionPolicy,
   };
 }

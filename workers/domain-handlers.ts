@@ -7,6 +7,9 @@ import { MapStatsHandler } from '../engine/domains/admin/map-stats-handler.ts';
 import { CounterService } from '../engine/domains/coordination/counter-service.ts';
 import type { CounterTable } from '../engine/domains/coordination/counter-table.ts';
 import type { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
+import { JournalService } from '../engine/domains/persistence/journal-service.ts';
+import type { JournalSequence } from '../engine/domains/persistence/journal-sequence.ts';
+import { MapPatterns } from '../engine/domains/persistence/map-patterns.ts';
 import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
 import { RecordReader } from '../engine/domains/records/record-reader.ts';
 import { RecordService } from '../engine/domains/records/record-service.ts';
@@ -51,6 +54,9 @@ export interface DomainContext {
   /** A line of the log, for what an operator should know. */
   readonly warn: (text: string) => void;
   readonly count: (counter: WorkerCounter) => void;
+  readonly set: (counter: WorkerCounter, value: number) => void;
+  /** The numbers of journal events. */
+  readonly journal: JournalSequence;
   /** A clock that is never set, ms. */
   readonly monotonicMs: () => number;
   /** Reads values that were dropped from memory back; undefined where none are. */
@@ -65,6 +71,13 @@ export interface DomainContext {
 export interface DomainConfig {
   readonly maxCounters: number;
   readonly counterNodesMax: number;
+  readonly journal: 'auto' | 'on' | 'off';
+  readonly journalMaps: readonly string[];
+  /** This worker's share. */
+  readonly journalEventsMax: number;
+  /** This worker's share. */
+  readonly journalBytesMax: number;
+  readonly journalTtlMs: number;
 }
 
 /** How long a replaced worker waits for gateways that have nothing to tell. */
@@ -84,9 +97,34 @@ export function domainHandlers(context: DomainContext): RequestHandlers {
     new PersistedHandler(durability),
     new TopicService({ pushes, monotonicMs, roll: newRoll() }),
     new CounterService({ table, pushes, countersMax: config.maxCounters, nodesMax: config.counterNodesMax }),
+    ...journalOf(context),
   ]);
 }
 
 function yieldTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
+}
+
+function journalOf({ config, journal, observers, pushes, nowMs, isReplacement, set }: DomainContext): JournalService[] {
+  if (config.journal === 'off') return [];
+  return [
+    new JournalService({
+      sequence: journal,
+      maps: new MapPatterns(config.journalMaps),
+      eventsMax: config.journalEventsMax,
+      bytesMax: config.journalBytesMax,
+      ttlMs: config.journalTtlMs,
+      observers,
+      pushes,
+      nowMs,
+      begins: config.journal === 'on',
+      isReplacement,
+      onRecorded: ({ recorded, ring }) => {
+        set('journalRecorded', recorded);
+        set('journalDropped', ring.dropped);
+        set('journalEvents', ring.events);
+        set('journalBytes', ring.bytes);
+      },
+    }),
+  ];
 }

@@ -3,9 +3,10 @@
  *
  *   inboxes[g][w]    ring gateway g → worker w          outboxes[g][w]   ring worker w → gateway g
  *   table            partition → worker                 state            lifecycle, worker states, watermark
- *   counters         a row per thread
+ *   counters         a row per thread                        journal          the number of the next event
  */
 import { OperationMetrics } from '../engine/operation/operation-metrics.ts';
+import { JournalSequence } from '../engine/domains/persistence/journal-sequence.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { createCounters, THREAD_COUNTERS } from './counters.ts';
 import { GridState } from './grid-state.ts';
@@ -19,6 +20,7 @@ export interface GridMemory {
   readonly outboxes: readonly (readonly SharedArrayBuffer[])[];
   readonly table: SharedArrayBuffer;
   readonly state: SharedArrayBuffer;
+  readonly journal: SharedArrayBuffer;
   readonly workerCounters: SharedArrayBuffer;
   readonly gatewayCounters: SharedArrayBuffer;
   /** OperationMetrics.BYTES for each gateway; empty where operations are not counted. */
@@ -50,6 +52,7 @@ export function createGridMemory(options: GridMemoryOptions): GridMemory {
     outboxes: rings(),
     table: PartitionTable.create(workers).buffer,
     state: new GridState().memory,
+    journal: JournalSequence.create(),
     workerCounters: createCounters(WORKER_COUNTERS, workers),
     gatewayCounters: createCounters(options.gatewayCounterNames, gateways),
     operationCounters: new SharedArrayBuffer(options.countsOperations === true ? gateways * OperationMetrics.BYTES : 0),

@@ -11,6 +11,7 @@ import { ChangeEvents } from '../engine/domains/crdt/change-events.ts';
 import { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
 import { Expiry } from '../engine/domains/crdt/expiry.ts';
 import type { GridMap } from '../engine/domains/crdt/map-catalogue.ts';
+import { JournalSequence } from '../engine/domains/persistence/journal-sequence.ts';
 import { LateLeaves } from '../engine/domains/sync/late-leaf.ts';
 import { RowRules } from '../engine/domains/sync/row-rules.ts';
 import { SyncService } from '../engine/domains/sync/sync-service.ts';
@@ -292,6 +293,8 @@ class PartitionWorker {
       count: (counter) => this.#counters.add(this.#counters.indexOf(counter), 1),
       monotonicMs: () => performance.now(),
       counterTable: this.#storage.counters,
+      journal: new JournalSequence(data.memory.journal),
+      set: (counter, value) => this.#counters.set(counter, value),
       config: data.config,
       loader,
       hasRoomFor: (bytes) => eviction.hasRoomFor(bytes),

@@ -47,6 +47,10 @@ export const WORKER_COUNTERS = [
   'breakerState', // gauge: 0 closed, 1 half-open, 2 open
   'recoveryState', // gauge: 0 normal, 1 degraded, 2 failed, 3 recovering
   'schemaViolations',
+  'journalRecorded',
+  'journalDropped',
+  'journalEvents', // gauge
+  'journalBytes', // gauge
   'counters', // gauge
   'counterNodes', // gauge
   'counterBytes', // gauge

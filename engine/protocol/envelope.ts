@@ -93,6 +93,8 @@ export const REQUEST_COUNTER_SYNC = 31;
 export const REQUEST_COUNTER_WATCH = 32;
 export const REQUEST_COUNTER_LEAVE = 33;
 export const PUSH_COUNTER = 30;
+export const REQUEST_JOURNAL_READ = 34;
+export const PUSH_JOURNAL = 31;
 
 /** A gateway tells a scope: in the session's place its number; body is a byte of SCOPE_ flags, then the text of its grants. */
 export const REQUEST_SCOPE = 50;

@@ -53,6 +53,7 @@ const ERRORS = {
   NOT_ACCEPTABLE: { status: 406, retryable: false },
   CONDITION_FAILED: { status: 412, retryable: false },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, retryable: false },
+  JOURNAL_GAP: { status: 410, retryable: false },
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -12,6 +12,7 @@
 import { type Data, isData, toBytes } from './codec.ts';
 import { type MessagingMessage, parseMessaging } from './messaging-messages.ts';
 import { type CounterMessage, parseCounterMessage } from './counter-messages.ts';
+import { type JournalMessage, parseJournalMessage } from './journal-messages.ts';
 import { parseUnbuilt, type UnbuiltRequest } from './refusals.ts';
 
 export { refusalOf } from './refusals.ts';
@@ -108,6 +109,7 @@ export type ClientMessage =
   | BatchMessage
   | MessagingMessage
   | CounterMessage
+  | JournalMessage
   | UnbuiltRequest;
 
 /** The message that a decoded frame is, or undefined: an unknown type, not a client's, or a needed field is missing or wrong. */
@@ -137,6 +139,10 @@ export function parseMessage(decoded: unknown): ClientMessage | undefined {
     case 'COUNTER_REQUEST':
     case 'COUNTER_SYNC':
       return parseCounterMessage(type, bodyOf(decoded));
+    case 'JOURNAL_SUBSCRIBE':
+    case 'JOURNAL_UNSUBSCRIBE':
+    case 'JOURNAL_READ':
+      return parseJournalMessage(type, decoded);
     case 'BATCH':
       return parseBatch(decoded);
     case 'TOPIC_SUB':

@@ -4,9 +4,7 @@
  * A type whose response can say "failed" gets that response. Where the response has no such field, or the client
  * takes it for something else, the answer is ERROR 501, which the client logs while its own timeout runs:
  *   - QUERY_SUB: the client ignores QUERY_RESP's `error` and would take it for an empty result;
- *   - LOCK_REQUEST: the client takes LOCK_RELEASED for a lock that it holds;
- *   - JOURNAL_READ: an empty JOURNAL_READ_RESPONSE would say that nothing ever happened;
- *   - subscriptions of the journal: no response exists, or it carries data only.
+ *   - LOCK_REQUEST: the client takes LOCK_RELEASED for a lock that it holds.
  * Ending something that was never begun needs no answer.
  *
  * Sources: protocol reference §6.7, §7, §8, §9, §16.
@@ -46,9 +44,6 @@ const UNBUILT = {
   QUERY_SYNC_INIT: { form: 'quiet', id: 'queryId' },
   HYBRID_QUERY_SUBSCRIBE: { form: 'error', id: 'subscriptionId' },
   HYBRID_QUERY_UNSUBSCRIBE: { form: 'quiet', id: 'subscriptionId' },
-  JOURNAL_SUBSCRIBE: { form: 'error', id: 'requestId' },
-  JOURNAL_UNSUBSCRIBE: { form: 'quiet', id: 'subscriptionId' },
-  JOURNAL_READ: { form: 'error', id: 'requestId' },
   LOCK_REQUEST: { form: 'error', id: 'requestId' },
   LOCK_RELEASE: { form: 'error', id: 'requestId' },
   PARTITION_MAP_REQUEST: { form: 'error', id: 'requestId' },

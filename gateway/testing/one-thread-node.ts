@@ -13,6 +13,7 @@ import { plain, utf8 } from '../../engine/domains/testing/scanned-ops.ts';
 import { Definitions } from '../../engine/operation/definitions.ts';
 import { OperationMetrics } from '../../engine/operation/operation-metrics.ts';
 import type { Priority } from '../../engine/operation/priority.ts';
+import { JournalSequence } from '../../engine/domains/persistence/journal-sequence.ts';
 import { PartitionTable } from '../../engine/partition/partition-table.ts';
 import { decode, encode } from '../../engine/protocol/codec.ts';
 import { errorNumber } from '../../engine/protocol/errors.ts';
@@ -65,6 +66,7 @@ export const GATEWAY_CONFIG: GatewayConfig = {
   priorityWeightNormal: 2,
   priorityWeightLow: 1,
   priorityFramesMax: 10_000,
+  journal: 'auto',
   topicsPerSession: 100,
   topicMessageBytesMax: 64 << 10,
   store: 'none',
@@ -178,6 +180,7 @@ export class OneThreadNode {
     this.memory = createGridMemory({ gateways, workers, ringBytes, messageBytesMax, gatewayCounterNames: GATEWAY_COUNTERS });
     this.state = new GridState(this.memory.state);
     this.table = new PartitionTable(this.memory.table);
+    new JournalSequence(this.memory.journal).epoch = 1;
   }
 
   static async create(options: NodeOptions = {}): Promise<OneThreadNode> {
@@ -248,6 +251,7 @@ export class OneThreadNode {
         config: { ...GATEWAY_CONFIG, ...options.config },
         state: this.state,
         table: this.table,
+        journal: new JournalSequence(this.memory.journal),
         inboxes,
         counters: new GatewayCounters(this.memory.gatewayCounters, gateway),
         operations: { memory: this.memory.operationCounters, offset: gateway * OperationMetrics.BYTES },
@@ -309,10 +313,21 @@ export class OneThreadNode {
         count: (counter) => counters.add(counters.indexOf(counter), 1),
         monotonicMs: () => performance.now(),
         counterTable: new CounterTable(dataStore),
-        config: { maxCounters: 4, counterNodesMax: 100, ...options.domains },
         loader: undefined,
         hasRoomFor: () => true,
         durability,
+        journal: new JournalSequence(this.memory.journal),
+        set: (counter, value) => counters.set(counter, value),
+        config: {
+          maxCounters: 4,
+          counterNodesMax: 100,
+          journal: 'auto',
+          journalMaps: [],
+          journalEventsMax: 1000,
+          journalBytesMax: 1 << 20,
+          journalTtlMs: 0,
+          ...options.domains,
+        },
       }),
       durability,
       refusal: (bytes) => (dataStore.admits(bytes) ? -1 : errorNumber('OVERLOADED')),

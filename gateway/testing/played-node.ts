@@ -6,6 +6,7 @@ import { assert } from '../../engine/assert.ts';
 import { fnv1a, partitionOf } from '../../engine/partition/hash.ts';
 import { Definitions } from '../../engine/operation/definitions.ts';
 import type { Priority } from '../../engine/operation/priority.ts';
+import { JournalSequence } from '../../engine/domains/persistence/journal-sequence.ts';
 import { PartitionTable } from '../../engine/partition/partition-table.ts';
 import {
   ENVELOPE,
@@ -85,6 +86,7 @@ export class PlayedNode {
       config: { ...GATEWAY_CONFIG, store: 'write-behind', wal: true, ...config },
       state: this.state,
       table: this.#table,
+      journal: new JournalSequence(this.memory.journal),
       inboxes: inboxes.map((ring) => new RingWriter(new RingProducer(ring, () => {}))),
       counters: this.counters,
       operations: { memory: this.memory.operationCounters, offset: 0 },
