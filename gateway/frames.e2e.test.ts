@@ -189,7 +189,6 @@ describe('what is not built', () => {
     [{ type: 'LIST_RESOLVERS', requestId: 'r2' }, 'LIST_RESOLVERS_RESPONSE', 'r2'],
     [{ type: 'QUERY_SUB', payload: { queryId: 'l1', mapName: 'm', query: {} } }, 'ERROR', 'l1'],
     [{ type: 'LOCK_REQUEST', payload: { requestId: 'k1', name: 'lock', ttl: 1000 } }, 'ERROR', 'k1'],
-    [{ type: 'JOURNAL_READ', requestId: 'j1', fromSequence: '0' }, 'ERROR', 'j1'],
   ];
   for (const [request, type, id] of requests) {
     test(`${request.type} is answered at once with ${type}`, async () => {

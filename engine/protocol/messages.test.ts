@@ -181,7 +181,6 @@ test('where a response would be misread the refusal is ERROR 501: never LOCK_REL
     { type: 'LOCK_REQUEST', payload: { requestId: 'r', name: 'l' } },
     { type: 'LOCK_RELEASE', payload: { name: 'l' } },
     { type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query: {} } },
-    { type: 'JOURNAL_READ', requestId: 'j', fromSequence: '0' },
     { type: 'SQL_QUERY', payload: { sql: 'no id to answer to' } },
   ];
   for (const request of requests) {
@@ -191,8 +190,34 @@ test('where a response would be misread the refusal is ERROR 501: never LOCK_REL
 });
 
 test('ending what never began needs no answer, and what is built is not refused', () => {
-  for (const type of ['QUERY_UNSUB', 'SEARCH_UNSUB', 'HYBRID_SEARCH_UNSUB', 'JOURNAL_UNSUBSCRIBE', 'QUERY_SYNC_INIT']) {
+  for (const type of ['QUERY_UNSUB', 'SEARCH_UNSUB', 'HYBRID_SEARCH_UNSUB', 'QUERY_SYNC_INIT']) {
     assert.equal(refused({ type, payload: { queryId: 'q' } }), undefined);
   }
   assert.equal(refused({ type: 'SYNC_INIT', mapName: 'm' }), undefined);
+});
+
+test('messages of counters and of the journal are read as clients write them', () => {
+  const counter = { type: 'COUNTER_SYNC', payload: { name: 'c', state: { p: { n: 1 } }, more: 1 } };
+  assert.deepEqual(parseMessage(counter), { type: 'COUNTER_SYNC', name: 'c', state: { p: { n: 1 } } });
+  assert.deepEqual(parseMessage({ type: 'COUNTER_REQUEST', payload: { name: 'c' } }), { type: 'COUNTER_REQUEST', name: 'c' });
+  for (const payload of [{ state: {} }, { name: 5, state: {} }, { name: 'c' }, { name: 'c', state: 7 }]) {
+    assert.equal(parseMessage({ type: 'COUNTER_SYNC', payload }), undefined);
+  }
+  const read = { type: 'JOURNAL_READ', requestId: 'r', fromSequence: 12, limit: null, mapName: null };
+  assert.deepEqual(parseMessage(read), {
+    type: 'JOURNAL_READ',
+    requestId: 'r',
+    fromSequence: '12',
+    mapName: undefined,
+    limit: undefined,
+  });
+  assert.equal(parseMessage({ type: 'JOURNAL_READ', requestId: 'r' }), undefined);
+  assert.equal(parseMessage({ type: 'JOURNAL_SUBSCRIBE', fromSequence: '1' }), undefined);
+  assert.deepEqual(parseMessage({ type: 'JOURNAL_SUBSCRIBE', requestId: 'r', types: ['PUT', 5], fromSequence: -1 }), {
+    type: 'JOURNAL_SUBSCRIBE',
+    requestId: 'r',
+    fromSequence: undefined,
+    mapName: undefined,
+    types: ['PUT'],
+  });
 });
