@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { ALL_ROWS, HIDDEN, NO_ROWS, type Access } from '../engine/domains/security/access.ts';
+import { ALL_ROWS, HIDDEN, NO_ROWS, type RowView } from '../engine/domains/security/access.ts';
 import { type Message, OneThreadNode, type TestClient } from './testing/one-thread-node.ts';
+import { SubjectAccess } from './subject-access.ts';
 import { nextStamp, put } from './testing/wire-ops.ts';
 
 interface Event {
@@ -310,13 +311,8 @@ test('a subject hears of the rows that it may see, cut to what it may see of the
     delete row.secret;
     return row.owner === 'bob' ? row : HIDDEN;
   };
-  const access = (scope: number, may: boolean): Access => ({
-    scope,
-    may: () => may,
-    rows: (map) => (map === 'open' ? ALL_ROWS : may ? { see: own } : NO_ROWS),
-  });
-  bob.session.access = access(5, true);
-  cid.session.access = access(6, false);
+  bob.session.access = new PlayedAccess(5, true, { see: own });
+  cid.session.access = new PlayedAccess(6, false, NO_ROWS);
   subscribe(bob, 'b', { types: ['PUT', 'DELETE'] });
   subscribe(cid, 'c');
   subscribe(cid, 'c2', { mapName: 'rows' });
@@ -347,3 +343,29 @@ test('a subject hears of the rows that it may see, cut to what it may see of the
   const answer = await read(node, cid, { fromSequence: '0' });
   assert.deepEqual(short(eventsIn(answer)), ['PUT open/k']);
 });
+
+/** A subject that sees all of the map `open`, and of the others what it is told. */
+class PlayedAccess extends SubjectAccess {
+  readonly #scope: number;
+  readonly #may: boolean;
+  readonly #view: RowView;
+
+  constructor(scope: number, may: boolean, view: RowView) {
+    super({ version: 0, scopeOf: () => undefined, numberOf: () => scope }, undefined);
+    this.#scope = scope;
+    this.#may = may;
+    this.#view = view;
+  }
+
+  override get scope(): number {
+    return this.#scope;
+  }
+
+  override may(): boolean {
+    return this.#may;
+  }
+
+  override rows(map: string): RowView {
+    return map === 'open' ? ALL_ROWS : this.#view;
+  }
+}

@@ -29,8 +29,9 @@ export function seenBy(session: Session, event: PagedEvent): SeenEvent | undefin
 
 function cut(view: RowView, fields: Data): SeenEvent | undefined {
   const { value, previousValue, type: _type, ...rest } = fields;
-  const now = fields.type === 'DELETE' ? HIDDEN : view.see(value);
-  const before = 'previousValue' in fields ? view.see(previousValue) : HIDDEN;
+  const key = String(fields.key);
+  const now = fields.type === 'DELETE' ? HIDDEN : view.see(value, key);
+  const before = 'previousValue' in fields ? view.see(previousValue, key) : HIDDEN;
   if (now === HIDDEN && before === HIDDEN) return undefined;
   const type: JournalType = now === HIDDEN ? 'DELETE' : before === HIDDEN ? 'PUT' : 'UPDATE';
   const seen = {
