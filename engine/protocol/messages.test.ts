@@ -120,6 +120,9 @@ test('every type that a client sends is read by the scanner, parsed, or refused 
     requestId: 'r',
     topic: 't',
     name: 'n',
+    state: {},
+    fromSequence: '0',
+    subscriptionId: 's',
   };
   for (const type of incoming) {
     if (type === 'OP_BATCH' || type === 'CLIENT_OP') continue;
