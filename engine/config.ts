@@ -79,6 +79,27 @@ const DEFINITIONS = {
     raise: 'each subject here reads and writes everything, whatever the policies say.',
   }),
 
+  respPort: integer({
+    section: 'redis',
+    default: 0,
+    min: 0,
+    max: 65_535,
+    about: 'TCP port for clients of Redis, on the same host. 0: none. With jwtSecret or respPassword they must authenticate.',
+  }),
+  respPassword: optionalText({
+    section: 'redis',
+    secret: true,
+    allowed: 'a text of at most 512 characters',
+    accepts: (password) => password.length <= 512,
+    about: 'Password for AUTH. A token of jwtSecret is taken in its place, too.',
+  }),
+  respSubject: text({
+    section: 'redis',
+    default: 'redis',
+    allowed: 'a text',
+    about: 'Subject that a client speaks for once it has given respPassword; policies name it.',
+  }),
+
   jwtSecret: optionalText({
     section: 'security',
     env: ['JWT_SECRET'],

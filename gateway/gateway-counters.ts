@@ -34,6 +34,9 @@ export const GATEWAY_COUNTERS = [
   'heldSessions', // gauge
   'loadShed',
   'refusedAtOnce',
+  'respOpen', // gauge
+  'respConnections',
+  'respCommands',
   'heldHigh', // gauge
   'heldNormal', // gauge
   'heldLow', // gauge
@@ -79,6 +82,9 @@ export class GatewayCounters implements Fields {
   heldSessions = 0;
   loadShed = 0;
   refusedAtOnce = 0;
+  respOpen = 0;
+  respConnections = 0;
+  respCommands = 0;
   heldHigh = 0;
   heldNormal = 0;
   heldLow = 0;

@@ -28,10 +28,12 @@ import { ownerPort, threadData } from '../workers/threads.ts';
 import { WORKER_COUNTERS } from '../workers/worker-counters.ts';
 import { Authenticator } from './authentication.ts';
 import { DeviceIdentity } from './device-identity.ts';
-import { Gateway } from './gateway.ts';
-import { GatewayCounters } from './gateway-counters.ts';
 import { httpOptions } from './http/http-options.ts';
 import { serveHttp } from './http/serve-http.ts';
+import { GridError } from '../engine/protocol/errors.ts';
+import { Gateway, type RespOptions } from './gateway.ts';
+import { GATEWAY_COUNTERS, GatewayCounters } from './gateway-counters.ts';
+import { RespListener } from './resp/resp-listener.ts';
 import { type GatewayFacts, type NodeAnswer, NodeDesk, type NodeQuestion } from './node-desk.ts';
 import { originRefusal } from './origin.ts';
 import { listenExclusively } from './uws.ts';
@@ -78,6 +80,7 @@ export type GatewayMessage =
   | { readonly kind: 'listenFailed'; readonly reason: string }
   | { readonly kind: 'joined'; readonly descriptor: number }
   | { readonly kind: 'opened' }
+  | { readonly kind: 'openFailed'; readonly reason: string }
   | { readonly kind: 'wildClock'; readonly node: Uint8Array; readonly millis: number }
   | { readonly kind: 'interest'; readonly mapId: number; readonly name: Uint8Array; readonly wanted: boolean }
   /** A question about the node as a whole; `request` numbers it. */
@@ -85,6 +88,8 @@ export type GatewayMessage =
   | { readonly kind: 'facts'; readonly facts: GatewayFacts }
   | { readonly kind: 'drained' };
 
+/** The gateway that takes Redis clients. On Node 20 one thread accepts a port of node:net. */
+const RESP_GATEWAY = 0;
 const DRAIN_CHECK_MS = 5;
 const STATS_MS = 1000;
 /** Turns of the loop in which uWS lets go of closed sockets. */
@@ -106,6 +111,7 @@ class GatewayThread {
   readonly #nodeDesk = new NodeDesk((request, question) => this.#owner.send({ kind: 'ask', request, question }));
   #definitions = new Definitions();
   #listenSocket: us_listen_socket | undefined;
+  #respListener: RespListener | undefined;
   #gateway: Gateway | undefined;
   #loop: RunLoop | undefined;
   #loopEnded: Promise<void> = Promise.resolve();
@@ -221,9 +227,49 @@ class GatewayThread {
       onWildClock: (node, millis) => this.#owner.send({ kind: 'wildClock', node, millis }),
       onInterest: (mapId, name, wanted) => this.#owner.send({ kind: 'interest', mapId, name, wanted }),
       log: (level, text, fields) => this.#log[level](fields, text),
+      ...(gateway === RESP_GATEWAY && config.respPort > 0 ? { resp: this.#respOptions() } : {}),
     });
     this.#runLoop(this.#gateway);
-    this.#owner.send({ kind: 'opened' });
+    try {
+      await this.#listenForRedis(this.#gateway);
+      this.#owner.send({ kind: 'opened' });
+    } catch (error) {
+      if (!(error instanceof GridError)) throw error;
+      this.#owner.send({ kind: 'openFailed', reason: error.message });
+    }
+  }
+
+  #respOptions(): RespOptions {
+    const { config, memory } = this.#data;
+    const rows = Array.from(
+      { length: memory.gateways },
+      (_, index) => new CounterRow(memory.gatewayCounters, GATEWAY_COUNTERS, index),
+    );
+    const workers = Array.from(
+      { length: memory.workers },
+      (_, index) => new CounterRow(memory.workerCounters, WORKER_COUNTERS, index),
+    );
+    return {
+      config,
+      version: packageVersion(),
+      facts: {
+        startedMs: () => this.#state.startedMs,
+        memoryBytes: () => workers.reduce((sum, row) => sum + row.get('memoryBytes'), 0),
+        memoryMaxBytes: () => this.#state.workerMemoryBytesMax * memory.workers,
+        isLoading: () => workers.some((_, worker) => !this.#state.isWorkerReady(worker)),
+        commands: () => rows.reduce((sum, row) => sum + row.get('respCommands'), 0),
+      },
+      shutDown: () => process.kill(process.pid, 'SIGTERM'),
+    };
+  }
+
+  async #listenForRedis(gateway: Gateway): Promise<void> {
+    const { config } = this.#data;
+    if (gateway.resp === undefined) return;
+    this.#respListener = await RespListener.listen(config.host, config.respPort, gateway.resp, (bytes) => {
+      for (let worker = 0; worker < this.#bells.length; worker++) this.#bells[worker]?.wrote(bytes);
+      this.#loop?.nudge();
+    });
   }
 
   #runLoop(gateway: Gateway): void {
@@ -247,15 +293,18 @@ class GatewayThread {
   /** Answers what was accepted, at most for `capMs`, then closes the connections. */
   async #drain(capMs: number): Promise<void> {
     this.#closeListenSocket();
+    this.#respListener?.stop();
     const endsMs = performance.now() + capMs;
     while (this.#gateway?.drain() === false && performance.now() < endsMs)
       await new Promise((resolve) => setTimeout(resolve, DRAIN_CHECK_MS));
     this.#gateway?.closeAll();
+    this.#respListener?.destroy();
     this.#owner.send({ kind: 'drained' });
   }
 
   async #stop(): Promise<void> {
     this.#closeListenSocket();
+    this.#respListener?.destroy();
     this.#loop?.stop();
     await this.#loopEnded;
     clearInterval(this.#stats);

@@ -54,6 +54,7 @@ import { factsOf, SESSION_FACTS_MAX, type SessionFacts } from './session-facts.t
 import { SyncDesk } from './sync-desk.ts';
 import { TopicDesk } from './topic-desk.ts';
 import { TurnClock } from './turn-clock.ts';
+import { RespDoor, type RespDoorOptions } from './resp/resp-door.ts';
 import type { WebSocketEvents } from './websocket.ts';
 import { WorkerCalls } from './worker-calls.ts';
 import { SlowOperations } from './slow-operations.ts';
@@ -120,9 +121,13 @@ export interface GatewayOptions {
   readonly log: (level: 'debug' | 'info' | 'warn', text: string, fields: object) => void;
   /** Scans what clients usually send. */
   readonly kernel?: BatchKernel | undefined;
+  /** The Redis door, on the gateway that has one. */
+  readonly resp?: RespOptions;
   /** For tests that let time pass by hand. */
   readonly clock?: TurnClock;
 }
+
+export type RespOptions = Pick<RespDoorOptions, 'config' | 'version' | 'facts' | 'shutDown'>;
 
 const TICK_MS = 100;
 const SWEEP_MS = 500;
@@ -134,6 +139,8 @@ const BREAKER_OPEN_MS_MIN = 1000;
 const NAMES_PER_MAP = 4;
 
 export class Gateway implements WebSocketEvents {
+  /** Clients of Redis; undefined when there is no such door. */
+  readonly resp: RespDoor | undefined;
   /** Runs on the outbox rings. */
   readonly outbox: Outbox;
   /** What HTTP stands on. */
@@ -249,6 +256,7 @@ export class Gateway implements WebSocketEvents {
     this.topics = new TopicDesk(context, { topicsPerSession, messageBytesMax: topicMessageBytesMax });
     this.#journal = new JournalDesk(context, options.journal, config.journal);
     this.#desks = this.#newDesks(context);
+    this.resp = options.resp && this.#newRespDoor(options.resp, context);
     this.outbox = new Outbox({
       calls: this.#calls,
       answers,
@@ -306,6 +314,7 @@ export class Gateway implements WebSocketEvents {
   readonly retry = (): void => {
     this.#clock.refresh();
     this.#links.flush();
+    this.resp?.retry();
     if (this.#dispatcher.heldSessions === 0) return;
     this.#dispatcher.retryHeld();
     this.#outgoing.flush();
@@ -374,13 +383,15 @@ export class Gateway implements WebSocketEvents {
   drain(): boolean {
     this.#draining = true;
     this.retry();
-    return this.#calls.open === 0 && this.#dispatcher.heldSessions === 0;
+    const isRespDone = this.resp?.drain() ?? true;
+    return this.#calls.open === 0 && this.#dispatcher.heldSessions === 0 && isRespDone;
   }
 
   /** Closes every connection. */
   closeAll(): void {
     this.#outgoing.flush();
     for (const session of [...this.#sessions.sessions()]) session.close('SHUTDOWN');
+    this.resp?.closeAll();
   }
 
   #newDesk(): AuthenticationDesk {
@@ -465,6 +476,13 @@ export class Gateway implements WebSocketEvents {
     ]);
   }
 
+  #newRespDoor({ config, version, facts, shutDown }: RespOptions, { calls, links }: DeskContext): RespDoor {
+    const { authenticator, counters, log } = this.#options;
+    const accessControl = this.#accessControl;
+    const clock = this.#clock;
+    return new RespDoor({ config, version, facts, shutDown, calls, links, authenticator, accessControl, clock, counters, log });
+  }
+
   #deskContext(): DeskContext {
     const { gateway, nodeId, state, config, definitions, node } = this.#options;
     const calls = new WorkerCalls({
@@ -514,6 +532,7 @@ export class Gateway implements WebSocketEvents {
     const { nowMs } = this.#clock;
     this.#waits.sweep(nowMs);
     this.#desks.tick(nowMs);
+    this.resp?.tick(nowMs);
     if (nowMs - this.#sweptMs >= SWEEP_MS) {
       this.#sweptMs = nowMs;
       this.#sweepSessions(nowMs);

@@ -293,7 +293,11 @@ export class Grid {
     const { nodeId, secret } = storage;
     const definitions = this.#registry?.definitions.all() ?? [];
     for (let gateway = 0; gateway < this.#gateways.length; gateway++) {
-      await this.#ask(gateway, { kind: 'open', nodeId, secret, quarantined, definitions }, ['opened']);
+      const answer = await this.#ask(gateway, { kind: 'open', nodeId, secret, quarantined, definitions }, [
+        'opened',
+        'openFailed',
+      ]);
+      if (answer.kind === 'openFailed') throw new GridError('UNAVAILABLE', answer.reason);
     }
   }
 

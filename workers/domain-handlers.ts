@@ -13,6 +13,8 @@ import { MapPatterns } from '../engine/domains/persistence/map-patterns.ts';
 import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
 import { RecordReader } from '../engine/domains/records/record-reader.ts';
 import { RecordService } from '../engine/domains/records/record-service.ts';
+import type { ChangeEvents } from '../engine/domains/crdt/change-events.ts';
+import { KvService } from '../engine/domains/kv/kv-service.ts';
 import { keepSchemas } from '../engine/domains/schema/schema-keeper.ts';
 import { TopicService } from '../engine/domains/messaging/topic-service.ts';
 import type { RowRules } from '../engine/domains/sync/row-rules.ts';
@@ -28,9 +30,23 @@ import { PersistedHandler } from './persisted-handler.ts';
 import type { WorkerCounter } from './worker-counters.ts';
 import { RollCall } from '../engine/operation/roll-call.ts';
 import type { CompositeObserver } from '../engine/storage/record-observer.ts';
+import type { RecordStore } from '../engine/storage/record-store.ts';
+import type { RecordRef } from '../engine/storage/storage.ts';
+
+/** What commands of the Redis protocol ask of their worker beside what all domains do. */
+export interface KvDoor {
+  readonly changes: ChangeEvents;
+  readonly nextPartition: () => number;
+  /** Why a write of so many bytes to the partition is refused now: an error number, or -1. */
+  readonly refusal: (partition: number, bytes: number) => number;
+  readonly restore: ((store: RecordStore, ref: RecordRef) => Promise<unknown>) | undefined;
+  readonly catchUp: () => void;
+  readonly random: () => number;
+}
 
 /** What the domains of one worker stand on. */
 export interface DomainContext {
+  readonly kv: KvDoor;
   readonly worker: number;
   /** Gateways of the node. */
   readonly gateways: number;
@@ -95,6 +111,7 @@ export function domainHandlers(context: DomainContext): RequestHandlers {
     new MapStatsHandler(maps),
     new RecordService({ maps, crdt, reader, scopes: rowRules.scopes, judge: rowRules.judge, nodeId, yieldTurn }),
     new PersistedHandler(durability),
+    new KvService({ ...context.kv, maps, nodeId: context.nodeId, clock: context.nowMs }),
     new TopicService({ pushes, monotonicMs, roll: newRoll() }),
     new CounterService({ table, pushes, countersMax: config.maxCounters, nodesMax: config.counterNodesMax }),
     ...journalOf(context),

@@ -257,9 +257,10 @@ export class PartitionRunner implements Runnable {
     const bodyAt = at + ENVELOPE_BYTES;
     const body = ring.bytes.slice(bodyAt, bodyAt + (ring.words[word + ENVELOPE.BODY_BYTES] as number));
     this.#options.counters.add(this.#options.counters.indexOf('requests'), 1);
-    const writes = this.#options.handlers.writes(kind);
-    const refused = writes ? this.#writeRefusal(ring, body.length) : -1;
-    const answer = refused >= 0 ? refused : this.#answerTo(kind, body, ring.index, session);
+    const { handlers } = this.#options;
+    const writes = handlers.writes(kind);
+    const refused = writes && !handlers.judges(kind) ? this.#writeRefusal(ring, body.length) : -1;
+    const answer = refused >= 0 ? refused : this.#answerTo(ring, kind, body, session);
     if (callId === CALL_NONE) return; // nobody waits
     if (typeof answer === 'number') this.#options.answers.reply(ring.index, callId, answer, []);
     else if (isList(answer)) this.#options.answers.reply(ring.index, callId, -1, answer, writes);
@@ -276,11 +277,12 @@ export class PartitionRunner implements Runnable {
   }
 
   /** The answer, or the number of the error that is one. */
-  #answerTo(kind: number, body: Uint8Array, gateway: number, session: number): RequestAnswer | number {
+  #answerTo(ring: RingConsumer, kind: number, body: Uint8Array, session: number): RequestAnswer | number {
     const handler = this.#options.handlers.of(kind);
     assert(handler !== undefined, `request of kind ${kind}`);
     try {
-      return handler.answer({ kind, body, gateway, session, nowMs: this.#now() });
+      const isLogged = this.#options.loggedTo.size > 0 && this.#isLogged(ring);
+      return handler.answer({ kind, body, gateway: ring.index, session, nowMs: this.#now(), isLogged });
     } catch (error) {
       if (!(error instanceof GridError)) throw error;
       return errorNumber(error.code);
@@ -297,11 +299,19 @@ export class PartitionRunner implements Runnable {
         held = part;
         await this.#untilRead();
       }
+      await this.#logged();
       answers.replyPart(gateway, callId, held ?? NO_BODY, false);
     } catch (error) {
       if (!(error instanceof GridError)) throw error;
       answers.replyFailed(gateway, callId, errorNumber(error.code));
     }
+  }
+
+  /** What an answer wrote outside of a batch is as safe as the answer says. Rejects with GridError when it cannot be. */
+  async #logged(): Promise<void> {
+    const ended = this.#options.durability.endBatch();
+    if (ended instanceof GridError) throw ended;
+    await ended;
   }
 
   #interest(ring: RingConsumer, at: number): void {

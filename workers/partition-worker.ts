@@ -27,7 +27,7 @@ import type { RecordRef } from '../engine/storage/storage.ts';
 import { imageOf, storedRecord } from '../engine/storage/stored-record.ts';
 import { Answers } from './answers.ts';
 import { CounterRow, THREAD_COUNTERS } from './counters.ts';
-import { type DomainConfig, domainHandlers } from './domain-handlers.ts';
+import { type DomainConfig, domainHandlers, type KvDoor } from './domain-handlers.ts';
 import { Doorbell } from './doorbell.ts';
 import { die } from './faults/death.ts';
 import type { GridMemory } from './grid-memory.ts';
@@ -277,6 +277,7 @@ class PartitionWorker {
     if (this.#loggedTo.size > 0) this.#tellLastChanges(crdt);
     const nodeId = new TextEncoder().encode(data.nodeId);
     const handlers = domainHandlers({
+      kv: this.#kvDoor(expiry),
       worker: workerId,
       gateways: data.memory.gateways,
       isReplacement: this.#context.launch > 0,
@@ -319,6 +320,20 @@ class PartitionWorker {
       },
       onShutdown: () => this.#shutdown(),
     });
+  }
+
+  #kvDoor(expiry: Expiry): KvDoor {
+    const { loader } = this.#storage;
+    const damaged = this.#storage.past?.damaged ?? new Set();
+    const next = this.#context.workerId + 1;
+    return {
+      changes: this.#changes,
+      nextPartition: () => (next < this.#context.data.memory.workers ? (this.#table.partitionsOf(next)[0] ?? -1) : -1),
+      refusal: (partition, bytes) => (damaged.has(partition) ? errorNumber('LOG_DAMAGED') : this.#storage.refusal(bytes)),
+      restore: loader && ((store, ref) => loader.restoreValue(store, ref)),
+      catchUp: () => expiry.catchUp(),
+      random: Math.random,
+    };
   }
 
   /**

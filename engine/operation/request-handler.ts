@@ -19,6 +19,8 @@ export interface GridRequest {
   readonly session: number;
   /** Wall clock of the batch, ms. */
   readonly nowMs: number;
+  /** A worker before this one has run it and logged what it wrote; only its answer may be missing. Left out: no. */
+  readonly isLogged?: boolean;
 }
 
 /** An answer that comes in parts, later. Whoever takes them may take their time. Rejects with GridError. */
@@ -33,6 +35,8 @@ export interface RequestHandler {
   readonly kinds: readonly number[];
   /** Those of them that write: refused while the log, staging or memory takes no more. */
   readonly writeKinds: readonly number[];
+  /** Those of the kinds that write which the handler refuses by itself, in part: it is handed them also while writes are refused. */
+  readonly judgedKinds?: readonly number[];
   /** Called on the worker's thread between other records: does not block. Throws GridError for what the asker must know. */
   answer(request: GridRequest): RequestAnswer;
   /** A session is gone; told only of sessions whose gateway said that they leave something behind. */
@@ -51,6 +55,7 @@ export interface PushSink {
 export class RequestHandlers {
   readonly #byKind = new Map<number, RequestHandler>();
   readonly #writes = new Set<number>();
+  readonly #judged = new Set<number>();
   readonly #all: readonly RequestHandler[];
 
   constructor(handlers: readonly RequestHandler[]) {
@@ -61,6 +66,7 @@ export class RequestHandlers {
         this.#byKind.set(kind, handler);
       }
       for (const kind of handler.writeKinds) this.#writes.add(kind);
+      for (const kind of handler.judgedKinds ?? []) this.#judged.add(kind);
     }
   }
 
@@ -70,6 +76,11 @@ export class RequestHandlers {
 
   writes(kind: number): boolean {
     return this.#writes.has(kind);
+  }
+
+  /** True when the handler itself says what of such a request is refused. */
+  judges(kind: number): boolean {
+    return this.#judged.has(kind);
   }
 
   sessionClosed(gateway: number, session: number): void {

@@ -111,6 +111,8 @@ export const REQUEST_RECORD_WRITE = 41;
 export const REQUEST_RECORD_PAGE = 42;
 /** Answered once everything that was merged here before it is persisted. */
 export const REQUEST_PERSISTED = 43;
+/** Redis commands of one connection: engine/domains/kv/command-batch.ts. */
+export const REQUEST_COMMANDS = 70;
 
 /** A view of ring memory that both ends share; offsets are in bytes and 8-aligned at record starts. */
 export interface RingMemory {

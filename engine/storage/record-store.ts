@@ -238,6 +238,11 @@ export class RecordStore implements ExpiringStore {
     this.#tableOf(ref).touch(ref, (nowMs / 1000) >>> 0);
   }
 
+  /** The record at a place of a partition's list, which is below `partitionRecords`. What a removal does to the list says dense-list.ts. */
+  recordAt(partition: number, position: number): RecordRef {
+    return this.#tables[partition]?.recordAt(position) ?? 0;
+  }
+
   /** A record by two numbers from [0, 1), of the first partition behind the one chosen that has any; 0 when there is none. */
   sample(partition: number, position: number): RecordRef {
     const first = Math.floor(partition * PARTITION_COUNT);

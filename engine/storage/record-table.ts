@@ -121,6 +121,11 @@ export class RecordTable implements Storage {
     return this.#dense.length === 0 ? 0 : this.#dense.at(Math.floor(random * this.#dense.length));
   }
 
+  /** The record at a place of the list, below `records`. */
+  recordAt(position: number): RecordRef {
+    return this.#dense.at(position);
+  }
+
   /** True when the block at `ref`, which may be free or another table's, is a record of this table. */
   holds(ref: RecordRef): boolean {
     const position = segmentOf(this.#slab, ref).i32[wordOf(ref) + POSITION] as number;

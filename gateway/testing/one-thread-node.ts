@@ -297,6 +297,14 @@ export class OneThreadNode {
       maps,
       crdt,
       handlers: domainHandlers({
+        kv: {
+          changes,
+          nextPartition: () => (worker + 1 < this.memory.workers ? (this.table.partitionsOf(worker + 1)[0] ?? -1) : -1),
+          refusal: (_, bytes) => (dataStore.admits(bytes) ? -1 : errorNumber('OVERLOADED')),
+          restore: undefined,
+          catchUp: () => {},
+          random: Math.random,
+        },
         worker,
         gateways: this.memory.gateways,
         isReplacement: false,

@@ -1,0 +1,160 @@
+/**
+ * Commands on their way to a worker, and replies on their way back: what the requests of kind 70 carry.
+ *
+ *   request   word 0 count · per command: word spec | resp3 << 16 | db << 17, word arguments, a word of length each, their bytes
+ *             padded to words
+ *   reply     word 0 count · a word of length a reply · the replies, back to back
+ *
+ * Little-endian words as the machine has them: both ends are this process.
+ */
+import { assert } from '../../assert.ts';
+import type { RespCommand } from '../../protocol/resp-parser.ts';
+
+const FIRST_BYTES = 4096;
+const KEPT_BYTES = 1 << 20;
+const RESP3_BIT = 1 << 16;
+const DB_SHIFT = 17;
+const SPEC_MASK = 0xffff;
+
+/** Collects the commands of one request. */
+export class CommandBatchWriter {
+  count = 0;
+  #bytes = new Uint8Array(FIRST_BYTES);
+  #words = new Int32Array(this.#bytes.buffer);
+  #length = 4;
+  #lengthsAt = 0;
+
+  /** Begins a command of `argumentCount` arguments, which `argument` adds one by one. */
+  begin(spec: number, isResp3: boolean, db: number, argumentCount: number): void {
+    const start = this.#length;
+    this.#claim(8 + 4 * argumentCount);
+    const word = start >>> 2;
+    this.#words[word] = spec | (isResp3 ? RESP3_BIT : 0) | (db << DB_SHIFT);
+    this.#words[word + 1] = argumentCount;
+    this.#lengthsAt = word + 2;
+    this.count += 1;
+  }
+
+  argument(source: Uint8Array, start: number, length: number): void {
+    const at = this.#length;
+    this.#claim(length);
+    this.#words[this.#lengthsAt] = length;
+    this.#lengthsAt += 1;
+    const bytes = this.#bytes;
+    if (length > 48) bytes.set(source.subarray(start, start + length), at);
+    else for (let index = 0; index < length; index++) bytes[at + index] = source[start + index] as number;
+  }
+
+  /** Ends a command. */
+  end(): void {
+    this.#claim(-this.#length & 3);
+  }
+
+  /** Adds a whole command. */
+  add(spec: number, isResp3: boolean, db: number, command: RespCommand): void {
+    this.begin(spec, isResp3, db, command.count);
+    for (let index = 0; index < command.count; index++) {
+      this.argument(command.bytes, command.starts[index] as number, command.lengths[index] as number);
+    }
+    this.end();
+  }
+
+  get bytesLength(): number {
+    return this.#length;
+  }
+
+  /** The body of the request, a copy; the writer begins anew. */
+  take(): Uint8Array {
+    this.#words[0] = this.count;
+    const body = this.#bytes.slice(0, this.#length);
+    this.count = 0;
+    this.#length = 4;
+    if (this.#bytes.length > KEPT_BYTES) this.#allocate(FIRST_BYTES);
+    return body;
+  }
+
+  #claim(bytes: number): void {
+    const end = this.#length + bytes;
+    if (end > this.#bytes.length) {
+      const old = this.#bytes;
+      let capacity = old.length;
+      while (capacity < end) capacity *= 2;
+      this.#allocate(capacity);
+      this.#bytes.set(old.subarray(0, this.#length));
+    }
+    this.#length = end;
+  }
+
+  #allocate(bytes: number): void {
+    this.#bytes = new Uint8Array(bytes);
+    this.#words = new Int32Array(this.#bytes.buffer);
+  }
+}
+
+/** Walks the commands of a request. */
+export class CommandBatchReader {
+  readonly count: number;
+  spec = 0;
+  isResp3 = false;
+  db = 0;
+  readonly #bytes: Uint8Array;
+  readonly #words: Int32Array;
+  #at = 1;
+  #before = 1;
+
+  constructor(body: Uint8Array) {
+    assert((body.byteOffset & 3) === 0 && (body.length & 3) === 0, 'commands stand on words');
+    this.#bytes = body;
+    this.#words = new Int32Array(body.buffer, body.byteOffset, body.length >>> 2);
+    this.count = this.#words[0] as number;
+  }
+
+  /** Points `command` at the next one. Called `count` times. */
+  next(command: RespCommand): void {
+    const words = this.#words;
+    this.#before = this.#at;
+    const head = words[this.#at] as number;
+    const argumentCount = words[this.#at + 1] as number;
+    this.spec = head & SPEC_MASK;
+    this.isResp3 = (head & RESP3_BIT) !== 0;
+    this.db = head >>> DB_SHIFT;
+    command.clear(this.#bytes);
+    let at = (this.#at + 2 + argumentCount) << 2;
+    for (let index = 0; index < argumentCount; index++) {
+      const length = words[this.#at + 2 + index] as number;
+      command.add(at, length);
+      at += length;
+    }
+    this.#at = (at + 3) >>> 2;
+  }
+
+  /** Has the next `next` give the same command again. */
+  back(): void {
+    this.#at = this.#before;
+  }
+}
+
+/** Puts replies together: their lengths are known at the end only. */
+export function packReplies(lengths: readonly number[], replies: Uint8Array, bytes: number): Uint8Array {
+  const head = 4 * (1 + lengths.length);
+  const body = new Uint8Array(head + bytes);
+  const words = new Int32Array(body.buffer, 0, head >>> 2);
+  words[0] = lengths.length;
+  for (let index = 0; index < lengths.length; index++) words[index + 1] = lengths[index] as number;
+  body.set(replies.subarray(0, bytes), head);
+  return body;
+}
+
+/** Where the replies of a body lie: `starts[n]` to `starts[n + 1]`. */
+export function replyStarts(body: Uint8Array): Int32Array {
+  const words = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  const count = words.getInt32(0, true);
+  const starts = new Int32Array(count + 1);
+  let at = 4 * (1 + count);
+  for (let index = 0; index < count; index++) {
+    starts[index] = at;
+    at += words.getInt32(4 * (1 + index), true);
+  }
+  starts[count] = at;
+  return starts;
+}

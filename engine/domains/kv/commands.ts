@@ -1,0 +1,21 @@
+/** All commands that workers run, by number and by name. The numbers cross the rings, between threads of one process. */
+import { BIT_COMMANDS } from './bits.ts';
+import type { CommandSpec } from './command.ts';
+import { COUNTER_COMMANDS } from './counters.ts';
+import { DEADLINE_COMMANDS } from './deadlines.ts';
+import { HASH_COMMANDS } from './hashes.ts';
+import { KEY_COMMANDS } from './keys.ts';
+import { LCS_COMMANDS } from './lcs.ts';
+import { SCAN_COMMANDS } from './scan.ts';
+import { STRING_COMMANDS } from './strings.ts';
+
+export const WORKER_COMMANDS: readonly CommandSpec[] = Object.freeze([
+  ...STRING_COMMANDS,
+  ...COUNTER_COMMANDS,
+  ...BIT_COMMANDS,
+  ...LCS_COMMANDS,
+  ...DEADLINE_COMMANDS,
+  ...KEY_COMMANDS,
+  ...SCAN_COMMANDS,
+  ...HASH_COMMANDS,
+]);

@@ -1,0 +1,72 @@
+/**
+ * Which keys are the names of maps: as a key such a map is a hash, and a string command on it is an error.
+ *
+ * Asked for every key, so the hash of the key, which the asker has, is looked up first. A map counts once it has a live record on
+ * this worker; the maps of the databases themselves (`db0` …) do not count.
+ */
+import { fnv1aUtf8 } from '../../partition/hash.ts';
+import { KIND_LWW } from '../../storage/record.ts';
+import type { GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
+import { DATABASES } from './command.ts';
+
+const encoder = new TextEncoder();
+const DATABASE_NAMES = Array.from({ length: DATABASES }, (_, db) => encoder.encode(`db${db}`));
+const DATABASE_HASHES = new Set(DATABASE_NAMES.map((name) => fnv1aUtf8(name, 0, name.length)));
+
+/** Name of a database's map. */
+export function databaseName(db: number): Uint8Array {
+  return DATABASE_NAMES[db] ?? encoder.encode(`db${db}`);
+}
+
+export function isDatabaseName(name: Uint8Array): boolean {
+  return DATABASE_HASHES.has(fnv1aUtf8(name, 0, name.length)) && /^db(?:\d|1[0-5])$/.test(String.fromCharCode(...name));
+}
+
+export class HashNames {
+  readonly #maps: MapCatalogue;
+  readonly #byHash = new Map<number, GridMap[]>();
+  #known = 0;
+
+  constructor(maps: MapCatalogue) {
+    this.#maps = maps;
+  }
+
+  /** True when the key is the name of a map with live records here; `keyHash` is fnv1a of the key. */
+  has(key: Uint8Array, keyHash: number): boolean {
+    if (this.#maps.size !== this.#known) this.#learn();
+    if (this.#byHash.size === 0) return false;
+    const maps = this.#byHash.get(keyHash);
+    if (maps === undefined) return false;
+    return maps.some((map) => isSameName(map.name, key) && isLive(map));
+  }
+
+  /** Names of all such maps. */
+  live(): Uint8Array[] {
+    if (this.#maps.size !== this.#known) this.#learn();
+    const names: Uint8Array[] = [];
+    for (const maps of this.#byHash.values()) for (const map of maps) if (isLive(map)) names.push(map.name);
+    return names;
+  }
+
+  #learn(): void {
+    this.#byHash.clear();
+    for (const map of this.#maps.maps()) {
+      if (isDatabaseName(map.name)) continue;
+      const hash = fnv1aUtf8(map.name, 0, map.name.length);
+      const others = this.#byHash.get(hash);
+      if (others === undefined) this.#byHash.set(hash, [map]);
+      else others.push(map);
+    }
+    this.#known = this.#maps.size;
+  }
+}
+
+/** OR-Maps are no hashes. */
+function isLive(map: GridMap): boolean {
+  const store = map.existing(KIND_LWW);
+  return store !== undefined && store.records > store.tombstones;
+}
+
+function isSameName(left: Uint8Array, right: Uint8Array): boolean {
+  return left.length === right.length && left.every((byte, index) => byte === right[index]);
+}

@@ -1,0 +1,154 @@
+/**
+ * Answers requests of Redis commands on a worker: a batch of commands of one connection, run in their order.
+ *
+ *   request ─ command-batch ─ KvRunner ─ replies, behind the log
+ *                │ a value was dropped from memory
+ *                └▶ read back ─ the same command again ─ …          later requests of that connection wait behind it
+ *
+ * A request that a worker before this one has run and logged is not run again: commands that write are answered with UNKNOWN.
+ */
+import { assert } from '../../assert.ts';
+import type { GridRequest, LateParts, RequestAnswer, RequestHandler } from '../../operation/request-handler.ts';
+import { REQUEST_COMMANDS } from '../../protocol/envelope.ts';
+import type { RecordStore } from '../../storage/record-store.ts';
+import type { RecordRef } from '../../storage/storage.ts';
+import { isWrite } from './command.ts';
+import { CommandBatchReader, packReplies } from './command-batch.ts';
+import { WORKER_COMMANDS } from './commands.ts';
+import { KvRunner, type KvRunnerOptions } from './kv-runner.ts';
+import { ValueAway } from './space.ts';
+
+export interface KvServiceOptions extends KvRunnerOptions {
+  /** Reads dropped values back into memory; undefined where none is ever dropped. Rejects with GridError. */
+  readonly restore?: ((store: RecordStore, ref: RecordRef) => Promise<unknown>) | undefined;
+  /** Wall clock, ms, for what is run later than it came. */
+  readonly clock: () => number;
+}
+
+export const UNKNOWN_OUTCOME =
+  'UNKNOWN the worker was replaced after it had logged this command: it took effect, but its reply is lost';
+
+/** Replies to the commands of one read from a connection; those beyond are refused before they are run. */
+const REPLY_BYTES_MAX = 32 << 20;
+const TOO_MUCH = 'ERR the replies to what was sent in one go are too large: read some, then send the rest';
+
+/** A batch, as far as it was run. */
+interface Progress {
+  readonly request: GridRequest;
+  readonly reader: CommandBatchReader;
+  readonly lengths: number[];
+  /** Replies from before a pause. */
+  early: Uint8Array;
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+export class KvService implements RequestHandler {
+  readonly kinds = [REQUEST_COMMANDS];
+  readonly writeKinds = [REQUEST_COMMANDS];
+  readonly judgedKinds = [REQUEST_COMMANDS];
+  readonly #options: KvServiceOptions;
+  readonly #runner: KvRunner;
+  /** The last request of a session that waits, by gateway and session. */
+  readonly #waiting = new Map<string, Promise<void>>();
+
+  constructor(options: KvServiceOptions) {
+    this.#options = options;
+    this.#runner = new KvRunner(options);
+  }
+
+  answer(request: GridRequest): RequestAnswer {
+    const progress = { request, reader: new CommandBatchReader(request.body), lengths: [], early: NO_BYTES };
+    const before = this.#waiting.size > 0 ? this.#waiting.get(sessionKey(request)) : undefined;
+    if (before !== undefined) return this.#inTurn(progress, before);
+    const away = this.#advance(progress, request.nowMs);
+    if (away === undefined) return [this.#pack(progress)];
+    this.#keep(progress);
+    return this.#inTurn(progress, this.#restore(away));
+  }
+
+  /** Runs on until the end, or to a command that needs a value which is away. */
+  #advance({ request, reader, lengths }: Progress, nowMs: number): ValueAway | undefined {
+    const runner = this.#runner;
+    const { out } = runner;
+    out.reset();
+    runner.nowMs = nowMs;
+    while (lengths.length < reader.count) {
+      const start = out.length;
+      reader.next(runner.args);
+      const spec = WORKER_COMMANDS[reader.spec];
+      assert(spec !== undefined, `command number ${reader.spec}`);
+      try {
+        if (request.isLogged === true && isWrite(spec)) out.error(UNKNOWN_OUTCOME);
+        else if (start > REPLY_BYTES_MAX) out.error(TOO_MUCH);
+        else runner.run(spec, reader.db, reader.isResp3);
+      } catch (error) {
+        if (!(error instanceof ValueAway)) throw error;
+        reader.back();
+        return error;
+      }
+      lengths.push(out.length - start);
+    }
+    return undefined;
+  }
+
+  /** Takes the replies so far out of the writer, which others will use. */
+  #keep(progress: Progress): void {
+    const { out } = this.#runner;
+    const early = new Uint8Array(progress.early.length + out.length);
+    early.set(progress.early);
+    early.set(out.bytes.subarray(0, out.length), progress.early.length);
+    progress.early = early;
+  }
+
+  #pack(progress: Progress): Uint8Array {
+    const { out } = this.#runner;
+    if (progress.early.length === 0) return packReplies(progress.lengths, out.bytes, out.length);
+    this.#keep(progress);
+    return packReplies(progress.lengths, progress.early, progress.early.length);
+  }
+
+  /** Goes on when `ready` is settled; requests of the session that come meanwhile go on behind it. */
+  #inTurn(progress: Progress, ready: Promise<unknown>): LateParts {
+    const key = sessionKey(progress.request);
+    const ended = deferred();
+    this.#waiting.set(key, ended.promise);
+    return this.#later(progress, ready, () => {
+      if (this.#waiting.get(key) === ended.promise) this.#waiting.delete(key);
+      ended.resolve();
+    });
+  }
+
+  async *#later(progress: Progress, ready: Promise<unknown>, end: () => void): LateParts {
+    try {
+      await ready;
+      for (;;) {
+        const away = this.#advance(progress, this.#options.clock());
+        if (away === undefined) break;
+        this.#keep(progress);
+        await this.#restore(away);
+      }
+      yield this.#pack(progress);
+    } finally {
+      end();
+    }
+  }
+
+  async #restore({ store, refs }: ValueAway): Promise<void> {
+    const { restore } = this.#options;
+    assert(restore !== undefined, 'values are dropped only where they can be read back');
+    for (const ref of refs) await restore(store, ref);
+  }
+}
+
+function sessionKey({ gateway, session }: GridRequest): string {
+  return `${gateway} ${session}`;
+}
+
+function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let settle: () => void = () => {};
+  const promise = new Promise<void>((resolve) => {
+    settle = resolve;
+  });
+  return { promise, resolve: settle };
+}

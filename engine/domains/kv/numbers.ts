@@ -1,0 +1,53 @@
+/** Numbers as Redis reads and writes them: 64-bit integers in their only spelling. */
+import type { Call } from './command.ts';
+import { KvError, NOT_AN_INTEGER } from './command.ts';
+
+export const INT64_MAX = 2n ** 63n - 1n;
+export const INT64_MIN = -(2n ** 63n);
+const SAFE_DIGITS = 15;
+const MINUS = 0x2d;
+const ZERO = 0x30;
+
+/** The integer that the bytes spell, a number where it is safe; undefined when they do not spell one of 64 bits. */
+export function integerOf(bytes: Uint8Array): number | bigint | undefined {
+  const length = bytes.length;
+  if (length === 0 || length > 20) return undefined;
+  const isNegative = bytes[0] === MINUS;
+  const first = isNegative ? 1 : 0;
+  if (bytes[first] === ZERO) return length === 1 ? 0 : undefined;
+  if (length === first) return undefined;
+  let value = 0;
+  for (let index = first; index < length; index++) {
+    const digit = (bytes[index] as number) - ZERO;
+    if (digit < 0 || digit > 9) return undefined;
+    value = value * 10 + digit;
+  }
+  if (length - first <= SAFE_DIGITS) return isNegative ? -value : value;
+  const exact = BigInt(String.fromCharCode(...bytes));
+  return exact >= INT64_MIN && exact <= INT64_MAX ? exact : undefined;
+}
+
+/** An argument that must be an integer. */
+export function integerArgument(call: Call, index: number, error = NOT_AN_INTEGER): bigint {
+  const value = integerOf(call.args.argument(index));
+  if (value === undefined) throw new KvError(error);
+  return BigInt(value);
+}
+
+/** An argument that must be an integer within these bounds, both included. */
+export function boundedArgument(call: Call, index: number, min: number, max: number, error = NOT_AN_INTEGER): number {
+  const value = integerArgument(call, index, error);
+  if (value < BigInt(min) || value > BigInt(max)) throw new KvError(error);
+  return Number(value);
+}
+
+/** An index into a string: what lies beyond a double is beyond every string. */
+export function indexArgument(call: Call, index: number): number {
+  return Number(integerArgument(call, index));
+}
+
+const encoder = new TextEncoder();
+
+export function integerText(value: number | bigint): Uint8Array {
+  return encoder.encode(String(value));
+}

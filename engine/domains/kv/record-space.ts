@@ -1,0 +1,318 @@
+/**
+ * A database, or a map as a hash, over the records of one worker: what commands write is stamped by the server.
+ *
+ *   set ─ value as MessagePack (value.ts) ─ clock: now, but strictly after the stored record ─ join ─ event
+ *
+ * A time to live is kept as the record keeps it, counted from the record's own stamp. What has expired is not there, whether or
+ * not it has been removed yet.
+ */
+import { assert } from '../../assert.ts';
+import { fnv1aUtf8, isUtf8, PARTITION_COUNT, partitionOf } from '../../partition/hash.ts';
+import { OP_PUT, OP_REMOVE } from '../../protocol/op-index.ts';
+import { JOIN_APPLIED } from '../../storage/join-rule.ts';
+import { KIND_LWW, PROVENANCE_CLIENT, RecordImage } from '../../storage/record.ts';
+import type { RecordStore } from '../../storage/record-store.ts';
+import type { RecordRef } from '../../storage/storage.ts';
+import type { ChangeEvents } from '../crdt/change-events.ts';
+import type { GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
+import { KvError, WRONG_TYPE } from './command.ts';
+import type { HashNames } from './hash-names.ts';
+import { replyOfNumber } from './refused-reply.ts';
+import { FROM_END, scanCursor, scanPlace } from './scan.ts';
+import {
+  IDENTITY_BYTES_MAX,
+  KEY_TOO_LONG,
+  type KeySpace,
+  type StoredValue,
+  TOO_LONG,
+  VALUE_BYTES_MAX,
+  ValueAway,
+  type WholeSpace,
+} from './space.ts';
+import { decodeValue, encodeValue, VALUE_HEADER_BYTES } from './value.ts';
+
+/** What the spaces of a worker share. */
+export interface SpaceContext {
+  readonly maps: MapCatalogue;
+  readonly changes: ChangeEvents;
+  readonly names: HashNames;
+  /** Node id of this server, UTF-8. */
+  readonly nodeId: Uint8Array;
+  /** The clock of the command at hand, ms. */
+  nowMs: number;
+  /** Why a write of so many bytes to the partition is refused now: an error number, or -1. */
+  readonly refusal: (partition: number, bytes: number) => number;
+  /** Expires what is due, so that counts are true. */
+  readonly catchUp: () => void;
+  /** The first partition of the worker behind this one, -1 when this is the last. */
+  readonly nextPartition: () => number;
+}
+
+const COUNTER_MAX = 0xffff_ffff;
+/** Records looked at to say how many expire. */
+const EXPIRING_LOOKED_MAX = 5000;
+const SCRATCH_BYTES = 4096;
+const SCRATCH_KEPT_BYTES = 1 << 20;
+
+class MutableValue implements StoredValue {
+  value: Uint8Array = new Uint8Array(0);
+  expiresAtMs = Number.NaN;
+}
+
+export class RecordSpace implements KeySpace, WholeSpace {
+  readonly #context: SpaceContext;
+  readonly #name: Uint8Array;
+  /** True for a database: its keys may be names of maps. */
+  readonly #isDatabase: boolean;
+  readonly #image = new RecordImage();
+  readonly #stored = new RecordImage();
+  readonly #answer = new MutableValue();
+  #scratch = new Uint8Array(SCRATCH_BYTES);
+  #map: GridMap | undefined;
+
+  constructor(context: SpaceContext, name: Uint8Array, isDatabase: boolean) {
+    this.#context = context;
+    this.#name = name;
+    this.#isDatabase = isDatabase;
+  }
+
+  isHash(key: Uint8Array): boolean {
+    return this.#isDatabase && this.#context.names.has(key, fnv1aUtf8(key, 0, key.length));
+  }
+
+  get(key: Uint8Array): StoredValue | undefined {
+    const store = this.#store();
+    const ref = this.#find(store, key);
+    if (ref === 0 || store === undefined) return undefined;
+    const stored = this.#stored;
+    store.read(ref, stored);
+    if (stored.evicted) throw new ValueAway(store, [ref]);
+    const answer = this.#answer;
+    answer.value = decodeValue(stored.source, stored.valueStart, stored.valueBytes);
+    answer.expiresAtMs = stored.millis + stored.ttlMs;
+    return answer;
+  }
+
+  has(key: Uint8Array): boolean {
+    return this.#find(this.#store(), key) !== 0;
+  }
+
+  expiryOf(key: Uint8Array): number | undefined {
+    const store = this.#store();
+    const ref = this.#find(store, key);
+    return ref === 0 || store === undefined ? undefined : store.expiryMillis(ref);
+  }
+
+  set(key: Uint8Array, value: Uint8Array, expiresAtMs: number): void {
+    if (value.length > VALUE_BYTES_MAX) throw new KvError(TOO_LONG);
+    if (key.length + this.#name.length > IDENTITY_BYTES_MAX) throw new KvError(KEY_TOO_LONG);
+    const { nodeId } = this.#context;
+    const valueAt = key.length + nodeId.length;
+    this.#identify(key);
+    this.#admit(valueAt + value.length);
+    const map = this.#open();
+    const scratch = this.#room(valueAt + VALUE_HEADER_BYTES + value.length);
+    const encoded = encodeValue(value, scratch, valueAt);
+    const image = this.#image;
+    if (typeof encoded === 'number') image.valueBytes = encoded - valueAt;
+    else {
+      this.#room(valueAt + encoded.length).set(encoded, valueAt);
+      image.valueBytes = encoded.length;
+    }
+    this.#write(map, key, expiresAtMs, false);
+  }
+
+  expire(key: Uint8Array, expiresAtMs: number): void {
+    const store = this.#store();
+    const ref = this.#find(store, key);
+    assert(store !== undefined && ref !== 0, 'a key that is there');
+    const stored = this.#stored;
+    store.read(ref, stored);
+    if (stored.evicted) throw new ValueAway(store, [ref]);
+    const valueAt = key.length + this.#context.nodeId.length;
+    this.#admit(valueAt);
+    const scratch = this.#room(valueAt + stored.valueBytes);
+    scratch.set(stored.source.subarray(stored.valueStart, stored.valueStart + stored.valueBytes), valueAt);
+    this.#image.valueBytes = stored.valueBytes;
+    this.#write(this.#open(), key, expiresAtMs, false);
+  }
+
+  remove(key: Uint8Array): boolean {
+    if (this.#find(this.#store(), key) === 0) return false;
+    this.#admit(0);
+    this.#image.valueBytes = 0;
+    this.#write(this.#open(), key, Number.NaN, true);
+    return true;
+  }
+
+  get size(): number {
+    this.#context.catchUp();
+    const store = this.#store();
+    return store === undefined ? 0 : store.records - store.tombstones;
+  }
+
+  get expiring(): number {
+    const { size } = this;
+    const store = this.#store();
+    let expiring = 0;
+    let looked = 0;
+    this.#visit((ref) => {
+      if (store !== undefined && !Number.isNaN(store.expiryMillis(ref))) expiring += 1;
+      looked += 1;
+      return looked < EXPIRING_LOOKED_MAX;
+    });
+    return looked === 0 ? 0 : Math.round((expiring * size) / looked);
+  }
+
+  visitAll(visit: (key: Uint8Array) => boolean): void {
+    const store = this.#store();
+    const image = this.#stored;
+    this.#visit((ref) => {
+      store?.read(ref, image);
+      return visit(image.source.subarray(image.keyStart, image.keyStart + image.keyBytes));
+    });
+  }
+
+  /** Of a few records by chance the first that is live; else the first of all. */
+  random(random: number): Uint8Array | undefined {
+    const store = this.#store();
+    if (store === undefined || store.records === store.tombstones) return undefined;
+    for (let at = random, step = 0; step < 32; step++, at = (at * 7919 + 0.618) % 1) {
+      const ref = store.sample(at, (at * 104_729) % 1);
+      if (ref === 0 || store.isTombstone(ref) || store.isExpired(ref, this.#context.nowMs)) continue;
+      store.read(ref, this.#stored);
+      return this.#stored.source.slice(this.#stored.keyStart, this.#stored.keyStart + this.#stored.keyBytes);
+    }
+    let first: Uint8Array | undefined;
+    this.visitAll((key) => {
+      first = key.slice();
+      return false;
+    });
+    return first;
+  }
+
+  clear(): void {
+    const keys: Uint8Array[] = [];
+    this.visitAll((key) => keys.push(key.slice()) > 0);
+    for (const key of keys) this.remove(key);
+  }
+
+  scan(cursor: number, limit: number, visit: (key: Uint8Array) => void): number {
+    const store = this.#store();
+    const { nowMs } = this.#context;
+    let { partition, position } = scanPlace(cursor);
+    let looked = 0;
+    for (; store !== undefined && partition < PARTITION_COUNT; partition++, position = FROM_END) {
+      let at = Math.min(position, store.partitionRecords(partition));
+      for (; at > 0; at--) {
+        if (looked === limit) return scanCursor(partition, at);
+        looked += 1;
+        const ref = store.recordAt(partition, at - 1);
+        if (store.isTombstone(ref) || store.isExpired(ref, nowMs)) continue;
+        store.read(ref, this.#stored);
+        visit(this.#stored.source.subarray(this.#stored.keyStart, this.#stored.keyStart + this.#stored.keyBytes));
+      }
+    }
+    const next = this.#context.nextPartition();
+    return next < 0 ? 0 : scanCursor(next, FROM_END);
+  }
+
+  /** Stamp of the record of a key, live or not, for WATCH: the same as long as nobody writes. */
+  version(key: Uint8Array): string {
+    const store = this.#store();
+    this.#identify(key);
+    const ref = store === undefined ? 0 : store.find(this.#image);
+    if (store === undefined || ref === 0) return '';
+    store.read(ref, this.#stored);
+    const isLive = !this.#stored.tombstone && !store.isExpired(ref, this.#context.nowMs);
+    return `${this.#stored.millis} ${this.#stored.counter} ${isLive}`;
+  }
+
+  #visit(visit: (ref: RecordRef) => boolean): void {
+    const store = this.#store();
+    if (store === undefined) return;
+    const cursor = store.cursor();
+    for (let ref = cursor.next(); ref !== 0; ref = cursor.next()) {
+      if (store.isTombstone(ref) || store.isExpired(ref, this.#context.nowMs)) continue;
+      if (!visit(ref)) return;
+    }
+  }
+
+  #store(): RecordStore | undefined {
+    this.#map ??= this.#context.maps.find(this.#name);
+    return this.#map?.existing(KIND_LWW);
+  }
+
+  #open(): GridMap {
+    this.#map ??= this.#context.maps.openByName(this.#name);
+    if (this.#map === undefined) throw new KvError('ERR TOO_MANY_MAPS there are as many maps as LATTICE_MAX_MAPS allows');
+    return this.#map;
+  }
+
+  /** The live record of the key, 0 when there is none. Throws KvError for the name of a map. */
+  #find(store: RecordStore | undefined, key: Uint8Array): RecordRef {
+    this.#identify(key);
+    return store === undefined ? 0 : store.get(this.#image, this.#context.nowMs);
+  }
+
+  #identify(key: Uint8Array): void {
+    const image = this.#image;
+    image.source = key;
+    image.keyStart = 0;
+    image.keyBytes = key.length;
+    image.keyHash = fnv1aUtf8(key, 0, key.length);
+    if (this.#isDatabase && this.#context.names.has(key, image.keyHash)) throw new KvError(WRONG_TYPE);
+  }
+
+  #admit(bytes: number): void {
+    const refused = this.#context.refusal(partitionOf(this.#image.keyHash), bytes);
+    if (refused >= 0) throw new KvError(replyOfNumber(refused));
+  }
+
+  #room(bytes: number): Uint8Array {
+    if (bytes > this.#scratch.length || this.#scratch.length > SCRATCH_KEPT_BYTES) {
+      const before = this.#scratch;
+      this.#scratch = new Uint8Array(Math.max(SCRATCH_BYTES, 2 ** Math.ceil(Math.log2(bytes))));
+      if (before.length <= this.#scratch.length) this.#scratch.set(before);
+    }
+    return this.#scratch;
+  }
+
+  /** The value stands in the scratch memory behind key and node. */
+  #write(map: GridMap, key: Uint8Array, expiresAtMs: number, isRemoval: boolean): void {
+    const { nodeId, nowMs, changes } = this.#context;
+    const store = map.store(KIND_LWW);
+    const image = this.#image;
+    const scratch = this.#room(key.length + nodeId.length);
+    scratch.set(key);
+    scratch.set(nodeId, key.length);
+    image.source = scratch;
+    image.nodeStart = key.length;
+    image.nodeBytes = nodeId.length;
+    image.valueStart = key.length + nodeId.length;
+    image.tombstone = isRemoval;
+    image.provenance = PROVENANCE_CLIENT;
+    this.#stamp(store, nowMs);
+    image.ttlMs = expiresAtMs - image.millis;
+    const refusal = map.guard?.refusal(KIND_LWW, image, 0, 0);
+    if (refusal !== undefined) throw new KvError(`ERR ${refusal.code} ${refusal.detail}`);
+    const joined = store.join(image, nowMs);
+    assert(joined === JOIN_APPLIED, 'a stamp after the stored one wins');
+    if (isUtf8(key, 0, key.length)) changes.changed(map, isRemoval ? OP_REMOVE : OP_PUT, image, 0, 0, false);
+  }
+
+  /** Now, but strictly after the stored record. */
+  #stamp(store: RecordStore, nowMs: number): void {
+    const image = this.#image;
+    const ref = store.find(image);
+    image.millis = Math.floor(nowMs);
+    image.counter = 0;
+    if (ref === 0) return;
+    const stored = this.#stored;
+    store.read(ref, stored);
+    if (stored.millis < image.millis) return;
+    const overflows = stored.counter === COUNTER_MAX;
+    image.millis = overflows ? Math.floor(stored.millis) + 1 : stored.millis;
+    image.counter = overflows ? 0 : stored.counter + 1;
+  }
+}

@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { fnv1aUtf8 } from '../../partition/hash.ts';
+import { decode } from '../../protocol/codec.ts';
+import { errorNumber } from '../../protocol/errors.ts';
+import { KIND_LWW, RecordImage } from '../../storage/record.ts';
+import { KvUnderTest } from '../testing/kv-under-test.ts';
+
+/** The record of a key, decoded. */
+function recordOf(
+  kv: KvUnderTest,
+  mapName: string,
+  key: string,
+): { value: unknown; millis: number; counter: number; tombstone: boolean } {
+  const store = kv.maps.find(Buffer.from(mapName))?.existing(KIND_LWW);
+  assert.ok(store !== undefined);
+  const image = new RecordImage();
+  const bytes = Buffer.from(key);
+  image.source = bytes;
+  image.keyBytes = bytes.length;
+  image.keyHash = fnv1aUtf8(bytes, 0, bytes.length);
+  const ref = store.find(image);
+  assert.notEqual(ref, 0);
+  store.read(ref, image);
+  const value = image.tombstone ? undefined : decode(image.source, image.valueStart, image.valueStart + image.valueBytes);
+  return { value, millis: image.millis, counter: image.counter, tombstone: image.tombstone };
+}
+
+test('keys of a database are records of its map', () => {
+  const kv = new KvUnderTest();
+  kv.run('SET', 'k', '{"a":1}');
+  kv.db = 3;
+  kv.run('SET', 'k', 'x');
+  assert.deepEqual(JSON.stringify(recordOf(kv, 'db0', 'k').value), '{"a":1}');
+  assert.equal(recordOf(kv, 'db3', 'k').value, 'x');
+});
+
+test('a write is stamped strictly after the stored clock, whatever that says of the time', () => {
+  const kv = new KvUnderTest();
+  kv.run('SET', 'k', '1');
+  const { nowMs } = kv;
+  kv.nowMs = nowMs - 60_000; // the clock was set back
+  assert.equal(kv.run('INCR', 'k'), ':2\r\n');
+  assert.deepEqual([recordOf(kv, 'db0', 'k').millis, recordOf(kv, 'db0', 'k').counter], [nowMs, 1]);
+  assert.equal(kv.run('INCR', 'k'), ':3\r\n');
+  assert.deepEqual(recordOf(kv, 'db0', 'k').counter, 2);
+  assert.equal(kv.run('DEL', 'k'), ':1\r\n');
+  assert.deepEqual([recordOf(kv, 'db0', 'k').tombstone, recordOf(kv, 'db0', 'k').counter], [true, 3]);
+});
+
+test('expiry is exact: a key is there to the last millisecond and not after it', () => {
+  const kv = new KvUnderTest();
+  kv.run('SET', 'k', 'v', 'PX', 1000);
+  kv.nowMs += 1000;
+  assert.equal(kv.run('GET', 'k'), '$1\r\nv\r\n');
+  assert.equal(kv.run('PTTL', 'k'), ':0\r\n');
+  kv.nowMs += 1;
+  assert.equal(kv.run('GET', 'k'), '$-1\r\n');
+  assert.equal(kv.run('EXISTS', 'k'), ':0\r\n');
+  assert.equal(kv.run('INCR', 'k'), ':1\r\n');
+  assert.equal(kv.run('TTL', 'k'), ':-1\r\n');
+});
+
+test('a field of a hash is a record of the map, and the map is a key', () => {
+  const kv = new KvUnderTest();
+  assert.equal(kv.run('HSET', 'user:1', 'name', 'Ada', 'tags', '["x"]'), ':2\r\n');
+  assert.deepEqual(recordOf(kv, 'user:1', 'tags').value, ['x']);
+  assert.equal(kv.run('HGET', 'user:1', 'name'), '$3\r\nAda\r\n');
+  assert.equal(kv.run('HINCRBY', 'user:1', 'visits', 5), ':5\r\n');
+  assert.equal(kv.run('HINCRBY', 'user:1', 'name', 5), '-ERR hash value is not an integer\r\n');
+  assert.equal(kv.run('HLEN', 'user:1'), ':3\r\n');
+  assert.equal(kv.run('TYPE', 'user:1'), '+hash\r\n');
+  assert.equal(kv.run('KEYS', 'user*'), '*1\r\n$6\r\nuser:1\r\n');
+  const wrong = '-WRONGTYPE Operation against a key holding the wrong kind of value\r\n';
+  for (const words of [
+    ['GET', 'user:1'],
+    ['SET', 'user:1', 'x'],
+    ['INCR', 'user:1'],
+    ['RENAME', 'user:1', 'x'],
+    ['EXPIRE', 'user:1', '10'],
+  ]) {
+    assert.equal(kv.run(...words), wrong, words.join(' '));
+  }
+  assert.equal(kv.run('MGET', 'user:1', 'k'), '*2\r\n$-1\r\n$-1\r\n');
+  assert.equal(kv.run('EXISTS', 'user:1'), ':1\r\n');
+  assert.equal(kv.run('DEL', 'user:1'), ':1\r\n');
+  assert.equal(kv.run('TYPE', 'user:1'), '+none\r\n');
+  assert.equal(kv.run('SET', 'user:1', 'x'), '+OK\r\n');
+  assert.equal(kv.run('HSET', 'user:1', 'f', 'v'), wrong);
+});
+
+test('FLUSHALL clears the databases and leaves maps alone', () => {
+  const kv = new KvUnderTest();
+  kv.run('SET', 'k', 'v');
+  kv.run('HSET', 'm', 'f', 'v');
+  kv.run('FLUSHALL');
+  assert.equal(kv.run('DBSIZE'), ':0\r\n');
+  assert.equal(kv.run('HGET', 'm', 'f'), '$1\r\nv\r\n');
+});
+
+test('a scan tells every key that is there throughout, whatever comes and goes meanwhile', () => {
+  const kv = new KvUnderTest();
+  const steady = Array.from({ length: 500 }, (_, index) => `steady${index}`);
+  for (const key of steady) kv.run('SET', key, 'v');
+  for (let index = 0; index < 500; index++) kv.run('SET', `passing${index}`, 'v');
+  const seen = new Set<string>();
+  let cursor = '0';
+  let step = 0;
+  do {
+    const lines = kv.run('SCAN', cursor, 'COUNT', 7).split('\r\n');
+    cursor = lines[2] ?? '0';
+    for (let index = 5; index < lines.length; index += 2) seen.add(lines[index] ?? '');
+    kv.run('DEL', `passing${step % 500}`);
+    kv.run('SET', `new${step}`, 'v'.repeat(step % 200));
+    const rewritten = steady[step % 500] ?? '';
+    kv.run('SET', rewritten, 'longer'.repeat(step % 50));
+    for (const store of kv.maps.find(Buffer.from('db0'))?.stores() ?? []) store.pruneTombstones(kv.nowMs + 1e9, 10_000, kv.nowMs);
+    step += 1;
+  } while (cursor !== '0');
+  assert.deepEqual(
+    steady.filter((key) => !seen.has(key)),
+    [],
+  );
+});
+
+test('while writes are refused reads go on, and a command that is refused has written nothing', () => {
+  const kv = new KvUnderTest();
+  kv.run('SET', 'k', '1');
+  kv.refusal = errorNumber('OUT_OF_MEMORY');
+  assert.match(kv.run('SET', 'k', '2'), /^-OOM /);
+  assert.match(kv.run('INCR', 'k'), /^-OOM /);
+  assert.equal(kv.run('GET', 'k'), '$1\r\n1\r\n');
+});
+
+test('keys and values have bounds', () => {
+  const kv = new KvUnderTest();
+  assert.equal(kv.run('SET', 'x'.repeat(2046), 'v'), '-ERR key is longer than 2048 bytes\r\n');
+  assert.equal(kv.run('SET', 'x'.repeat(2045), 'v'), '+OK\r\n');
+  assert.match(kv.run('SET', 'k', new Uint8Array((4 << 20) + 1)), /^-ERR string exceeds maximum allowed size/);
+  assert.match(kv.run('SETRANGE', 'k', 4 << 20, 'x'), /^-ERR string exceeds maximum allowed size/);
+  assert.equal(kv.run('SETBIT', 'k', (4 << 20) * 8, 1), '-ERR bit offset is not an integer or out of range\r\n');
+});

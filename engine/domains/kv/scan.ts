@@ -1,0 +1,228 @@
+/**
+ * Commands over all keys: KEYS, SCAN, RANDOMKEY, DBSIZE, FLUSHDB, FLUSHALL, SWAPDB; and the cursor of SCAN and HSCAN.
+ *
+ *   cursor   partition × 2^33 + position: the records before `position` in the list of that partition are still to come,
+ *            FROM_END: all of them. 0 is the beginning, and the end.
+ *
+ * The list of a partition (storage/dense-list.ts) is walked from its end to its start, and a removal only ever puts the
+ * last record into the hole: what is still to come stays before the cursor, or is its own last record. So a key that is there throughout
+ * a scan is told at least once, and the server keeps nothing of a scan.
+ */
+import { matchesGlob } from './glob.ts';
+import { type Call, type CommandSpec, DATABASES, DB_OUT_OF_RANGE, KvError, SYNTAX_ERROR } from './command.ts';
+import { boundedArgument, integerArgument } from './numbers.ts';
+
+const PARTITION_UNIT = 2 ** 33;
+/** A position before which a whole partition lies. */
+export const FROM_END = 2 ** 32;
+const CURSOR = /^\d{0,20}$/;
+const COUNT_DEFAULT = 10;
+/** Records looked at in one SCAN, whatever COUNT says. */
+const COUNT_MAX = 100_000;
+const EVERYTHING = Uint8Array.of(0x2a);
+/** Keys told by one KEYS of one worker. */
+const KEYS_MAX = 1_000_000;
+
+export interface ScanPlace {
+  readonly partition: number;
+  readonly position: number;
+}
+
+export function scanPlace(cursor: number): ScanPlace {
+  if (cursor === 0) return { partition: 0, position: FROM_END };
+  return { partition: Math.floor(cursor / PARTITION_UNIT), position: cursor % PARTITION_UNIT };
+}
+
+export function scanCursor(partition: number, position: number): number {
+  return partition * PARTITION_UNIT + position;
+}
+
+/** The cursor that a text spells. Throws KvError. */
+export function cursorOf(text: string): number {
+  const cursor = CURSOR.test(text) ? Number(text) : Number.NaN;
+  if (Number.isNaN(cursor)) throw new KvError('ERR invalid cursor');
+  return Number.isSafeInteger(cursor) ? cursor : 0;
+}
+
+interface ScanOptions {
+  readonly count: number;
+  readonly pattern: Uint8Array;
+  readonly type: string | undefined;
+}
+
+function scanOptions(call: Call, from: number, takesType: boolean): ScanOptions {
+  const { args } = call;
+  let count = COUNT_DEFAULT;
+  let pattern: Uint8Array = EVERYTHING;
+  let type: string | undefined;
+  for (let index = from; index < args.count; index += 2) {
+    const word = args.text(index).toLowerCase();
+    if (index + 1 >= args.count) throw new KvError(SYNTAX_ERROR);
+    if (word === 'count') {
+      const given = integerArgument(call, index + 1);
+      if (given < 1n) throw new KvError(SYNTAX_ERROR);
+      count = Number(given);
+    } else if (word === 'match') pattern = args.argument(index + 1);
+    else if (word === 'type' && takesType) type = args.text(index + 1).toLowerCase();
+    else throw new KvError(SYNTAX_ERROR);
+  }
+  return { count: Math.min(count, COUNT_MAX), pattern, type };
+}
+
+/** Names of maps come behind the keys of each worker: those that it has records of, all at once. */
+function scan(call: Call): void {
+  const cursor = cursorOf(call.args.text(1));
+  const { count, pattern, type } = scanOptions(call, 2, true);
+  const keys: Uint8Array[] = [];
+  const next = call.whole(call.db).scan(cursor, count, (key) => {
+    if (matchesGlob(pattern, key)) keys.push(key.slice());
+  });
+  const told = type === undefined || type === 'string' ? keys : [];
+  if (isWorkersEnd(next) && (type === undefined || type === 'hash')) {
+    for (const name of call.hashNames()) if (matchesGlob(pattern, name)) told.push(name);
+  }
+  call.out.array(2);
+  call.out.bulkText(String(next));
+  writeKeys(call, told);
+}
+
+/** True for the cursors with which a worker says that it has told all that it has. */
+function isWorkersEnd(cursor: number): boolean {
+  return cursor === 0 || scanPlace(cursor).position === FROM_END;
+}
+
+/** HSCAN: as SCAN, over the fields of a hash. */
+export function scanHash(call: Call): void {
+  const cursor = cursorOf(call.args.text(2));
+  const { count, pattern } = scanOptions(call, 3, false);
+  const space = call.hash(call.args.argument(1));
+  const pairs: Uint8Array[] = [];
+  const next = space.scan(cursor, count, (field) => {
+    if (!matchesGlob(pattern, field)) return;
+    const own = field.slice();
+    const stored = space.get(own);
+    if (stored !== undefined) pairs.push(own, stored.value.slice());
+  });
+  call.out.array(2);
+  call.out.bulkText(String(next));
+  writeKeys(call, pairs);
+}
+
+function writeKeys(call: Call, keys: readonly Uint8Array[]): void {
+  call.out.array(keys.length);
+  for (const key of keys) call.out.bulk(key);
+}
+
+function keys(call: Call): void {
+  const pattern = call.args.argument(1);
+  const found: Uint8Array[] = [];
+  call.whole(call.db).visitAll((key) => {
+    if (matchesGlob(pattern, key)) found.push(key.slice());
+    return found.length < KEYS_MAX;
+  });
+  for (const name of call.hashNames()) if (matchesGlob(pattern, name)) found.push(name);
+  writeKeys(call, found);
+}
+
+function randomKey(call: Call): void {
+  const key = call.whole(call.db).random(call.random());
+  if (key === undefined) call.out.nil();
+  else call.out.bulk(key);
+}
+
+function flushMode(call: Call): void {
+  if (call.args.count === 1) return;
+  const word = call.args.text(1).toLowerCase();
+  if (call.args.count > 2 || (word !== 'async' && word !== 'sync')) throw new KvError(SYNTAX_ERROR);
+}
+
+function flush(call: Call): void {
+  flushMode(call);
+  call.whole(call.db).clear();
+  call.out.ok();
+}
+
+function flushAll(call: Call): void {
+  flushMode(call);
+  for (let db = 0; db < DATABASES; db++) call.whole(db).clear();
+  call.out.ok();
+}
+
+function swap(call: Call): void {
+  const first = boundedArgument(call, 1, -(2 ** 31), 2 ** 31 - 1, 'ERR invalid first DB index');
+  const second = boundedArgument(call, 2, -(2 ** 31), 2 ** 31 - 1, 'ERR invalid second DB index');
+  if (first < 0 || first >= DATABASES || second < 0 || second >= DATABASES) throw new KvError(DB_OUT_OF_RANGE);
+  if (first !== second) swapSpaces(call, first, second);
+  call.out.ok();
+}
+
+/** Keys are copied over: an older record must not come back by a merge. All is read before anything is written. */
+function swapSpaces(call: Call, first: number, second: number): void {
+  const firstKeys = copyOf(call, first);
+  const secondKeys = copyOf(call, second);
+  for (const [from, keysOfIt] of [
+    [first, firstKeys],
+    [second, secondKeys],
+  ] as const) {
+    const to = call.spaceOf(from === first ? second : first);
+    const replaced = from === first ? secondKeys : firstKeys;
+    const names = new Set(keysOfIt.map(({ name }) => name));
+    for (const { key, value, expiresAtMs } of keysOfIt) to.set(key, value, expiresAtMs);
+    for (const { key, name } of replaced) if (!names.has(name)) to.remove(key);
+  }
+}
+
+interface CopiedKey {
+  readonly key: Uint8Array;
+  readonly name: string;
+  readonly value: Uint8Array;
+  readonly expiresAtMs: number;
+}
+
+const latin1 = new TextDecoder('latin1');
+
+function copyOf(call: Call, db: number): CopiedKey[] {
+  const space = call.spaceOf(db);
+  const copied: CopiedKey[] = [];
+  call.whole(db).visitAll((key) => {
+    const own = key.slice();
+    const stored = space.get(own);
+    if (stored !== undefined) {
+      const { expiresAtMs } = stored;
+      copied.push({ key: own, name: latin1.decode(own), value: stored.value.slice(), expiresAtMs });
+    }
+    return true;
+  });
+  return copied;
+}
+
+/** Per database: its keys, and about how many of them expire. */
+function countKeys(call: Call): void {
+  call.out.array(2 * DATABASES);
+  for (let db = 0; db < DATABASES; db++) {
+    const space = call.whole(db);
+    call.out.integer(space.size);
+    call.out.integer(space.expiring);
+  }
+}
+
+const NO_KEYS = [0, 0, 0] as const;
+
+export const SCAN_COMMANDS: readonly CommandSpec[] = [
+  { name: 'keys', arity: 2, flags: ['readonly'], keys: NO_KEYS, route: 'workers', merge: 'unique', run: keys },
+  { name: 'scan', arity: -2, flags: ['readonly'], keys: NO_KEYS, route: 'scan', run: scan },
+  { name: 'randomkey', arity: 1, flags: ['readonly'], keys: NO_KEYS, route: 'workers', merge: 'any', run: randomKey },
+  {
+    name: 'dbsize',
+    arity: 1,
+    flags: ['readonly', 'fast'],
+    keys: NO_KEYS,
+    route: 'workers',
+    merge: 'sum',
+    run: (call) => call.out.integer(call.whole(call.db).size),
+  },
+  { name: 'flushdb', arity: -1, flags: ['write'], keys: NO_KEYS, route: 'workers', merge: 'first', run: flush },
+  { name: 'flushall', arity: -1, flags: ['write'], keys: NO_KEYS, route: 'workers', merge: 'first', run: flushAll },
+  { name: 'keyspace', arity: 1, flags: ['readonly'], keys: NO_KEYS, route: 'workers', isInternal: true, run: countKeys },
+  { name: 'swapdb', arity: 3, flags: ['write', 'fast'], keys: NO_KEYS, route: 'workers', merge: 'first', run: swap },
+];

@@ -1,0 +1,201 @@
+/**
+ * Which workers run a command: adds it to their requests, and the place of its reply to the turn.
+ *
+ * With one worker every command is run as it is. With several, a command over many keys is cut where its parts need not be one
+ * (DEL, HSET, KEYS); where they must (MSET, RENAME), `route` answers false and the workers act together (joint-commands.ts).
+ */
+import type { CommandSpec } from '../../engine/domains/kv/command.ts';
+import type { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
+import { WORKER_COMMANDS } from '../../engine/domains/kv/commands.ts';
+import { cursorOf, scanPlace } from '../../engine/domains/kv/scan.ts';
+import { KvError } from '../../engine/domains/kv/command.ts';
+import { fnv1aUtf8, PARTITION_COUNT, partitionOf } from '../../engine/partition/hash.ts';
+import type { PartitionTable } from '../../engine/partition/partition-table.ts';
+import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
+import { mergeAny, mergeConcat, mergeFirst, type MergeReplies, mergeSlots, mergeSum, mergeUnique } from './merge.ts';
+import type { Turn } from './turn.ts';
+
+/** A command with what its client has chosen. */
+export interface RoutedCommand {
+  /** Its number in WORKER_COMMANDS. */
+  readonly number: number;
+  readonly spec: CommandSpec;
+  readonly args: RespCommand;
+  readonly db: number;
+  readonly isResp3: boolean;
+}
+
+export interface WorkerCommand {
+  readonly number: number;
+  readonly spec: CommandSpec;
+}
+
+/** Worker commands by their names. */
+export const COMMANDS_BY_NAME: ReadonlyMap<string, WorkerCommand> = new Map(
+  WORKER_COMMANDS.map((spec, number): [string, WorkerCommand] => [spec.name, { number, spec }]).filter(
+    ([, { spec }]) => spec.isInternal !== true,
+  ),
+);
+
+export class CommandRouter {
+  readonly #table: PartitionTable;
+  readonly #writers: readonly CommandBatchWriter[];
+  readonly #workers: number;
+
+  constructor(table: PartitionTable, writers: readonly CommandBatchWriter[]) {
+    this.#table = table;
+    this.#writers = writers;
+    this.#workers = writers.length;
+  }
+
+  /** False for a command whose keys have several owners that must act as one. */
+  route(command: RoutedCommand, turn: Turn): boolean {
+    if (turn.firstCommand === '') turn.firstCommand = command.spec.name;
+    const { spec } = command;
+    if (this.#workers === 1) {
+      this.#whole(command, 0, turn);
+      return true;
+    }
+    switch (spec.route) {
+      case 'key':
+        this.#whole(command, this.#ownerAt(command, spec.keys[0]), turn);
+        return true;
+      case 'keys': {
+        const owner = this.#onlyOwner(command);
+        if (owner >= 0) this.#whole(command, owner, turn);
+        return owner >= 0;
+      }
+      case 'field':
+        this.#whole(command, this.#ownerAt(command, spec.fields?.[0] ?? 1), turn);
+        return true;
+      case 'scan':
+        this.#whole(command, this.#cursorOwner(command), turn);
+        return true;
+      case 'workers':
+        this.#everywhere(command, turn);
+        return true;
+      case 'sum':
+        this.#cut(command, spec.keys, turn);
+        return true;
+      case 'fields':
+        this.#cut(command, spec.fields ?? spec.keys, turn);
+        return true;
+      case 'gateway':
+        throw new Error(`${spec.name} is no command of workers`);
+    }
+  }
+
+  /** The workers that own keys of the command, ascending. */
+  ownersOf(spec: CommandSpec, args: RespCommand): number[] {
+    const owners = new Set<number>();
+    forEachKey(spec.keys, args.count, (index) => owners.add(this.#owner(args, index)));
+    return [...owners].sort((left, right) => left - right);
+  }
+
+  ownerOfKey(key: Uint8Array): number {
+    return this.#table.ownerOf(partitionOf(fnv1aUtf8(key, 0, key.length)));
+  }
+
+  #whole({ number, isResp3, db, args }: RoutedCommand, worker: number, turn: Turn): void {
+    const writer = this.#writers[worker] as CommandBatchWriter;
+    turn.addWorker(worker, writer.count);
+    writer.add(number, isResp3, db, args);
+  }
+
+  #everywhere({ number, spec, isResp3, db, args }: RoutedCommand, turn: Turn): void {
+    const parts = this.#writers.map((writer, worker) => {
+      const index = writer.count;
+      writer.add(number, isResp3, db, args);
+      return [worker, index] as const;
+    });
+    turn.addMerged({ parts, merge: mergeOf(spec) });
+  }
+
+  /** Each owner gets the keys (or fields, with what belongs to them) that it owns. */
+  #cut(command: RoutedCommand, places: readonly [number, number, number], turn: Turn): void {
+    const { number, spec, isResp3, db, args } = command;
+    const [first, , step] = places;
+    if ((args.count - first) % step !== 0) return this.#whole(command, 0, turn); // to be told what is wrong
+    const byOwner = new Map<number, number[]>();
+    const order: (readonly [number, number])[] = [];
+    const owners: number[] = [];
+    forEachKey(places, args.count, (index) => {
+      const owner = this.#owner(args, index);
+      let indexes = byOwner.get(owner);
+      if (indexes === undefined) {
+        indexes = [];
+        byOwner.set(owner, indexes);
+        owners.push(owner);
+      }
+      order.push([owners.indexOf(owner), indexes.length]);
+      indexes.push(index);
+    });
+    const [only] = owners;
+    if (owners.length === 1 && only !== undefined) return this.#whole(command, only, turn);
+    const parts = owners.map((owner) => {
+      const writer = this.#writers[owner] as CommandBatchWriter;
+      const indexes = byOwner.get(owner) ?? [];
+      const part = writer.count;
+      writer.begin(number, isResp3, db, first + indexes.length * step);
+      for (let index = 0; index < first; index++) addArgument(writer, args, index);
+      for (const index of indexes) for (let offset = 0; offset < step; offset++) addArgument(writer, args, index + offset);
+      writer.end();
+      return [owner, part] as const;
+    });
+    turn.addMerged({ parts, merge: spec.merge === 'slots' ? mergeSlots(order) : mergeSum });
+  }
+
+  #onlyOwner({ spec, args }: RoutedCommand): number {
+    let owner = -1;
+    let isOne = true;
+    forEachKey(spec.keys, args.count, (index) => {
+      const other = this.#owner(args, index);
+      if (owner >= 0 && other !== owner) isOne = false;
+      owner = other;
+    });
+    return isOne ? Math.max(0, owner) : -1;
+  }
+
+  #ownerAt({ args }: RoutedCommand, index: number): number {
+    return index < args.count ? this.#owner(args, index) : 0;
+  }
+
+  #owner(args: RespCommand, index: number): number {
+    const start = args.starts[index] as number;
+    return this.#table.ownerOf(partitionOf(fnv1aUtf8(args.bytes, start, start + (args.lengths[index] as number))));
+  }
+
+  /** The owner of the partition that the cursor stands in; the worker itself says what is wrong with a cursor. */
+  #cursorOwner({ spec, args }: RoutedCommand): number {
+    try {
+      const cursor = cursorOf(args.text(spec.name === 'hscan' ? 2 : 1));
+      const { partition } = scanPlace(cursor);
+      return cursor === 0 || partition >= PARTITION_COUNT ? 0 : this.#table.ownerOf(partition);
+    } catch (error) {
+      if (error instanceof KvError) return 0;
+      throw error;
+    }
+  }
+}
+
+function addArgument(writer: CommandBatchWriter, args: RespCommand, index: number): void {
+  writer.argument(args.bytes, args.starts[index] as number, args.lengths[index] as number);
+}
+
+/** Calls `visit` with the index of every key. */
+export function forEachKey(
+  [first, last, step]: readonly [number, number, number],
+  count: number,
+  visit: (index: number) => void,
+): void {
+  if (first === 0) return;
+  const end = last < 0 ? count + last : last;
+  for (let index = first; index <= end && index < count; index += step) visit(index);
+}
+
+function mergeOf(spec: CommandSpec): MergeReplies {
+  if (spec.merge === 'sum') return mergeSum;
+  if (spec.merge === 'concat') return mergeConcat;
+  if (spec.merge === 'unique') return mergeUnique;
+  return spec.merge === 'any' ? mergeAny(Math.random) : mergeFirst;
+}

@@ -1,0 +1,86 @@
+/**
+ * Beside a real redis-server, where one is on PATH: the same random sequences of commands to both, replies compared byte by byte.
+ *
+ * LATTICE_TEST_SEQUENCES says how many (300); LATTICE_TEST_SEED repeats a run that failed.
+ */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Random } from '../testing/random.ts';
+import { type Command, redisSequence } from '../testing/redis-sequences.ts';
+import { freePort, isRedisInstalled, type RedisServer, startRedis } from '../testing/redis-server.ts';
+import { encodeCommand, RespClient } from '../testing/resp-client.ts';
+import { startGrid, type TestGrid } from '../testing/test-grid.ts';
+
+const SEQUENCES = Number(process.env.LATTICE_TEST_SEQUENCES ?? 300);
+const COMMANDS = 40;
+const hasRedis = isRedisInstalled();
+
+let redis: RedisServer | undefined;
+const nodes: { readonly node: TestGrid; readonly port: number }[] = [];
+
+async function startNode(workerThreads: number): Promise<void> {
+  const port = await freePort();
+  nodes.push({ node: await startGrid({ respPort: port, workerThreads }), port });
+}
+
+before(async () => {
+  if (!hasRedis) return;
+  redis = await startRedis();
+  await startNode(1);
+});
+
+after(async () => {
+  redis?.stop();
+  for (const { node } of nodes) await node.grid.stop();
+});
+
+async function repliesOf(client: RespClient, sequence: readonly Command[]): Promise<Buffer[]> {
+  client.send(Buffer.concat(sequence.map(encodeCommand)));
+  const replies: Buffer[] = [];
+  for (let index = 0; index < sequence.length; index++) replies.push(await client.reply());
+  return replies;
+}
+
+/** A second may end between two servers that are asked for what is left of it. */
+function isSameReply([name]: Command, ours: Buffer, theirs: Buffer): boolean {
+  if (ours.equals(theirs)) return true;
+  if (String(name).toLowerCase() !== 'ttl') return false;
+  return Math.abs(Number(ours.toString().slice(1)) - Number(theirs.toString().slice(1))) <= 1;
+}
+
+async function compare(port: number, isResp3: boolean): Promise<void> {
+  assert.ok(redis !== undefined);
+  const ours = await RespClient.open(port);
+  const theirs = await RespClient.open(redis.port);
+  if (isResp3) for (const client of [ours, theirs]) await client.command('HELLO', '3');
+  const { seed } = Random.ofThisRun();
+  for (let number = 0; number < SEQUENCES; number++) {
+    const sequence = redisSequence(new Random(seed + number), COMMANDS);
+    const [our, their] = await Promise.all([repliesOf(ours, sequence), repliesOf(theirs, sequence)]);
+    sequence.forEach((command, index) => {
+      const [ourReply, theirReply] = [our[index], their[index]];
+      assert.ok(ourReply !== undefined && theirReply !== undefined);
+      if (isSameReply(command, ourReply, theirReply)) return;
+      const told = sequence
+        .slice(Math.max(0, index - 12), index + 1)
+        .map((words) => words.map((word) => JSON.stringify(String(word))).join(' '));
+      assert.fail(
+        `seed ${seed + number}, command ${index}:\n${told.join('\n')}\nours:   ${JSON.stringify(ourReply.toString('latin1'))}\n` +
+          `theirs: ${JSON.stringify(theirReply.toString('latin1'))}`,
+      );
+    });
+  }
+  ours.close();
+  theirs.close();
+}
+
+test('random sequences are answered as redis-server answers them, byte by byte', {
+  skip: !hasRedis && 'no redis-server on PATH',
+}, async (t) => {
+  t.diagnostic(`${SEQUENCES} sequences of ${COMMANDS} commands, LATTICE_TEST_SEED=${Random.ofThisRun().seed}`);
+  for (const { port } of nodes) await compare(port, false);
+});
+
+test('the same in RESP3', { skip: !hasRedis && 'no redis-server on PATH' }, async () => {
+  for (const { port } of nodes) await compare(port, true);
+});

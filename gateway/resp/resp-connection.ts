@@ -1,0 +1,471 @@
+/**
+ * One client of the Redis door: its bytes in, commands in their order, replies in the same order.
+ *
+ *   chunk ─ RespParser ─ command ─┬─ of the connection (PING, SELECT, …): a reply of its own     ┐ one Turn:
+ *                                 └─ CommandRouter: into the requests of the workers             ┘ one write
+ *
+ *   turns   [done] [waits for worker 1] [done]      written from the front, as far as they are done
+ *
+ * It stops parsing, and reading, while a command must be alone (AUTH by token, EXEC over several workers), while many turns are
+ * under way, while a worker takes nothing, or while the client does not read. A client that does not read what it asked for is
+ * bounded: above UNREAD_BYTES_HIGH nothing more is written to it or taken from it, and when it has not read for long it is closed.
+ */
+import { CommandBatchWriter, replyStarts } from '../../engine/domains/kv/command-batch.ts';
+import { WORKER_COMMANDS } from '../../engine/domains/kv/commands.ts';
+import { isWrite, hasArity, KvError, wrongArguments, type CommandSpec } from '../../engine/domains/kv/command.ts';
+import { type Access, ALL_ROWS, FULL_ACCESS, NO_SCOPE } from '../../engine/domains/security/access.ts';
+import { REQUEST_COMMANDS } from '../../engine/protocol/envelope.ts';
+import { RESP_ERROR, RESP_NEEDS_MORE, type RespCommand, type RespLimits, RespParser } from '../../engine/protocol/resp-parser.ts';
+import { RespWriter } from '../../engine/protocol/resp-writer.ts';
+import type { Principal } from '../authentication.ts';
+import { NO_CONNECTION } from '../door-calls.ts';
+import { Session } from '../session.ts';
+import { COMMANDS_BY_NAME } from './command-router.ts';
+import { CONNECTION_COMMANDS, type ConnectionCommand } from './connection-commands.ts';
+import { concat, integersOf } from './merge.ts';
+import type { RespContext } from './resp-context.ts';
+import type { RespSocket } from './resp-socket.ts';
+import { Turn } from './turn.ts';
+
+export const RESP_LIMITS: RespLimits = { argumentsMax: 1 << 20, bulkBytesMax: 8 << 20, commandBytesMax: 32 << 20 };
+
+const TURNS_MAX = 8;
+/** Bytes of requests that a connection may have under way. */
+const TURN_BYTES_MAX = 256 * 1024;
+const UNREAD_BYTES_HIGH = 1 << 20;
+/** What a client may send before it has authenticated. */
+const BEFORE_AUTH = new Set(['auth', 'hello', 'quit', 'reset']);
+/** Lines of other protocols: somebody makes a browser talk to us. */
+const FOREIGN = new Set(['post', 'host:']);
+const NO_BYTES = new Uint8Array(0);
+
+export class RespConnection {
+  readonly id: number;
+  readonly context: RespContext;
+  readonly socket: RespSocket;
+  readonly openedMs: number;
+  lastSeenMs: number;
+  isResp3 = false;
+  db = 0;
+  name = '';
+  libName = '';
+  libVersion = '';
+  user = 'default';
+  lastCommand = 'NULL';
+  /** What CLIENT REPLY says: `skip` for the next command only. */
+  replies: 'on' | 'off' | 'skip' = 'on';
+  principal: Principal | undefined;
+  access: Access = FULL_ACCESS;
+  isAuthenticated: boolean;
+  /** Closed, or about to be. */
+  isClosing = false;
+  readonly #parser = new RespParser(RESP_LIMITS);
+  readonly #session: Session;
+  readonly #turns: Turn[] = [];
+  #turn: Turn | undefined;
+  /** A sealed turn that could not be sent yet, since when. */
+  #held: Turn | undefined;
+  #heldSinceMs = 0;
+  /** A command that must be alone, found or under way, and the turn of its reply. */
+  #alone: AloneWork | undefined;
+  #aloneTurn: Turn | undefined;
+  #isPaused = false;
+  /** What was unread when it was looked at last, and since when it is as much. */
+  #unreadBytes = 0;
+  #unreadSinceMs = 0;
+  #isRunning = false;
+  #muteNext = false;
+
+  constructor(id: number, socket: RespSocket, context: RespContext) {
+    this.id = id;
+    this.socket = socket;
+    this.context = context;
+    this.openedMs = context.clock.nowMs;
+    this.lastSeenMs = this.openedMs;
+    this.#session = new Session(-id, NO_CONNECTION, true, this.openedMs);
+    this.isAuthenticated = !context.authenticator.required && context.config.respPassword === undefined;
+    this.#parser.isTrusted = this.isAuthenticated;
+    if (this.isAuthenticated) this.access = context.accessControl.accessOf(undefined);
+  }
+
+  get openCalls(): number {
+    return this.#turns.length;
+  }
+
+  get pendingBytes(): number {
+    return this.#parser.pendingBytes;
+  }
+
+  received(chunk: Uint8Array): void {
+    if (this.isClosing) return;
+    this.context.clock.frame();
+    this.lastSeenMs = this.context.clock.nowMs;
+    this.#parser.feed(chunk);
+    this.#run();
+  }
+
+  /** The client has read: go on with what it sent. */
+  drained(): void {
+    this.#run();
+  }
+
+  /** True for a client that has left unread what it was sent for so long. Asked now and then. */
+  hasStalled(nowMs: number, timeoutMs: number): boolean {
+    const { unreadBytes } = this.socket;
+    if (unreadBytes === 0 || unreadBytes !== this.#unreadBytes) {
+      this.#unreadBytes = unreadBytes;
+      this.#unreadSinceMs = nowMs;
+    }
+    return nowMs - this.#unreadSinceMs > timeoutMs;
+  }
+
+  /** A worker may take requests again. False while the connection still waits. */
+  retry(nowMs: number): boolean {
+    const held = this.#held;
+    if (held === undefined || this.isClosing) return true;
+    if (!this.#trySend(held)) {
+      if (nowMs - this.#heldSinceMs <= this.context.config.opTimeoutMs) return false;
+      held.fail('TRYAGAIN UNAVAILABLE no worker took the command in time: it was not run');
+    }
+    this.#held = undefined;
+    this.#run();
+    return true;
+  }
+
+  closed(): void {
+    this.isClosing = true;
+    this.#held = undefined;
+    this.#turns.length = 0;
+  }
+
+  /** Says why, and closes behind it. */
+  kill(): void {
+    this.isClosing = true;
+    this.socket.destroy();
+  }
+
+  /** The principal of this connection from now on. */
+  authenticate(principal: Principal | undefined, user: string): void {
+    this.principal = principal;
+    this.user = user;
+    this.access = this.context.accessControl.accessOf(principal);
+    this.isAuthenticated = true;
+    this.#parser.isTrusted = true;
+  }
+
+  /** True where nobody asks who it is, and for the role `admin`. */
+  get isAdmin(): boolean {
+    if (this.principal !== undefined) return this.principal.roles.includes('admin');
+    return this.isAuthenticated;
+  }
+
+  /** Back to what a new connection is. */
+  reset(): void {
+    const { authenticator, config, accessControl } = this.context;
+    this.isResp3 = false;
+    this.db = 0;
+    this.name = '';
+    this.replies = 'on';
+    this.principal = undefined;
+    this.user = 'default';
+    this.isAuthenticated = !authenticator.required && config.respPassword === undefined;
+    this.#parser.isTrusted = this.isAuthenticated;
+    this.access = this.isAuthenticated ? accessControl.accessOf(undefined) : FULL_ACCESS;
+  }
+
+  /** Keys of each database, and about how many of them expire. */
+  async countKeys(): Promise<(readonly [keys: number, expiring: number])[]> {
+    const { calls, writers } = this.context;
+    const counts: [number, number][] = [];
+    const number = WORKER_COMMANDS.findIndex(({ name }) => name === 'keyspace');
+    const bodies = writers.map(() => {
+      const writer = new CommandBatchWriter();
+      writer.begin(number, false, 0, 0);
+      return writer.take();
+    });
+    const answers = await calls.request(REQUEST_COMMANDS, calls.everyone, (worker) => bodies[worker] ?? NO_BYTES);
+    for (const [body] of answers) {
+      if (body === undefined) continue;
+      const numbers = integersOf(body.subarray(replyStarts(body)[0]));
+      for (let db = 0; 2 * db < numbers.length; db++) {
+        const [keys, expiring] = counts[db] ?? [0, 0];
+        counts[db] = [keys + (numbers[2 * db] ?? 0), expiring + (numbers[2 * db + 1] ?? 0)];
+      }
+    }
+    return counts;
+  }
+
+  get isSubscriber(): boolean {
+    return false;
+  }
+
+  get subscriptions(): { readonly topics: number; readonly patterns: number } {
+    return { topics: 0, patterns: 0 };
+  }
+
+  /** Commands queued by MULTI; -1: there is none. */
+  get queuedCommands(): number {
+    return -1;
+  }
+
+  /** Closes behind the reply of the command at hand; what follows it is not run. */
+  closeBehind(): void {
+    this.isClosing = true;
+    if (this.#turn !== undefined) this.#turn.closes = true;
+  }
+
+  /** Runs a command alone: behind all before it, and nothing that follows is run before `work` has written its reply. */
+  alone(work: AloneWork): void {
+    this.#alone = work;
+  }
+
+  /** Something that the client did not ask for now: a push. */
+  push(bytes: Uint8Array): void {
+    if (this.isClosing) return;
+    this.#write(bytes);
+  }
+
+  #run(): void {
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    while (!this.#mustWait()) {
+      const step = this.#parser.next();
+      if (step === RESP_NEEDS_MORE) break;
+      if (step === RESP_ERROR) {
+        this.#reply((out) => out.error(`ERR Protocol error: ${this.#parser.error}`));
+        this.closeBehind();
+        break;
+      }
+      this.#execute(this.#parser.command);
+    }
+    this.#isRunning = false;
+    this.#send();
+    if (this.#alone !== undefined && this.#aloneTurn === undefined) this.#queueAlone();
+    this.#flush();
+    this.#setPaused(this.#mustWait());
+  }
+
+  #mustWait(): boolean {
+    if (this.isClosing || this.#alone !== undefined || this.#held !== undefined) return true;
+    if (this.#turn !== undefined && this.#turnBytes() > TURN_BYTES_MAX) this.#send();
+    return this.#held !== undefined || this.#turns.length >= TURNS_MAX || this.socket.unreadBytes > UNREAD_BYTES_HIGH;
+  }
+
+  #turnBytes(): number {
+    let bytes = this.context.local.length;
+    for (const writer of this.context.writers) bytes += writer.bytesLength;
+    return bytes;
+  }
+
+  #setPaused(isPaused: boolean): void {
+    if (isPaused === this.#isPaused || this.isClosing) return;
+    this.#isPaused = isPaused;
+    if (isPaused) this.socket.pause();
+    else this.socket.resume();
+  }
+
+  #execute(args: RespCommand): void {
+    const name = args.text(0).toLowerCase();
+    const own = CONNECTION_COMMANDS.get(name);
+    const routed = own === undefined ? COMMANDS_BY_NAME.get(name) : undefined;
+    const spec = own?.spec ?? routed?.spec;
+    this.context.counters.respCommands += 1;
+    const refusal = this.#refusalOf(spec, name, args);
+    if (refusal !== undefined) {
+      if (refusal === HANG_UP) this.kill();
+      else this.#reply((out) => out.error(refusal));
+    } else {
+      this.lastCommand = name;
+      if (own !== undefined) this.#runOwn(own, args);
+      else if (routed !== undefined) this.#route(routed.number, routed.spec, args);
+    }
+    this.#muteIfAsked();
+  }
+
+  /** Why the command is not run, as Redis checks it: known, arity, authenticated, permitted. */
+  #refusalOf(spec: CommandSpec | undefined, name: string, args: RespCommand): string | undefined {
+    if (spec === undefined) return FOREIGN.has(name) ? HANG_UP : unknownCommand(args);
+    if (!hasArity(spec, args.count)) return wrongArguments(spec.name);
+    if (!this.#isKnown() && !BEFORE_AUTH.has(name)) return 'NOAUTH Authentication required.';
+    return spec.route === 'gateway' ? undefined : this.#forbidden(spec, args);
+  }
+
+  /** A token ends, and with it what it allowed. */
+  #isKnown(): boolean {
+    if (!this.isAuthenticated) return false;
+    return this.principal === undefined || this.context.clock.wallMs < this.principal.expiresSeconds * 1000;
+  }
+
+  #forbidden(spec: CommandSpec, args: RespCommand): string | undefined {
+    const { access } = this;
+    if (access === FULL_ACCESS) return undefined;
+    const mapName = spec.name.startsWith('h') ? args.text(1) : `db${this.db}`;
+    const action = !isWrite(spec) ? 'read' : REMOVING.has(spec.name) ? 'remove' : 'write';
+    const isMay = access.may(action, mapName) && (action === 'read' || access.may('read', mapName));
+    if (isMay && access.scope === NO_SCOPE && access.rows(mapName) === ALL_ROWS) return undefined;
+    return `NOPERM this user has no permissions to run the '${spec.name}' command on the map '${mapName}'`;
+  }
+
+  #runOwn(own: ConnectionCommand, args: RespCommand): void {
+    this.#reply((out) => {
+      const start = out.length;
+      try {
+        own.run(this, args, out);
+      } catch (error) {
+        if (!(error instanceof KvError)) throw error;
+        out.length = start;
+        out.error(error.message);
+      }
+    });
+  }
+
+  #route(number: number, spec: CommandSpec, args: RespCommand): void {
+    const turn = this.#currentTurn();
+    const command = { number, spec, args, db: this.db, isResp3: this.isResp3 };
+    if (this.context.router.route(command, turn)) return;
+    this.#reply((out) => out.error(`ERR ${spec.name} over several workers is not possible yet`));
+  }
+
+  #reply(write: (out: RespWriter) => void): void {
+    const { local } = this.context;
+    const turn = this.#currentTurn();
+    const start = local.length;
+    local.isResp3 = this.isResp3;
+    write(local);
+    if (local.length > start) turn.addLocal(start, local.length);
+  }
+
+  #muteIfAsked(): void {
+    const mutes = this.replies === 'off' || this.#muteNext;
+    this.#muteNext = this.replies === 'skip';
+    if (this.replies === 'skip') this.replies = 'on';
+    if (mutes && this.#turn !== undefined && !this.#turn.isEmpty) this.#turn.muteLast();
+  }
+
+  #currentTurn(): Turn {
+    this.#turn ??= new Turn(this.#onTurnDone);
+    return this.#turn;
+  }
+
+  /** Ends the turn at hand, and sends its requests or holds it until they can be. */
+  #send(): void {
+    const turn = this.#turn;
+    if (turn === undefined) return;
+    const { local, writers, clock, hold } = this.context;
+    this.#turn = undefined;
+    turn.seal(local.length === 0 ? NO_BYTES : local.bytes.slice(0, local.length), writers);
+    local.reset();
+    if (turn.isEmpty && turn.bodies.size === 0 && !turn.closes) return;
+    turn.sentMs = clock.nowMs;
+    this.#turns.push(turn);
+    if (turn.bodies.size === 0) {
+      turn.isDone = true;
+      return;
+    }
+    if (this.#trySend(turn)) return;
+    this.#held = turn;
+    this.#heldSinceMs = clock.nowMs;
+    hold(this);
+  }
+
+  #trySend(turn: Turn): boolean {
+    const { calls, links } = this.context;
+    const workers = [...turn.bodies.keys()];
+    for (const worker of workers) if (!links.takes(worker)) return false;
+    return calls.ask(this.#session, REQUEST_COMMANDS, workers, (worker) => turn.bodies.get(worker) ?? NO_BYTES, turn);
+  }
+
+  readonly #onTurnDone = (): void => {
+    if (this.isClosing && this.#turns.length === 0) return;
+    this.#flush();
+    if (!this.#isRunning) this.#run();
+  };
+
+  /** Writes the replies of turns that are done, from the oldest on, in one go. */
+  #flush(): void {
+    const turns = this.#turns;
+    if (turns[0]?.isDone !== true || this.socket.unreadBytes > UNREAD_BYTES_HIGH) return;
+    const parts: Uint8Array[] = [];
+    let closes = false;
+    let done = 0;
+    for (; done < turns.length && turns[done]?.isDone === true && !closes; done++) {
+      const turn = turns[done] as Turn;
+      parts.push(...turn.replies());
+      closes = turn.closes;
+      this.#noteTime(turn);
+    }
+    turns.splice(0, done);
+    this.#startAlone();
+    const [first] = parts;
+    if (first !== undefined) this.#write(parts.length === 1 ? first : concat(parts));
+    if (closes) this.socket.end();
+  }
+
+  #noteTime(turn: Turn): void {
+    const { slowLog, clock } = this.context;
+    const micros = Math.round((clock.nowMs - turn.sentMs) * 1000);
+    if (turn.firstCommand === '' || micros < slowLog.thresholdMicros) return;
+    slowLog.note({
+      atSeconds: Math.floor(clock.wallMs / 1000),
+      micros,
+      command: turn.firstCommand,
+      commands: turn.commands,
+      address: this.socket.remoteAddress,
+      name: this.name,
+    });
+  }
+
+  #write(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    if (this.socket.unreadBytes > this.context.config.sessionBackpressureBytesMax) {
+      this.context.counters.slowConsumersClosed += 1;
+      this.kill();
+      return;
+    }
+    this.socket.write(bytes);
+  }
+
+  /** Its reply has its place among the turns; the work begins when all before it are done. */
+  #queueAlone(): void {
+    const turn = new Turn(this.#onTurnDone);
+    this.#aloneTurn = turn;
+    this.#turns.push(turn);
+    this.#startAlone();
+  }
+
+  #startAlone(): void {
+    const work = this.#alone;
+    const turn = this.#aloneTurn;
+    if (work === undefined || turn === undefined || this.#turns[0] !== turn || turn.sentMs > 0) return;
+    turn.sentMs = this.context.clock.nowMs;
+    void this.#finishAlone(turn, work);
+  }
+
+  async #finishAlone(turn: Turn, work: AloneWork): Promise<void> {
+    const out = new RespWriter();
+    out.isResp3 = this.isResp3;
+    await work(out);
+    if (out.length > 0) turn.addLocal(0, out.length);
+    turn.seal(out.bytes.slice(0, out.length), []);
+    turn.isDone = true;
+    this.#alone = undefined;
+    this.#aloneTurn = undefined;
+    this.#onTurnDone();
+  }
+}
+
+type AloneWork = (out: RespWriter) => Promise<void>;
+
+/** No reply, and the connection ends. */
+const HANG_UP = '';
+const REMOVING = new Set(['del', 'unlink', 'getdel', 'hdel', 'flushdb', 'flushall', 'rename', 'renamenx', 'move', 'swapdb']);
+const NAME_CHARACTERS_MAX = 128;
+
+/** As Redis says it, with the arguments it begins with. */
+export function unknownCommand(args: RespCommand): string {
+  let told = '';
+  for (let index = 1; index < args.count && told.length < NAME_CHARACTERS_MAX; index++) {
+    told += `'${args.text(index).slice(0, NAME_CHARACTERS_MAX - told.length)}' `;
+  }
+  return `ERR unknown command '${args.text(0).slice(0, NAME_CHARACTERS_MAX)}', with args beginning with: ${told}`;
+}

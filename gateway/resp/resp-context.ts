@@ -1,0 +1,66 @@
+/** What all connections of the Redis door share. */
+import type { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
+import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
+import type { AccessControl } from '../access-control.ts';
+import type { Authenticator } from '../authentication.ts';
+import type { GatewayCounters } from '../gateway-counters.ts';
+import type { TurnClock } from '../turn-clock.ts';
+import type { WorkerCalls } from '../worker-calls.ts';
+import type { WorkerLinks } from '../worker-links.ts';
+import type { CommandRouter } from './command-router.ts';
+import type { RespConnection } from './resp-connection.ts';
+import type { SlowLog } from './slow-log.ts';
+
+/** Options of the door; named as in engine/config.ts, of which it is a part. */
+export interface RespConfig {
+  readonly respPort: number;
+  readonly respPassword: string | undefined;
+  readonly respSubject: string;
+  readonly maxSessions: number;
+  readonly maxMaps: number;
+  readonly opTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly authDeadlineMs: number;
+  readonly sessionBufferBytesMax: number;
+  readonly sessionBackpressureBytesMax: number;
+  readonly host: string;
+  readonly store: 'write-behind' | 'write-through' | 'none';
+  readonly wal: boolean;
+  readonly walFsync: string;
+}
+
+export interface RespContext {
+  readonly config: RespConfig;
+  /** Version of the program. */
+  readonly version: string;
+  readonly calls: WorkerCalls;
+  readonly links: WorkerLinks;
+  readonly router: CommandRouter;
+  /** One a worker; empty between turns. */
+  readonly writers: readonly CommandBatchWriter[];
+  /** Where connections write replies of their own; empty between turns. */
+  readonly local: RespWriter;
+  readonly authenticator: Authenticator;
+  readonly accessControl: AccessControl;
+  readonly clock: TurnClock;
+  readonly counters: GatewayCounters;
+  readonly slowLog: SlowLog;
+  readonly facts: RespFacts;
+  /** All connections of the door, oldest first. */
+  readonly connections: ReadonlySet<RespConnection>;
+  /** Notes that a connection waits for room or for a worker: it is asked to `retry`. */
+  readonly hold: (connection: RespConnection) => void;
+  readonly log: (level: 'info' | 'warn', text: string, fields: object) => void;
+  /** Ends the server as a signal would. */
+  readonly shutDown: () => void;
+}
+
+/** What INFO says of the node. */
+export interface RespFacts {
+  readonly startedMs: () => number;
+  readonly memoryBytes: () => number;
+  readonly memoryMaxBytes: () => number;
+  readonly isLoading: () => boolean;
+  readonly commands: () => number;
+}

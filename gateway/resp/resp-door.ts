@@ -1,0 +1,97 @@
+/**
+ * All connections of the Redis protocol at one gateway, and what they share. Sockets come and go in resp-listener.ts.
+ *
+ *   connected ─ RespConnection ─ closed          held connections are retried when workers may take something
+ */
+import { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
+import { RespWriter } from '../../engine/protocol/resp-writer.ts';
+import { CommandRouter } from './command-router.ts';
+import { RespConnection } from './resp-connection.ts';
+import type { RespContext } from './resp-context.ts';
+import type { RespSocket } from './resp-socket.ts';
+import { SlowLog } from './slow-log.ts';
+
+export type RespDoorOptions = Omit<RespContext, 'router' | 'writers' | 'local' | 'slowLog' | 'connections' | 'hold'>;
+
+/** What is between a client and this, in bytes and pauses, is judged so often. */
+const SWEEP_MS = 1000;
+
+export class RespDoor {
+  readonly #context: RespContext;
+  readonly #connections = new Set<RespConnection>();
+  readonly #held = new Set<RespConnection>();
+  #lastId = 0;
+  #sweptMs = 0;
+  #isDraining = false;
+
+  constructor(options: RespDoorOptions) {
+    const { links } = options;
+    const writers = links.writers.map(() => new CommandBatchWriter());
+    this.#context = {
+      ...options,
+      writers,
+      router: new CommandRouter(links.table, writers),
+      local: new RespWriter(),
+      slowLog: new SlowLog(),
+      connections: this.#connections,
+      hold: (connection) => this.#held.add(connection),
+    };
+  }
+
+  /** A new connection; undefined, and an error to the client, when there are too many. */
+  connected(socket: RespSocket): RespConnection | undefined {
+    const { config, counters, clock } = this.#context;
+    clock.refresh();
+    if (this.#isDraining || this.#connections.size >= config.maxSessions) {
+      counters.connectionsRefused += 1;
+      socket.write(TOO_MANY);
+      socket.end();
+      return undefined;
+    }
+    counters.respConnections += 1;
+    this.#lastId += 1;
+    const connection = new RespConnection(this.#lastId, socket, this.#context);
+    this.#connections.add(connection);
+    return connection;
+  }
+
+  closed(connection: RespConnection): void {
+    connection.closed();
+    this.#connections.delete(connection);
+    this.#held.delete(connection);
+  }
+
+  /** Workers may take something again, or time has passed. */
+  retry(): void {
+    if (this.#held.size === 0) return;
+    const { nowMs } = this.#context.clock;
+    for (const connection of [...this.#held]) if (connection.retry(nowMs)) this.#held.delete(connection);
+  }
+
+  tick(nowMs: number): void {
+    this.#context.counters.respOpen = this.#connections.size;
+    if (nowMs - this.#sweptMs < SWEEP_MS) return;
+    this.#sweptMs = nowMs;
+    const { authDeadlineMs, idleTimeoutMs } = this.#context.config;
+    for (const connection of [...this.#connections]) {
+      if (!connection.isAuthenticated && nowMs - connection.openedMs > authDeadlineMs) connection.kill();
+      if (!connection.hasStalled(nowMs, idleTimeoutMs)) continue;
+      this.#context.counters.slowConsumersClosed += 1;
+      connection.kill();
+    }
+  }
+
+  /** Takes nothing more in. True when all that was taken in is answered. */
+  drain(): boolean {
+    this.#isDraining = true;
+    this.retry();
+    for (const connection of this.#connections) if (connection.openCalls > 0) return false;
+    return true;
+  }
+
+  closeAll(): void {
+    for (const connection of [...this.#connections]) connection.kill();
+  }
+}
+
+const TOO_MANY = new TextEncoder().encode('-ERR max number of clients reached\r\n');

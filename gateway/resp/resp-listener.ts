@@ -1,0 +1,97 @@
+/**
+ * The TCP port of the Redis door: sockets of node:net, each with its connection.
+ *
+ *   data ─ connection.received ─ requests in the rings ─ `onWritten`: whoever sleeps at their other end is woken
+ */
+import { createServer, type Server, type Socket } from 'node:net';
+import { GridError } from '../../engine/protocol/errors.ts';
+import type { RespDoor } from './resp-door.ts';
+import type { RespSocket } from './resp-socket.ts';
+
+export class RespListener {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  /** Listens. Rejects with GridError UNAVAILABLE when the port cannot be bound. */
+  static listen(host: string, port: number, door: RespDoor, onWritten: (bytes: number) => void): Promise<RespListener> {
+    const server = createServer({ noDelay: true });
+    const listener = new RespListener(server);
+    server.on('connection', (socket) => listener.#accept(socket, door, onWritten));
+    return new Promise((resolve, reject) => {
+      server.once('error', (error) => {
+        reject(new GridError('UNAVAILABLE', `${host}:${port} cannot be bound for Redis clients: ${error.message}`));
+      });
+      server.listen({ host, port, exclusive: true }, () => resolve(listener));
+    });
+  }
+
+  /** Takes no more connections. */
+  stop(): void {
+    this.#server.close();
+  }
+
+  /** Ends every connection. */
+  destroy(): void {
+    this.stop();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #accept(socket: Socket, door: RespDoor, onWritten: (bytes: number) => void): void {
+    this.#sockets.add(socket);
+    socket.on('error', () => socket.destroy()); // a reset connection is closed, as any other
+    const connection = door.connected(new NetSocket(socket));
+    socket.on('close', () => {
+      this.#sockets.delete(socket);
+      if (connection !== undefined) door.closed(connection);
+    });
+    if (connection === undefined) return;
+    socket.on('data', (chunk: Buffer) => {
+      connection.received(chunk);
+      onWritten(chunk.length);
+    });
+    socket.on('drain', () => {
+      connection.drained();
+      onWritten(0);
+    });
+  }
+}
+
+class NetSocket implements RespSocket {
+  readonly remoteAddress: string;
+  readonly localAddress: string;
+  readonly #socket: Socket;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    this.remoteAddress = `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`;
+    this.localAddress = `${socket.localAddress ?? ''}:${socket.localPort ?? 0}`;
+  }
+
+  get unreadBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  write(bytes: Uint8Array): void {
+    if (this.#socket.writable) this.#socket.write(bytes);
+  }
+
+  end(): void {
+    this.#socket.end();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+}
