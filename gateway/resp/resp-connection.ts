@@ -12,7 +12,7 @@
  */
 import { CommandBatchWriter, replyStarts } from '../../engine/domains/kv/command-batch.ts';
 import { WORKER_COMMANDS } from '../../engine/domains/kv/commands.ts';
-import { isWrite, hasArity, KvError, wrongArguments, type CommandSpec } from '../../engine/domains/kv/command.ts';
+import { DATABASES, isWrite, hasArity, KvError, wrongArguments, type CommandSpec } from '../../engine/domains/kv/command.ts';
 import { type Access, ALL_ROWS, FULL_ACCESS, NO_SCOPE } from '../../engine/domains/security/access.ts';
 import { REQUEST_COMMANDS } from '../../engine/protocol/envelope.ts';
 import { RESP_ERROR, RESP_NEEDS_MORE, type RespCommand, type RespLimits, RespParser } from '../../engine/protocol/resp-parser.ts';
@@ -299,7 +299,7 @@ export class RespConnection {
   #forbidden(spec: CommandSpec, args: RespCommand): string | undefined {
     const { access } = this;
     if (access === FULL_ACCESS) return undefined;
-    const mapName = spec.name.startsWith('h') ? args.text(1) : `db${this.db}`;
+    const mapName = spec.name.startsWith('h') ? args.text(1) : (DATABASE_MAPS[this.db] ?? '');
     const action = !isWrite(spec) ? 'read' : REMOVING.has(spec.name) ? 'remove' : 'write';
     const isMay = access.may(action, mapName) && (action === 'read' || access.may('read', mapName));
     if (isMay && access.scope === NO_SCOPE && access.rows(mapName) === ALL_ROWS) return undefined;
@@ -460,6 +460,7 @@ type AloneWork = (out: RespWriter) => Promise<void>;
 const HANG_UP = '';
 const REMOVING = new Set(['del', 'unlink', 'getdel', 'hdel', 'flushdb', 'flushall', 'rename', 'renamenx', 'move', 'swapdb']);
 const NAME_CHARACTERS_MAX = 128;
+const DATABASE_MAPS = Array.from({ length: DATABASES }, (_, db) => `db${db}`);
 
 /** As Redis says it, with the arguments it begins with. */
 export function unknownCommand(args: RespCommand): string {
