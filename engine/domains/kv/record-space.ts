@@ -270,10 +270,10 @@ export class RecordSpace implements KeySpace, WholeSpace {
   }
 
   #room(bytes: number): Uint8Array {
-    if (bytes > this.#scratch.length || this.#scratch.length > SCRATCH_KEPT_BYTES) {
+    if (bytes > this.#scratch.length) {
       const before = this.#scratch;
       this.#scratch = new Uint8Array(Math.max(SCRATCH_BYTES, 2 ** Math.ceil(Math.log2(bytes))));
-      if (before.length <= this.#scratch.length) this.#scratch.set(before);
+      this.#scratch.set(before);
     }
     return this.#scratch;
   }
@@ -298,6 +298,7 @@ export class RecordSpace implements KeySpace, WholeSpace {
     if (refusal !== undefined) throw new KvError(`ERR ${refusal.code} ${refusal.detail}`);
     const joined = store.join(image, nowMs);
     assert(joined === JOIN_APPLIED, 'a stamp after the stored one wins');
+    if (scratch.length > SCRATCH_KEPT_BYTES) this.#scratch = new Uint8Array(SCRATCH_BYTES);
     if (isUtf8(key, 0, key.length)) changes.changed(map, isRemoval ? OP_REMOVE : OP_PUT, image, 0, 0, false);
   }
 

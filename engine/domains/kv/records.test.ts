@@ -132,6 +132,17 @@ test('while writes are refused reads go on, and a command that is refused has wr
   assert.equal(kv.run('GET', 'k'), '$1\r\n1\r\n');
 });
 
+test('values of every size come back whole', () => {
+  const kv = new KvUnderTest();
+  for (const bytes of [0, 1, 31, 32, 255, 256, 65_535, 65_536, 1 << 20, (1 << 20) + 1, 4 << 20]) {
+    const value = new Uint8Array(bytes).fill(0x61);
+    assert.equal(kv.run('SET', 'k', value), '+OK\r\n');
+    assert.equal(kv.run('GET', 'k'), `$${bytes}\r\n${'a'.repeat(bytes)}\r\n`);
+    assert.equal(kv.run('EXPIRE', 'k', 100), ':1\r\n');
+    assert.equal(kv.run('STRLEN', 'k'), `:${bytes}\r\n`);
+  }
+});
+
 test('keys and values have bounds', () => {
   const kv = new KvUnderTest();
   assert.equal(kv.run('SET', 'x'.repeat(2046), 'v'), '-ERR key is longer than 2048 bytes\r\n');
