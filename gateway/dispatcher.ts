@@ -15,7 +15,7 @@ import { decode, encode } from '../engine/protocol/codec.ts';
 import { GridError } from '../engine/protocol/errors.ts';
 import { type ClientMessage, parseMessage, refusalOf } from '../engine/protocol/messages.ts';
 import { number, readNumber } from '../engine/protocol/msgpack-number.ts';
-import { OP, OP_WORDS } from '../engine/protocol/op-index.ts';
+import { type FrameIds, OP, OP_WORDS } from '../engine/protocol/op-index.ts';
 import { decodeText } from '../engine/protocol/wire-text.ts';
 import type { AckLevels } from '../engine/protocol/ack-level.ts';
 import { Scanner, SCAN_CLIENT_OP, SCAN_MALFORMED, SCAN_OP_BATCH, SCAN_PING } from '../engine/protocol/scanner.ts';
@@ -46,7 +46,7 @@ import type { RateLimit } from './rate-limit.ts';
 import type { HeldFrame, Session } from './session.ts';
 import type { TurnClock } from './turn-clock.ts';
 import type { WorkerLinks } from './worker-links.ts';
-import type { FrameIds, WriteRouter } from './write-router.ts';
+import type { WriteRouter } from './write-router.ts';
 
 /** A BATCH may hold BATCH frames; each copies what is inside, so that depth is bounded. */
 const NESTED_BATCHES_MAX = 3;

@@ -19,6 +19,7 @@ import {
 } from '../engine/protocol/packed-op.ts';
 import { Scanner } from '../engine/protocol/scanner.ts';
 import { RingConsumer, RingProducer } from '../workers/ring.ts';
+import { loadBatchKernel } from '../workers/kernel-file.ts';
 import { createRing } from '../workers/ring-layout.ts';
 import { RingWriter } from '../workers/ring-writer.ts';
 import { type BatchDetails, CallTable } from './call-table.ts';
@@ -54,7 +55,7 @@ class RouterUnderTest {
   readonly ready: boolean[];
   readonly #writers: RingWriter[];
   readonly #consumers: RingConsumer[];
-  readonly #scanner = new Scanner();
+  readonly #scanner = new Scanner(loadBatchKernel());
 
   constructor(workers: number, ringBytes = 1 << 18) {
     const rings = Array.from({ length: workers }, () => createRing({ capacityBytes: ringBytes, messageBytesMax: 8 << 20 }));
@@ -320,6 +321,29 @@ test('ids say what is new, and whether they are numbers that rise by one', () =>
   assert.deepEqual(idsOf(['7', undefined, '8'], 9), [7, 8, false, 1]);
   assert.deepEqual(idsOf(['x', '007', '1234567890123456']), [0, 0, false, 3]);
   assert.deepEqual(idsOf([]), [0, 0, true, 0]);
+});
+
+test('a kernel reads the ids of its rows as the router reads those of the scanner', () => {
+  const kernel = loadBatchKernel();
+  assert.ok(kernel !== undefined);
+  const { router } = new RouterUnderTest(1);
+  const id = fc.oneof(
+    fc.nat(20).map(String),
+    fc.constantFrom('', 'x', '007', '12x', '999999999999999', '1234567890123456'),
+    fc.nat().map(String),
+  );
+  const anyOp = fc.tuple(id, arbitraryOp, fc.nat(50)).map(([text, op, millis]) => ({ ...wire({ ...op, millis }), id: text }));
+  fc.assert(
+    fc.property(fc.array(anyOp, { maxLength: 6 }), fc.nat(20), (ops, highestSeen) => {
+      const frame = encode({ type: 'OP_BATCH', payload: { ops } }).slice();
+      const scanner = new Scanner();
+      const withKernel = new Scanner(kernel);
+      scanner.scan(frame, frame.length);
+      withKernel.scan(frame, frame.length);
+      const ids = { ...router.ids(frame, scanner.index, highestSeen) };
+      assert.deepEqual({ ...router.ids(frame, withKernel.index, highestSeen) }, ids);
+    }),
+  );
 });
 
 test('a plain number has 1 to 15 digits and no leading zero', () => {

@@ -21,6 +21,8 @@ import {
   OP_REMOVE,
   OP_WORDS,
   type OpIndex,
+  type FrameIds,
+  type RowKernel,
 } from '../engine/protocol/op-index.ts';
 import { NO_SCOPE } from '../engine/domains/security/access.ts';
 import { bytesWhenPacked, type PackMemory, packMemory, packOp } from '../engine/protocol/packed-op.ts';
@@ -41,6 +43,9 @@ const PART_BYTES_MAX = 256 * 1024;
 /** Map, key and tag together are a primary key in Postgres. */
 const IDENTITY_BYTES_MAX = 2048;
 const NODE_BYTES_MAX = 256;
+/** Up to here words are copied one by one: a view for `set` costs more. */
+const WORD_COPY_BYTES_MAX = 384;
+
 const INVALID_OPERATION = errorNumber('INVALID_OPERATION');
 const FORBIDDEN = errorNumber('FORBIDDEN');
 const KEY_TOO_LARGE = errorNumber('KEY_TOO_LARGE');
@@ -58,20 +63,6 @@ export type Routed =
 
 /** The details of the call in a slot, made when first asked for. */
 export type DetailsOf = (slot: number) => BatchDetails;
-
-/** Ids of a frame as far as an ack needs them. */
-export interface FrameIds {
-  /** Highest numeric id, 0 when there is none. */
-  high: number;
-  /** Lowest numeric id, 0 when there is none. */
-  low: number;
-  /** True when the ids are plain numbers that rise by one: then low and high say everything. */
-  dense: boolean;
-  /** Ids above the highest that the connection has seen before, and ops without an id. */
-  cost: number;
-  /** Latest LWW stamp in the frame, in ms; 0 when there is none. */
-  latestMillis: number;
-}
 
 export class WriteRouter {
   readonly #links: WorkerLinks;
@@ -107,6 +98,10 @@ export class WriteRouter {
   /** Reads the ids of the frame. The answer is valid until the next call. */
   ids(frame: Uint8Array, index: OpIndex, highestSeen: number): FrameIds {
     const ids = this.#ids;
+    if (index.kernel !== undefined) {
+      index.kernel.ids(highestSeen, ids);
+      return ids;
+    }
     ids.high = 0;
     ids.low = 0;
     ids.dense = true;
@@ -181,7 +176,10 @@ export class WriteRouter {
     this.#opsFlags |= this.#scope << SCOPE_SHIFT;
     // Whoever forgets gets no answers, and its slot is soon another's: with an id, late answers could run through all generations.
     this.#callId = levels?.forgets === true ? CALL_NONE : this.#calls.callId(slot);
-    if (only >= 0 && this.#packedBytes <= this.#partBytesMax) return this.#sendWhole(session, frame, index, slot, only);
+    if (only >= 0) {
+      if (index.kernel !== undefined) this.#packedBytes = index.kernel.pack();
+      if (this.#packedBytes <= this.#partBytesMax) return this.#sendWhole(session, frame, index, slot, only);
+    }
     for (let worker = 0; worker < this.#links.count; worker++) {
       if ((this.#targets & (1 << worker)) !== 0) this.#sendParts(session, frame, index, slot, worker);
     }
@@ -194,6 +192,8 @@ export class WriteRouter {
     const workers = this.#workers;
     const words = index.words;
     const writerListens = listens ? FLAG_WRITER_LISTENS : 0;
+    const hasOneWorker = this.#links.count === 1;
+    const packsLater = index.kernel !== undefined;
     this.#targets = 0;
     let only = -2;
     let packedBytes = 0;
@@ -204,10 +204,10 @@ export class WriteRouter {
       let worker = -1;
       if (error >= 0) detailsOf(slot).rejected.set(op, error);
       else if (((words[row + OP.FLAGS] as number) & FLAG_EMPTY) === 0) {
-        worker = this.#links.table.ownerOf(partitionOf(words[row + OP.KEY_HASH] as number));
+        worker = hasOneWorker ? 0 : this.#links.table.ownerOf(partitionOf(words[row + OP.KEY_HASH] as number));
         words[row + OP.FLAGS] = (words[row + OP.FLAGS] as number) | writerListens;
         this.#targets |= 1 << worker;
-        packedBytes += bytesWhenPacked(words, row, words[row + OP.MAP_ID] !== mapId);
+        if (!packsLater) packedBytes += bytesWhenPacked(words, row, words[row + OP.MAP_ID] !== mapId);
         mapId = words[row + OP.MAP_ID] as number;
       }
       workers[op] = worker;
@@ -271,14 +271,8 @@ export class WriteRouter {
     const ring = writer.ring;
     const deadlineMs = this.#calls.deadlineMs[slot] as number;
     writeEnvelope(ring, at, RECORD_OPS, this.#callId, session.id, count, packedBytes, this.#opsFlags, deadlineMs);
-    const { words, floats, view } = index;
-    let opAt = at + ENVELOPE_BYTES;
-    let mapId = 0;
-    for (let op = 0; op < count; op++) {
-      const row = op * OP_WORDS;
-      opAt = packOp(ring, opAt, frame, view, words, floats, row, words[row + OP.MAP_ID] !== mapId);
-      mapId = words[row + OP.MAP_ID] as number;
-    }
+    if (index.kernel !== undefined) copyPacked(index.kernel, packedBytes, ring, at + ENVELOPE_BYTES);
+    else packAll(ring, at + ENVELOPE_BYTES, frame, index);
     writer.commit();
     return 'sent';
   }
@@ -352,6 +346,28 @@ export class WriteRouter {
 function isRemoval(flags: number, valueBytes: number): boolean {
   const kind = flags & OP_KIND_MASK;
   return kind === OP_REMOVE || kind === OP_OR_REMOVE || (kind === OP_PUT && valueBytes === 0);
+}
+
+/** Packs all ops of the frame. */
+function packAll(to: PackMemory, start: number, frame: Uint8Array, { words, floats, view, count }: OpIndex): void {
+  let at = start;
+  let mapId = 0;
+  for (let op = 0; op < count; op++) {
+    const row = op * OP_WORDS;
+    at = packOp(to, at, frame, view, words, floats, row, words[row + OP.MAP_ID] !== mapId);
+    mapId = words[row + OP.MAP_ID] as number;
+  }
+}
+
+function copyPacked(kernel: RowKernel, bytes: number, to: PackMemory, at: number): void {
+  if (bytes > WORD_COPY_BYTES_MAX) {
+    to.bytes.set(kernel.packed.subarray(0, bytes), at);
+    return;
+  }
+  const words = to.words;
+  const from = kernel.packedWords;
+  const first = at >> 2;
+  for (let index = 0; index < bytes >> 2; index++) words[first + index] = from[index] as number;
 }
 
 /** The value of 1–15 decimal digits without a leading zero, else 0. */

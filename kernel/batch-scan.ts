@@ -2,8 +2,10 @@
  * The scanner's short way (usual-op.ts, usual-record.ts) in WebAssembly: reads an OP_BATCH that looks as the client writes
  * it into rows (op-index.ts), and answers UNUSUAL at the first thing that is not as expected. AssemblyScript, not TypeScript.
  *
- *   INPUT   the frame                        written by the caller
- *   ROWS    a row of 24 words per op         read by the caller, as it is
+ *   INPUT   the frame                         written by the caller
+ *   ROWS    a row of 24 words per op          filled by `scan`; the caller numbers maps, corrects clocks, sets flags
+ *   IDS     what an ack needs of all ids      filled by `ids`
+ *   PACKED  the ops as they cross a ring      filled by `pack` (packed-op.ts)
  *
  * What it gains is width: a name with its token is one comparison of up to eight bytes, and a load needs no check of bounds.
  * Loads may reach a few bytes beyond the frame, where there is memory of ours; what they found is believed only when
@@ -18,6 +20,11 @@ export const INPUT_BYTES: i32 = 262144;
 /** Where the rows begin. A usual op has more than 64 bytes, so 4096 rows are enough for any frame that fits. */
 export const ROWS: i32 = 8192 + 262144 + 4096;
 export const ROWS_MAX: i32 = 4096;
+/** Lowest and highest id, cost, latest stamp, and whether the ids are dense: five 64-bit floats. */
+export const IDS: i32 = 1280;
+/** Where packed ops begin. They are no longer than the frame and 52 bytes an op. */
+export const PACKED: i32 = 8192 + 262144 + 4096 + 4096 * 96;
+export const PACKED_BYTES: i32 = 262144 + 4096 * 56;
 
 const ROW_BYTES: i32 = 96;
 const OP_MAP_ID: usize = 28;
@@ -447,4 +454,87 @@ export function scan(bytes: i32): i32 {
     row += ROW_BYTES;
   }
   return at == end ? count : UNUSUAL;
+}
+
+/** The value of 1 to 15 decimal digits without a leading zero, else 0. */
+@inline
+function plainNumber(start: i32, length: i32): f64 {
+  if (length == 0 || length > 15 || load<u8>(start) == 0x30) return 0;
+  let value: u64 = 0;
+  const end = start + length;
+  for (let at = start; at < end; at++) {
+    const digit: u32 = load<u8>(at) - 0x30;
+    if (digit > 9) return 0;
+    value = value * 10 + digit;
+  }
+  return <f64>value;
+}
+
+/** Reads the ids of `count` rows into IDS, as WriteRouter.ids does. `highestSeen` is the highest id seen before. */
+export function ids(count: i32, highestSeen: f64): void {
+  let low: f64 = 0;
+  let high: f64 = 0;
+  let cost: i32 = 0;
+  let latest: f64 = 0;
+  let previous: f64 = 0;
+  let dense = true;
+  let row: usize = ROWS;
+  for (let op = 0; op < count; op++) {
+    const id = plainNumber(INPUT + load<i32>(row + OP_ID), load<i32>(row + OP_ID + 4));
+    if (id == 0 || id > highestSeen) cost += 1;
+    if (id == 0 || (op > 0 && id != previous + 1)) dense = false;
+    if (id > 0 && (low == 0 || id < low)) low = id;
+    if (id > high) high = id;
+    previous = id;
+    const millis = load<f64>(row);
+    if (millis > latest && (load<u32>(row + 24) & 2) == 0) latest = millis;
+    row += ROW_BYTES;
+  }
+  store<f64>(IDS, low);
+  store<f64>(IDS + 8, high);
+  store<f64>(IDS + 16, <f64>cost);
+  store<f64>(IDS + 24, latest);
+  store<f64>(IDS + 32, dense ? 1 : 0);
+}
+
+/** Copies a span and returns its end. Writes up to seven bytes more, which what follows writes over. */
+@inline
+function copySpan(to: i32, from: i32, bytes: i32): i32 {
+  if (bytes > 256) memory.copy(to, INPUT + from, bytes);
+  else for (let at = 0; at < bytes; at += 8) store<u64>(to + at, load<u64>(INPUT + from + at));
+  return to + bytes;
+}
+
+/**
+ * Packs the ops of `count` rows into PACKED, back to back, and returns their bytes. A map's name goes along where the row's
+ * map is another than that of the row before.
+ */
+export function pack(count: i32): i32 {
+  let at = PACKED;
+  let row: usize = ROWS;
+  let mapId: u32 = 0;
+  for (let op = 0; op < count; op++) {
+    const nameBytes = load<u32>(row + OP_MAP_ID) == mapId ? 0 : load<i32>(row + OP_MAP + 4);
+    mapId = load<u32>(row + OP_MAP_ID);
+    const keyBytes = load<i32>(row + OP_KEY + 4);
+    const tagBytes = load<i32>(row + OP_TAG + 4);
+    const nodeBytes = load<i32>(row + OP_NODE + 4);
+    const valueBytes = load<i32>(row + OP_VALUE + 4);
+    store<u32>(at, mapId);
+    store<i32>(at + 4, load<i32>(row + OP_ORDINAL) | (nameBytes << 16));
+    store<u64>(at + 8, load<u64>(row));
+    store<u64>(at + 16, load<u64>(row + 8));
+    store<u64>(at + 24, load<u64>(row + 16)); // counter, hash
+    store<i32>(at + 32, keyBytes | (tagBytes << 16));
+    store<i32>(at + 36, nodeBytes | (load<i32>(row + 24) << 16));
+    store<i32>(at + 40, valueBytes);
+    let end = copySpan(at + 44, load<i32>(row + OP_KEY), keyBytes);
+    if (tagBytes > 0) end = copySpan(end, load<i32>(row + OP_TAG), tagBytes);
+    end = copySpan(end, load<i32>(row + OP_NODE), nodeBytes);
+    end = copySpan(end, load<i32>(row + OP_VALUE), valueBytes);
+    if (nameBytes > 0) end = copySpan(end, load<i32>(row + OP_MAP), nameBytes);
+    at = (end + 7) & ~7;
+    row += ROW_BYTES;
+  }
+  return at - PACKED;
 }

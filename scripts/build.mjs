@@ -84,7 +84,7 @@ function compileKernel(outDir) {
     return 0;
   }
   const compiler = join(ROOT, 'node_modules/assemblyscript/bin/asc.js');
-  const flags = ['-O3', '--runtime', 'stub', '--noAssert', '--initialMemory', '12', '--memoryBase', '2048'];
+  const flags = ['-O3', '--runtime', 'stub', '--noAssert', '--initialMemory', '20', '--memoryBase', '2048'];
   const run = spawnSync(process.execPath, [compiler, KERNEL.source, '-o', module, ...flags], {
     cwd: ROOT,
     stdio: ['ignore', 2, 2],

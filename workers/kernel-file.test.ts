@@ -6,7 +6,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { encode } from '../engine/protocol/codec.ts';
-import { OP_WORDS } from '../engine/protocol/op-index.ts';
+import { FLAG_WRITER_LISTENS, OP, OP_WORDS } from '../engine/protocol/op-index.ts';
+import {
+  bytesWhenPacked,
+  PACKED,
+  PACKED_SPANS_START,
+  packedBytes,
+  packedNameBytes,
+  packMemory,
+  packOp,
+} from '../engine/protocol/packed-op.ts';
 import { SCAN_OP_BATCH, Scanner } from '../engine/protocol/scanner.ts';
 import { encodeWild, Random } from '../engine/protocol/wild-encoder.ts';
 import { loadBatchKernel } from './kernel-file.ts';
@@ -122,4 +131,42 @@ function usualOp(number: number): object {
   const timestamp = { millis: 1e12 + number, counter: number & 127, nodeId: 'client-1' };
   const record = { value: { title: `item ${number}`, done: false, tags: ['a', 'b'] }, timestamp };
   return { id: String(number + 1), mapName: 'items', opType: 'PUT', key: `item-${number}`, record, timestamp, synced: false };
+}
+
+test('the kernel packs ops as packOp does', () => {
+  fc.assert(
+    fc.property(fc.array(op, { maxLength: 8 }), fc.array(fc.integer({ min: 1, max: 2 })), (ops, mapIds) => {
+      const frame = encode(batch(ops)).slice();
+      if (!kernel.scan(frame)) return;
+      const { words, floats, view, count } = kernel.index;
+      let bytes = 0;
+      for (let row = 0; row < count * OP_WORDS; row += OP_WORDS) {
+        words[row + OP.MAP_ID] = mapIds[row / OP_WORDS] ?? 1;
+        words[row + OP.FLAGS] = (words[row + OP.FLAGS] as number) | FLAG_WRITER_LISTENS;
+        bytes += bytesWhenPacked(words, row, true);
+      }
+      const expected = packMemory(bytes);
+      let at = 0;
+      let mapId = 0;
+      for (let row = 0; row < count * OP_WORDS; row += OP_WORDS) {
+        const isNamed = words[row + OP.MAP_ID] !== mapId;
+        mapId = words[row + OP.MAP_ID] as number;
+        at = packOp(expected, at, frame, view, words, floats, row, isNamed);
+      }
+      assert.equal(kernel.pack(), at);
+      // Padding may hold anything.
+      for (let word = 0; word << 2 < at; word += packedBytes(expected.words, word) >> 2) {
+        const end = (word << 2) + unpaddedBytes(expected.words, word);
+        assert.deepEqual(kernel.packed.slice(word << 2, end), expected.bytes.slice(word << 2, end));
+      }
+    }),
+    { numRuns: RUNS },
+  );
+});
+
+function unpaddedBytes(words: Int32Array, word: number): number {
+  const spans = words[word + PACKED.KEY_TAG_BYTES] as number;
+  const node = (words[word + PACKED.NODE_BYTES_FLAGS] as number) & 0xffff;
+  const value = words[word + PACKED.VALUE_BYTES] as number;
+  return PACKED_SPANS_START + (spans & 0xffff) + (spans >>> 16) + node + value + packedNameBytes(words, word);
 }

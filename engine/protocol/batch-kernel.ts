@@ -1,12 +1,12 @@
 /**
  * The scanner's short way through an OP_BATCH, in WebAssembly: see kernel/batch-scan.ts, from which it is compiled.
  *
- *   frame ─ one copy ─▶ INPUT ─ scan ─▶ ROWS        memory of the module; the rows are read there, nothing is copied out
+ *   frame ─ one copy ─▶ INPUT ─ scan ─▶ ROWS ─ pack ─▶ PACKED        memory of the module; rows are read and changed there
  *
  * It reads what the client writes and leaves all else to the scanner. A third of the time a frame: names are compared
  * eight bytes at a time, no load is checked, and no view is made for the frame, since all frames stand at one place.
  */
-import { OpIndex } from './op-index.ts';
+import { type FrameIds, OpIndex, type RowKernel } from './op-index.ts';
 
 /** What of WebAssembly is used here; the libraries that Node's types come with do not declare it. */
 interface WebAssemblyApi {
@@ -20,16 +20,24 @@ interface KernelExports {
   readonly INPUT_BYTES: { readonly value: number };
   readonly ROWS: { readonly value: number };
   readonly ROWS_MAX: { readonly value: number };
+  readonly IDS: { readonly value: number };
+  readonly PACKED: { readonly value: number };
+  readonly PACKED_BYTES: { readonly value: number };
   scan(bytes: number): number;
+  ids(count: number, highestSeen: number): void;
+  pack(count: number): number;
 }
 
-export class BatchKernel {
+export class BatchKernel implements RowKernel {
   /** Longest frame that can be scanned. */
   readonly frameBytesMax: number;
   /** The rows of the frame that was scanned last. */
   readonly index: OpIndex;
+  readonly packed: Uint8Array;
+  readonly packedWords: Int32Array;
   readonly #input: Uint8Array;
-  readonly #scan: (bytes: number) => number;
+  readonly #ids: Float64Array;
+  readonly #kernel: KernelExports;
 
   /** @param module the compiled kernel. Throws when it is none. */
   constructor(module: Uint8Array) {
@@ -38,17 +46,35 @@ export class BatchKernel {
     const { buffer } = kernel.memory;
     this.frameBytesMax = kernel.INPUT_BYTES.value;
     this.#input = new Uint8Array(buffer, kernel.INPUT.value, kernel.INPUT_BYTES.value);
-    this.#scan = kernel.scan;
+    this.#ids = new Float64Array(buffer, kernel.IDS.value, 5);
+    this.#kernel = kernel;
+    this.packed = new Uint8Array(buffer, kernel.PACKED.value, kernel.PACKED_BYTES.value);
+    this.packedWords = new Int32Array(buffer, kernel.PACKED.value, kernel.PACKED_BYTES.value >> 2);
     this.index = new OpIndex(buffer, kernel.ROWS.value, kernel.ROWS_MAX.value);
     this.index.view = new DataView(buffer, kernel.INPUT.value, kernel.INPUT_BYTES.value);
+    this.index.kernel = this;
   }
 
   /** Fills `index` from a frame. False when the frame is not written as the client does: then `index` means nothing. */
   scan(frame: Uint8Array): boolean {
     this.#input.set(frame);
-    const count = this.#scan(frame.length);
+    const count = this.#kernel.scan(frame.length);
     if (count < 0) return false;
     this.index.count = count;
     return true;
+  }
+
+  ids(highestSeen: number, into: FrameIds): void {
+    const ids = this.#ids;
+    this.#kernel.ids(this.index.count, highestSeen);
+    into.low = ids[0] as number;
+    into.high = ids[1] as number;
+    into.cost = ids[2] as number;
+    into.latestMillis = ids[3] as number;
+    into.dense = ids[4] === 1;
+  }
+
+  pack(): number {
+    return this.#kernel.pack(this.index.count);
   }
 }

@@ -82,10 +82,37 @@ export const CONCERN_PERSISTED = 5;
 /** The names of the levels on the wire, at their numbers. */
 export const CONCERN_NAMES = ['', 'FIRE_AND_FORGET', 'MEMORY', 'APPLIED', 'REPLICATED', 'PERSISTED'] as const;
 
+/** What can be done with the rows where they were scanned: see batch-kernel.ts. */
+export interface RowKernel {
+  /** What the last `pack` made. */
+  readonly packed: Uint8Array;
+  readonly packedWords: Int32Array;
+  /** Packs all rows back to back (packed-op.ts) and returns their bytes. */
+  pack(): number;
+  /** Reads the ids of all rows. `highestSeen` is the highest id that the connection has seen before. */
+  ids(highestSeen: number, into: FrameIds): void;
+}
+
+/** Ids of a frame as far as an ack needs them. */
+export interface FrameIds {
+  /** Highest numeric id, 0 when there is none. */
+  high: number;
+  /** Lowest numeric id, 0 when there is none. */
+  low: number;
+  /** True when the ids are plain numbers that rise by one: then low and high say everything. */
+  dense: boolean;
+  /** Ids above the highest that the connection has seen before, and ops without an id. */
+  cost: number;
+  /** Latest LWW stamp in the frame, in ms; 0 when there is none. */
+  latestMillis: number;
+}
+
 /** Rows of the last scanned frame, in memory that is used again for the next one. Grows, never shrinks. */
 export class OpIndex {
   /** Ops in the frame. */
   count = 0;
+  /** Set where the rows were scanned by a kernel. */
+  kernel: RowKernel | undefined;
   /** The bytes of the frame. */
   view: DataView = new DataView(new ArrayBuffer(0));
   words: Int32Array;
