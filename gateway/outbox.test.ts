@@ -137,6 +137,19 @@ test('rejected ops of several workers are gathered, and the batch is answered on
   assert.deepEqual([under.acked, under.calls.open], [[], 0]); // the ack carries results, so it is no plain number
 });
 
+test('rejections of an early part are kept until the last part is answered, by whichever worker thread', () => {
+  const under = new OutboxUnderTest();
+  const callId = under.claim(1, 4);
+  under.write(0, RECORD_RESULT, callId, 1, Int32Array.of(1, errorNumber('STALE_OPERATION')), FLAG_MORE);
+  under.ack(1, callId);
+  under.drain();
+  assert.equal(under.calls.open, 1, 'the last part is not answered');
+  const details = under.calls.details[under.calls.slotOf(callId)];
+  under.ack(0, callId); // of a thread that knows nothing of the first part
+  under.drain();
+  assert.deepEqual([[...(details?.rejected.keys() ?? [])], under.calls.open], [[1], 0]);
+});
+
 test('a part that was refused ends the call: its session must send again', () => {
   const under = new OutboxUnderTest();
   const callId = under.claim(1, 1);

@@ -142,7 +142,10 @@ export class Outbox implements Runnable {
     else this.#waits.applied(levels);
   }
 
-  /** Some ops of the call were rejected, or, with FLAG_REFUSED, the whole part was not applied. */
+  /**
+   * Some ops of the call were rejected. With FLAG_MORE they are of a part, and the answer is still to come; with FLAG_REFUSED
+   * nothing of the part was applied.
+   */
   #result(ring: RingConsumer, word: number): void {
     const words = ring.words;
     const slot = this.#calls.slotOf(words[word + ENVELOPE.CALL] as number);
@@ -161,7 +164,7 @@ export class Outbox implements Runnable {
     const textsAt = (first + 2 * (words[word + ENVELOPE.COUNT] as number)) * 4;
     const end = first * 4 + (words[word + ENVELOPE.BODY_BYTES] as number);
     if (end > textsAt) noteRefusals(details, decode(ring.bytes.slice(textsAt, end)));
-    this.#answered(slot, ring, word);
+    if ((flags & FLAG_MORE) === 0) this.#answered(slot, ring, word);
   }
 
   #refused(slot: number, error: number): void {

@@ -58,6 +58,8 @@ export interface CallResult {
   readonly pairs: readonly number[];
   /** Ordinal → what a guard said of the op. */
   readonly details: ReadonlyMap<number, string>;
+  /** Of a part of the call: the answer to the call comes with its last part. */
+  readonly more: boolean;
 }
 
 interface Reply {
@@ -234,9 +236,9 @@ export class Answers implements PushSink {
   }
 
   #writeResults(sequence: number, flags: number): void {
-    for (const { gateway, callId, pairs, details } of this.#results) {
+    for (const { gateway, callId, pairs, details, more } of this.#results) {
       const body = resultBody(pairs, details);
-      this.#write(gateway, RECORD_RESULT, callId, pairs.length / 2, body, flags, sequence);
+      this.#write(gateway, RECORD_RESULT, callId, pairs.length / 2, body, more ? flags | FLAG_MORE : flags, sequence);
     }
     this.#results.length = 0;
   }

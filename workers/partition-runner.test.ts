@@ -227,17 +227,19 @@ test('calls of one batch are acknowledged together, behind their events', () => 
   ]);
 });
 
-test('a call in parts is answered at its last part, with the rejected ops of all of them', () => {
+test('a call in parts is answered at its last part; the rejected ops of each are told with their batch', () => {
   const runner = new RunnerUnderTest();
   runner.engine.watermarkMs = 100;
   const stale = errorNumber('STALE_OPERATION');
   runner.ops(21, [put('a', 1, 200), put('old', 1, 5)], FLAG_MORE);
   runner.ops(22, [put('other', 1, 200)]);
   runner.run();
-  assert.deepEqual(summary(runner.read()), [['acks', 22]]);
+  const [told, acks] = runner.read();
+  assert.deepEqual([told?.call, told?.flags, told?.words[0], told?.words[1]], [21, FLAG_MORE, 1, stale]);
+  assert.deepEqual([acks?.type, acks?.words[0]], [RECORD_ACKS, 22]);
   runner.ops(21, [put('b', 1, 200)]);
   runner.run();
-  assert.deepEqual(summary(runner.read()), [['result', 21, 1, stale]]);
+  assert.deepEqual(summary(runner.read()), [['acks', 21]]);
   runner.ops(21, [put('b', 1, 200)], FLAG_MORE);
   runner.ops(21, [put('b', 1, 200)]);
   runner.run();
@@ -249,6 +251,7 @@ test('a part that is refused ends its call, and leaves nothing behind', () => {
   runner.engine.watermarkMs = 100;
   runner.ops(31, [put('old', 1, 5)], FLAG_MORE);
   runner.run();
+  runner.read();
   runner.admits = false;
   runner.ops(31, [put('a', 1, 200)]);
   runner.run();

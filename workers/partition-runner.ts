@@ -32,7 +32,7 @@ import {
 } from '../engine/protocol/envelope.ts';
 import { errorNumber, GridError } from '../engine/protocol/errors.ts';
 import { PACKED, packedBytes } from '../engine/protocol/packed-op.ts';
-import type { Answers, CallResult } from './answers.ts';
+import type { Answers } from './answers.ts';
 import type { CounterRow } from './counters.ts';
 import type { Durability } from './durability.ts';
 import type { RingConsumer } from './ring.ts';
@@ -72,7 +72,7 @@ export class PartitionRunner implements Runnable {
   readonly #options: PartitionRunnerOptions;
   readonly #rejections = new Rejections();
   /** Calls of which more parts follow, by gateway and call id. */
-  readonly #unfinished = new Map<string, CallResult>();
+  readonly #unfinished = new Map<string, { readonly gateway: number; readonly callId: number }>();
   /** Gateway → position of the first record at hand that was not merged as it is, and may not be told to its gateway. */
   readonly #unmerged = new Map<number, number>();
   #persistedSequence = 0;
@@ -225,18 +225,19 @@ export class PartitionRunner implements Runnable {
     const gateway = ring.index;
     if (this.#rejections.pairs.length > 0) this.#noteUnmerged(ring);
     const key = `${gateway}:${callId}`;
-    const earlier = this.#unfinished.get(key);
-    const pairs = [...(earlier?.pairs ?? []), ...this.#rejections.pairs];
-    const details = new Map([...(earlier?.details ?? []), ...this.#rejections.details]);
+    const pairs = [...this.#rejections.pairs];
+    const details = new Map(this.#rejections.details);
     this.#options.counters.add(this.#rejectedCell, this.#rejections.pairs.length / 2);
     this.#rejections.clear();
     if (more) {
-      this.#unfinished.set(key, { gateway, callId, pairs, details });
+      this.#unfinished.set(key, { gateway, callId });
+      // Told with this batch: its record may be gone from the ring when the last part comes.
+      if (pairs.length > 0) this.#options.answers.result({ gateway, callId, pairs, details, more: true });
       return;
     }
     this.#unfinished.delete(key);
     if (pairs.length === 0) this.#options.answers.ack(gateway, callId);
-    else this.#options.answers.result({ gateway, callId, pairs, details });
+    else this.#options.answers.result({ gateway, callId, pairs, details, more: false });
   }
 
   #refuse(ring: RingConsumer, callId: number, error: number): void {
