@@ -82,8 +82,11 @@ export interface DispatcherOptions {
   readonly measured: OperationMetrics | undefined;
   /** Bound of unread bytes, above which a client is closed. */
   readonly unreadBytesMax: number;
-  /** A clock is further ahead than allowed and has no fixed offset yet: get one, then try the held frames again. */
-  readonly onWildClock: (node: Uint8Array, millis: number) => void;
+  /**
+   * A clock is further ahead than allowed and has no fixed offset yet: get one, then try the held frames again. False when
+   * it gets none.
+   */
+  readonly onWildClock: (session: Session, node: Uint8Array, millis: number) => boolean;
   /** Scans what clients usually send. */
   readonly kernel?: BatchKernel | undefined;
 }
@@ -387,7 +390,7 @@ export class Dispatcher {
     }
     const ids = this.#ids;
     if (ids === undefined) return 'VOID';
-    if (ids.latestMillis > this.#latestMs() && this.#mustQuarantine(ids.latestMillis)) return 'HELD';
+    if (ids.latestMillis > this.#latestMs() && this.#mustQuarantine(session, ids.latestMillis)) return 'HELD';
     const slot = calls.claim(session, operation.deadlineMs);
     if (slot < 0) return 'HELD';
     calls.describe(slot, ids.low, ids.high, index.count);
@@ -416,15 +419,15 @@ export class Dispatcher {
   }
 
   /** True when the frame must wait for the offset of a clock. Ops whose clock cannot have one are marked as invalid. */
-  #mustQuarantine(latestMillis: number): boolean {
+  #mustQuarantine(session: Session, latestMillis: number): boolean {
     const { router, onWildClock, clock } = this.#options;
     clock.refresh(); // an offset is for ever: a thread that stood still must not take its own clock for the time
     const latestMs = this.#latestMs();
     if (latestMillis <= latestMs) return false;
     const wild = router.wildClocks(this.#frame, this.#scanner.index, latestMs);
-    for (const { node, millis } of wild) onWildClock(node, millis);
-    if (wild.length === 0) router.refuseWildClocks(this.#frame, this.#scanner.index, latestMs);
-    return wild.length > 0;
+    const awaited = wild.filter(({ node, millis }) => onWildClock(session, node, millis));
+    if (awaited.length === 0) router.refuseWildClocks(this.#frame, this.#scanner.index, latestMs);
+    return awaited.length > 0;
   }
 
   #askedLevels(slot: number): AskedLevels {

@@ -32,6 +32,8 @@ export const GATEWAY_COUNTERS = [
   'topicMessagesDelivered',
   'openCalls', // gauge
   'heldSessions', // gauge
+  'sessionBytes', // gauge
+  'clocksRefused',
   'loadShed',
   'refusedAtOnce',
   'respOpen', // gauge
@@ -80,6 +82,8 @@ export class GatewayCounters implements Fields {
   topicMessagesDelivered = 0;
   openCalls = 0;
   heldSessions = 0;
+  sessionBytes = 0;
+  clocksRefused = 0;
   loadShed = 0;
   refusedAtOnce = 0;
   respOpen = 0;

@@ -26,6 +26,7 @@ import { AuthenticationDesk } from './authentication-desk.ts';
 import type { Authenticator } from './authentication.ts';
 import { BatchAnswers } from './batch-answers.ts';
 import { CallTable } from './call-table.ts';
+import { ClockAllowance } from './clock-allowance.ts';
 import { ChangedMaps } from './changed-maps.ts';
 import type { Connection } from './connection.ts';
 import { CounterDesk } from './counter-desk.ts';
@@ -49,7 +50,7 @@ import { RateLimit } from './rate-limit.ts';
 import { Scatter, type Timestamp } from './scatter.ts';
 import { SecurityDesk } from './security-desk.ts';
 import { RingWindow } from './ring-window.ts';
-import { type Session, SessionTable } from './session.ts';
+import { type Session, sessionBytes, SessionTable } from './session.ts';
 import { factsOf, SESSION_FACTS_MAX, type SessionFacts } from './session-facts.ts';
 import { SyncDesk } from './sync-desk.ts';
 import { TopicDesk } from './topic-desk.ts';
@@ -168,6 +169,7 @@ export class Gateway implements WebSocketEvents {
   readonly #accessControl: AccessControl;
   readonly #clock: TurnClock;
   readonly #askedClocks = new Set<string>();
+  readonly #clockAllowance = new ClockAllowance();
   #sweptMs = 0;
   #draining = false;
 
@@ -236,7 +238,7 @@ export class Gateway implements WebSocketEvents {
       listeners: this.#listeners,
       measured: this.#measured,
       unreadBytesMax: config.sessionBackpressureBytesMax,
-      onWildClock: (node, millis) => this.#askForOffset(node, millis),
+      onWildClock: (session, node, millis) => this.#askForOffset(session, node, millis),
       kernel: options.kernel,
     });
     options.log('debug', 'layers of operations', this.#dispatcher.layers);
@@ -509,11 +511,17 @@ export class Gateway implements WebSocketEvents {
     };
   }
 
-  #askForOffset(node: Uint8Array, millis: number): void {
+  /** False when the client has named too many clocks that run ahead. */
+  #askForOffset(session: Session, node: Uint8Array, millis: number): boolean {
     const text = textOf(node);
-    if (this.#askedClocks.has(text)) return;
+    if (this.#askedClocks.has(text)) return true;
+    if (!this.#clockAllowance.take(session)) {
+      this.#options.counters.clocksRefused += 1;
+      return false;
+    }
     this.#askedClocks.add(text);
     this.#options.onWildClock(node, millis);
+    return true;
   }
 
   /** Nothing of a batch was taken, or it is not safe: it comes again when its client reconnects. */
@@ -559,12 +567,15 @@ export class Gateway implements WebSocketEvents {
 
   #sweepSessions(nowMs: number): void {
     const { authDeadlineMs, idleTimeoutMs } = this.#options.config;
+    let bytes = 0;
     for (const session of [...this.#sessions.sessions()]) {
+      bytes += sessionBytes(session);
       if (session.state !== 'ready') {
         if (nowMs - session.openedMs > authDeadlineMs) session.close('AUTH_TIMEOUT');
       } else if (nowMs - session.lastSeenMs > idleTimeoutMs) session.close('IDLE');
       else this.#desk.checkExpiry(session, this.#clock.wallMs);
     }
+    this.#options.counters.sessionBytes = bytes;
   }
 
   /** No answer in time: a batch comes again when its client reconnects, a question is answered with an error. */

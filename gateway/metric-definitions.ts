@@ -64,6 +64,14 @@ export const GATEWAY_METRICS: Readonly<Record<GatewayCounter, MetricDefinition>>
   topicMessagesDelivered: counter('topic_messages_delivered', 'Messages of topics handed to subscribers.'),
   openCalls: gauge('calls_in_flight', 'Calls that wait for workers.'),
   heldSessions: gauge('sessions_held', 'Sessions with frames held back.'),
+  sessionBytes: gauge(
+    'session_bytes',
+    'Memory of all sessions: frames held for them, bytes they have not read, what they listen to.',
+  ),
+  clocksRefused: counter(
+    'clocks_refused',
+    'Clocks ahead of the server that got no offset, because their client had named too many.',
+  ),
   loadShed: counter('load_shed', 'Requests refused at once because too many were under way.'),
   refusedAtOnce: counter('refused_at_once', 'Requests refused at once because their worker had not answered for some time.'),
   respOpen: gauge('resp_connections', 'Open connections of Redis clients.'),

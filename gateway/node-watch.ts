@@ -65,7 +65,9 @@ export class NodeWatch {
   #sampleMemory(): void {
     const residentBytes = process.memoryUsage.rss();
     const workersBytes = this.#view.workers.reduce((bytes, row) => bytes + row.get('memoryBytes'), 0);
-    this.#state.workerMemoryBytesMax = workerShare(this.memoryBytesMax, this.#sizes, residentBytes, workersBytes);
+    const sessionsBytes = this.#view.gatewayTotal('sessionBytes');
+    const share = workerShare(this.memoryBytesMax, this.#sizes, residentBytes, workersBytes, sessionsBytes);
+    this.#state.workerMemoryBytesMax = share;
     this.#state.isMemoryOver = residentBytes > this.memoryBytesMax;
   }
 

@@ -2,8 +2,9 @@
  * How much memory the records of each worker may take.
  *
  *   bound            LATTICE_MAX_MEMORY; by default 70 % of the machine's memory or the container's limit, what is less
- *   ├─ everything    rings, gateways, sessions' buffers, code, heaps of main and gateway threads: MEASURED, as the resident
- *   │  but workers   memory of the process less what the workers say they take; at least an ESTIMATE of what it will be
+ *   ├─ everything    rings, gateways, sessions, code, heaps of main and gateway threads: MEASURED, as the resident memory of
+ *   │  but workers   the process less what the workers say they take; at least an ESTIMATE of what it will be, to which the
+ *   │                bytes of sessions are COUNTED: what they hold and have not read (gateway/session.ts)
  *   └─ workers       the rest, in even shares
  *      └─ one share  ├─ heap and array buffers of the thread: MEASURED (indexes, staging, expiry, log frame, Postgres buffers)
  *                    ├─ slack for what doubles or waits for the garbage collector: 1/16
@@ -46,10 +47,16 @@ export function estimatedFixedBytes({ gateways, workers, ringBytes }: NodeSizes)
 
 /**
  * One worker's share of the bound. @param residentBytes of the process. @param workersBytes what all workers take, by
- * their own account.
+ * their own account. @param sessionsBytes what all sessions hold.
  */
-export function workerShare(boundBytes: number, sizes: NodeSizes, residentBytes: number, workersBytes: number): number {
-  const fixedBytes = Math.max(estimatedFixedBytes(sizes), residentBytes - workersBytes);
+export function workerShare(
+  boundBytes: number,
+  sizes: NodeSizes,
+  residentBytes: number,
+  workersBytes: number,
+  sessionsBytes = 0,
+): number {
+  const fixedBytes = Math.max(estimatedFixedBytes(sizes) + sessionsBytes, residentBytes - workersBytes);
   return Math.max(SHARE_BYTES_MIN, Math.floor((boundBytes - fixedBytes) / sizes.workers));
 }
 
