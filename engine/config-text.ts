@@ -25,12 +25,20 @@ export function configText({ config, origins }: ResolvedConfig): string {
   return lines.map(([name, value, origin]) => `${name.padEnd(nameWidth)}  ${value.padEnd(valueWidth)}  ${origin}\n`).join('');
 }
 
+/** The values by name, as data; a secret's is "(set)", one that is not set null. */
+export function openSettings(config: Config): Record<string, unknown> {
+  return Object.fromEntries(
+    OPTIONS.map((option) => [
+      option.name,
+      option.secret === true && config[option.name] !== undefined ? SET : (config[option.name] ?? null),
+    ]),
+  );
+}
+
 /** The same as data: `{ port: { value, origin } }`. A secret's value is "(set)", one that is not set null. */
 export function configJson({ config, origins }: ResolvedConfig): string {
-  const entries = OPTIONS.map((option) => {
-    const value = option.secret === true && config[option.name] !== undefined ? SET : (config[option.name] ?? null);
-    return [option.name, { value, origin: originOf(origins, option) }];
-  });
+  const values = openSettings(config);
+  const entries = OPTIONS.map((option) => [option.name, { value: values[option.name], origin: originOf(origins, option) }]);
   return `${JSON.stringify(Object.fromEntries(entries), undefined, 2)}\n`;
 }
 

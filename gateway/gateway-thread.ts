@@ -186,7 +186,7 @@ class GatewayThread {
       case 'definition':
         return this.#definitions.apply(command.definition);
       case 'facts':
-        return this.#owner.send({ kind: 'facts', facts: this.#gateway?.facts() ?? { sessions: [] } });
+        return this.#owner.send({ kind: 'facts', facts: this.#gateway?.facts() ?? { sessions: [], slowOperations: [] } });
       case 'answer':
         return this.#nodeDesk.answered(command.request, command.answer);
       case 'drain':

@@ -163,6 +163,7 @@ export class Gateway implements WebSocketEvents {
   readonly #breakers: WorkerBreakers | undefined;
   readonly #measured: OperationMetrics | undefined;
   readonly #listeners: readonly OperationListener[];
+  #slow: SlowOperations | undefined;
   readonly #maps: MapNames;
   readonly #rateLimit: RateLimit;
   readonly #quarantine = new ClockQuarantine();
@@ -378,7 +379,12 @@ export class Gateway implements WebSocketEvents {
     for (const session of this.#sessions.sessions()) {
       if (sessions.length < SESSION_FACTS_MAX) sessions.push(factsOf(this.#options.gateway, session, this.#clock.nowMs));
     }
-    return { sessions };
+    const slowOperations = (this.#slow?.recent() ?? []).map(({ type, tookMs, atMs }) => ({
+      type,
+      tookMs: Math.round(tookMs),
+      msAgo: Math.round(this.#clock.nowMs - atMs),
+    }));
+    return { sessions, slowOperations };
   }
 
   /** Takes nothing more in. True when all that was accepted is answered. */
@@ -446,7 +452,8 @@ export class Gateway implements WebSocketEvents {
     if (config.slowOperationMs > 0) {
       const tell = (type: string, tookMs: number, left: number): void =>
         log('warn', 'slow operation', { type, tookMs: Math.round(tookMs), ...(left > 0 ? { notLogged: left } : {}) });
-      listeners.push(new SlowOperations(config.slowOperationMs, () => this.#clock.nowMs, tell));
+      this.#slow = new SlowOperations(config.slowOperationMs, () => this.#clock.nowMs, tell);
+      listeners.push(this.#slow);
     }
     return listeners;
   }

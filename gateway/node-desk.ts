@@ -13,6 +13,7 @@ import type { SessionFacts } from './session-facts.ts';
 /** What a gateway knows by itself and the others do not. */
 export interface GatewayFacts {
   readonly sessions: readonly SessionFacts[];
+  readonly slowOperations: readonly { readonly type: string; readonly tookMs: number; readonly msAgo: number }[];
 }
 
 export type NodeQuestion =

@@ -12,18 +12,20 @@ import { schemaRoutes } from './schema-routes.ts';
 export interface AdminRoutesOptions extends Omit<LoginOptions, 'rate' | 'steadyMs'> {
   readonly memory: GridMemory;
   readonly authRequired: boolean;
+  /** The configuration by name, secrets left out. */
+  readonly settings: Readonly<Record<string, unknown>>;
   /** The grid behind the routes; asked only once it is there. */
   readonly door: () => HttpDoor;
 }
 
 export function adminRoutes(options: AdminRoutesOptions): Route[] {
-  const { memory, authRequired, door } = options;
+  const { memory, authRequired, door, settings } = options;
   const rate = new RequestRate(ADMIN_REQUESTS_PER_SECOND, ADMIN_BURST);
   const steadyMs = (): number => performance.now();
   const administration = new Administration({ authRequired, rate, steadyMs, node: () => door().node });
   return [
     loginRoute({ ...options, rate, steadyMs }),
-    ...nodeRoutes(administration, door, memory),
+    ...nodeRoutes({ administration, door, memory, settings }),
     ...schemaRoutes(administration, door),
     ...policyRoutes(administration, door),
   ];

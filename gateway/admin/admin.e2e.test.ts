@@ -8,7 +8,7 @@ import { uniqueName } from '../testing/wire-ops.ts';
 
 const SECRET = 'a secret that is long enough to be one';
 const PASSWORD = 'correct horse battery';
-const node = new SharedNode({ jwtSecret: SECRET, adminUsername: 'root', adminPassword: PASSWORD });
+const node = new SharedNode({ slowOperationMs: 1, jwtSecret: SECRET, adminUsername: 'root', adminPassword: PASSWORD });
 
 function tokenOf(sub: string, roles: readonly string[] = []): Promise<string> {
   const claims = new SignJWT({ roles: [...roles] }).setProtectedHeader({ alg: 'HS256' }).setSubject(sub);
@@ -53,9 +53,18 @@ async function login(): Promise<string> {
   return String(body.token);
 }
 
-const READ_PATHS = ['maps', 'sessions', 'partitions', 'workers', 'audit', 'schemas', 'policies'].map(
-  (name) => `/api/admin/${name}`,
-);
+const READ_PATHS = [
+  'maps',
+  'sessions',
+  'partitions',
+  'workers',
+  'audit',
+  'schemas',
+  'policies',
+  'settings',
+  'slow-operations',
+  'cluster/status',
+].map((name) => `/api/admin/${name}`);
 
 describe('who may administer', () => {
   test('nobody without a token, nobody without the role, and the role by whoever signs', async () => {
@@ -190,6 +199,20 @@ describe('how the node is', () => {
       workers.reduce((sum, worker) => sum + worker.partitions, 0),
       271,
     );
+  });
+
+  test('the configuration is told without its secrets, and the one node that there is', async () => {
+    const token = await adminToken();
+    const { body } = await ask('GET', '/api/admin/settings', { token });
+    assert.deepEqual(
+      [body.jwtSecret, body.adminPassword, body.databaseUrl, body.slowOperationMs],
+      ['(set)', '(set)', '(set)', 1],
+    );
+    const status = await ask('GET', '/api/admin/cluster/status', { token });
+    const [only] = status.body.nodes as { state: string; workersReady: number; partitions: number }[];
+    assert.deepEqual([only?.state, only?.workersReady, only?.partitions], ['ready', 2, 271]);
+    const slow = (await ask('GET', '/api/admin/slow-operations', { token })).body.slowOperations;
+    assert.ok(Array.isArray(slow));
   });
 
   test('every change stands in the audit with who made it and how it ended, also the refused ones', async () => {

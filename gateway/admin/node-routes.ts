@@ -49,6 +49,23 @@ const PARTITIONS = z.object({
 const WORKERS = z.object({
   workers: z.array(z.object({ id: z.int(), state: z.string(), partitions: z.int(), counters: z.record(z.string(), z.number()) })),
 });
+const SLOW = z.object({
+  slowOperations: z.array(z.object({ gateway: z.int(), type: z.string(), tookMs: z.number(), msAgo: z.number() })),
+});
+const CLUSTER = z.object({
+  mode: z.literal('standalone'),
+  nodes: z.array(
+    z.object({
+      nodeId: z.string(),
+      state: z.string(),
+      gateways: z.int(),
+      workers: z.int(),
+      workersReady: z.int(),
+      partitions: z.int(),
+      connections: z.int(),
+    }),
+  ),
+});
 const AUDIT = z.object({
   entries: z.array(
     z.object({
@@ -67,7 +84,15 @@ const AUDIT_QUERY = z.strictObject({
   before: z.coerce.number().int().min(1).optional().describe('Only entries with a lower id: the next page'),
 });
 
-export function nodeRoutes(administration: Administration, door: () => HttpDoor, memory: GridMemory): Route[] {
+export interface NodeRoutesOptions {
+  readonly administration: Administration;
+  readonly door: () => HttpDoor;
+  readonly memory: GridMemory;
+  /** The configuration by name, secrets left out. */
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+export function nodeRoutes({ administration, door, memory, settings }: NodeRoutesOptions): Route[] {
   const view = new NodeView(memory);
   const reads = (path: string, endpoint: Endpoint): Route => ({ path, summary: endpoint.summary, methods: { get: endpoint } });
   return [
@@ -94,6 +119,34 @@ export function nodeRoutes(administration: Administration, door: () => HttpDoor,
         summary: 'Workers, with all that they count',
         answers: { 200: { about: 'the workers', schema: WORKERS } },
         answer: () => jsonReply(200, { workers: workersOf(view) }),
+      }),
+    ),
+    reads(
+      '/api/admin/slow-operations',
+      administration.reads({
+        summary: 'The last operations that took longer than slowOperationMs',
+        answers: { 200: { about: 'what took long, 128 of a gateway at most; none while slowOperationMs is 0', schema: SLOW } },
+        answer: async () => {
+          const gateways = await door().node.gateways();
+          const slowOperations = gateways.flatMap((facts, gateway) => facts.slowOperations.map((one) => ({ gateway, ...one })));
+          return jsonReply(200, { slowOperations: slowOperations.sort((left, right) => left.msAgo - right.msAgo) });
+        },
+      }),
+    ),
+    reads(
+      '/api/admin/settings',
+      administration.reads({
+        summary: 'The configuration that is in force',
+        answers: { 200: { about: 'options by name; a secret is "(set)" or null', schema: z.record(z.string(), z.unknown()) } },
+        answer: () => jsonReply(200, settings),
+      }),
+    ),
+    reads(
+      '/api/admin/cluster/status',
+      administration.reads({
+        summary: 'The nodes of the grid: this one',
+        answers: { 200: { about: 'the nodes', schema: CLUSTER } },
+        answer: () => jsonReply(200, { mode: 'standalone', nodes: [nodeOf(view, door().nodeId)] }),
       }),
     ),
     reads(
@@ -137,6 +190,19 @@ function modeOf(body: string | undefined): { readonly schema?: string } {
   const stored: unknown = JSON.parse(body);
   const mode = typeof stored === 'object' && stored !== null && 'mode' in stored ? stored.mode : undefined;
   return typeof mode === 'string' ? { schema: mode } : {};
+}
+
+function nodeOf(view: NodeView, nodeId: string): object {
+  const { state, gateways, workers } = view;
+  return {
+    nodeId,
+    state: state.lifecycle,
+    gateways: gateways.length,
+    workers: workers.length,
+    workersReady: workers.filter((_, worker) => state.isWorkerReady(worker)).length,
+    partitions: PARTITION_COUNT,
+    connections: view.gatewayTotal('connections'),
+  };
 }
 
 function partitionsOf({ table }: NodeView): object[] {

@@ -1,5 +1,6 @@
 /** The HTTP side of a gateway, wired from the configuration. */
 import type { Config } from '../../engine/config.ts';
+import { openSettings } from '../../engine/config-text.ts';
 import type { GridMemory } from '../../workers/grid-memory.ts';
 import { assert } from '../../engine/assert.ts';
 import type { HttpDoor } from './http-door.ts';
@@ -7,21 +8,6 @@ import { RequestRate } from './request-rate.ts';
 import { allRoutes } from './routes.ts';
 import type { HttpOptions } from './serve-http.ts';
 import { Subjects } from './subjects.ts';
-
-type HttpConfig = Pick<
-  Config,
-  | 'jwtSecret'
-  | 'jwtIssuer'
-  | 'jwtAudience'
-  | 'adminUsername'
-  | 'adminPassword'
-  | 'httpAnonymous'
-  | 'trustedOrigins'
-  | 'requestTimeoutMs'
-  | 'frameBytesMax'
-  | 'rateOpsPerSecond'
-  | 'rateBurstOps'
->;
 
 /** What the thread gives. */
 export interface HttpParts {
@@ -38,7 +24,7 @@ export interface HttpParts {
   readonly nowMs?: () => number;
 }
 
-export function httpOptions(config: HttpConfig, parts: HttpParts): HttpOptions {
+export function httpOptions(config: Config, parts: HttpParts): HttpOptions {
   const { memory, version, refuses, onFailure, nowMs = Date.now } = parts;
   const authRequired = config.jwtSecret !== undefined;
   const rate = new RequestRate(config.rateOpsPerSecond, config.rateBurstOps);
@@ -49,7 +35,16 @@ export function httpOptions(config: HttpConfig, parts: HttpParts): HttpOptions {
     return open;
   };
   return {
-    routes: allRoutes({ ...config, memory, version, authRequired, nowMs, bodyBytesMax: config.frameBytesMax, door }),
+    routes: allRoutes({
+      ...config,
+      settings: openSettings(config),
+      memory,
+      version,
+      authRequired,
+      nowMs,
+      bodyBytesMax: config.frameBytesMax,
+      door,
+    }),
     subjects: new Subjects({ authRequired, anonymous: config.httpAnonymous, rate, door: parts.door, steadyMs }),
     cors: { trustedOrigins: config.trustedOrigins, authRequired },
     refuses,
