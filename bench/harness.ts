@@ -36,8 +36,8 @@ const PRODUCT_SETTINGS = {
 
 export type ProductVariant = keyof typeof PRODUCT_SETTINGS;
 
-/** What is measured: the product, and three references. */
-export type Variant = ProductVariant | 'raw' | 'naive' | 'pm';
+/** What is measured: the product, and its references. */
+export type Variant = ProductVariant | 'raw' | 'naive' | 'pm' | 'replay';
 
 export function isProduct(variant: Variant): variant is ProductVariant {
   return variant in PRODUCT_SETTINGS;
@@ -73,6 +73,8 @@ function argumentsOf(variant: Variant): string[] {
   switch (variant) {
     case 'raw':
       return [siblingPath('./raw-server')];
+    case 'replay':
+      return [siblingPath('./replay-server')];
     case 'naive':
       return [siblingPath('./naive-server'), 'single'];
     case 'pm':

@@ -5,6 +5,7 @@ import type { PlotShape } from './page/plots.ts';
 import type { PagePart } from './page/results-page.ts';
 import { type RunSettings, runIngest } from './ingest.bench.ts';
 import { runIngestWal } from './ingest-wal.bench.ts';
+import { runColdSync } from './cold-sync.bench.ts';
 import { runMemory } from './memory.bench.ts';
 import type { ScenarioResult } from './result.ts';
 import { runRing } from './ring.bench.ts';
@@ -45,6 +46,15 @@ export const PARTS: readonly Part[] = [
     scenarios: ['W6'],
     plot: { figure: 'rssBytesPerRecord', heading: 'bytes of memory a record' },
     run: runMemory,
+  },
+  {
+    name: 'cold-sync',
+    title: 'Catching up by the Merkle walk',
+    about:
+      'A client syncs a map of 100 000 keys from nothing, then again after 1 % of it changed. `replay` is a raw server that sends the same frames in the same order to the same client.',
+    scenarios: ['SYNC-COLD', 'SYNC-1PCT'],
+    plot: { figure: 'syncMs', heading: 'ms until the roots are equal', logarithmic: true },
+    run: runColdSync,
   },
   {
     name: 'ring',

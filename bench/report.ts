@@ -85,6 +85,10 @@ const LABELS: Readonly<Record<string, string>> = {
   p50ToBound: 'p50 ÷ (2 × disk p50 + 1 ms)',
   nsPerRecord: 'ns of CPU a record',
   rssBytesPerRecord: 'B of RSS a record',
+  syncMs: 'ms until the roots are equal',
+  downMb: 'MB from the server',
+  upKb: 'KB to the server',
+  stallMs: 'longest wait of another client, ms',
   restartMs: 'ms from start to ready, with the data',
 };
 

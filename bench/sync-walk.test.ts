@@ -1,0 +1,50 @@
+/** The measuring client against the real server: what it calls done is done, and a changed map costs what changed. */
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { startGrid } from '../gateway/testing/test-grid.ts';
+import { RawWebSocket } from '../gateway/testing/raw-websocket.ts';
+import { framesFile } from './cold-sync.bench.ts';
+import { frameOf } from './memory-records.ts';
+import { SyncWalker } from './sync-walk.ts';
+
+const RECORDS = 5000;
+
+test('a walk brings every record, and the next one only leaves with what changed', { timeout: 60_000 }, async (t) => {
+  const { grid, port } = await startGrid({ workerThreads: 2 });
+  t.after(() => grid.stop());
+  await write(port, RECORDS, 1000);
+  const walker = new SyncWalker('bench');
+  const cold = await walker.walk(port);
+  assert.equal(walker.records, RECORDS);
+  assert.equal(cold.records, RECORDS);
+  assert.equal(
+    cold.bytesDown,
+    cold.frames.reduce((sum, { length }) => sum + length, 0),
+  );
+
+  const same = await walker.walk(port);
+  assert.deepEqual([same.questions, same.records], [1, 0], 'equal roots end it');
+
+  await write(port, 20, 2000);
+  const root = walker.root;
+  const warm = await walker.walk(port);
+  assert.notEqual(walker.root, root);
+  assert.ok(warm.records >= 20 && warm.records < 400, `${warm.records} records came`);
+  assert.ok(warm.bytesDown * 4 < cold.bytesDown);
+});
+
+test('the file of a walk is its frames, each behind its length', () => {
+  assert.deepEqual([...framesFile([Uint8Array.of(7), new Uint8Array(0)])], [1, 0, 0, 0, 7, 0, 0, 0, 0]);
+});
+
+async function write(port: number, records: number, millis: number): Promise<void> {
+  const socket = await RawWebSocket.open({ port, path: '/ws?events=interest' });
+  for (let first = 0; first < records; first += 1000) {
+    const acked = new Promise<void>((resolve) => {
+      socket.onMessage = () => resolve();
+    });
+    socket.send(frameOf(first, Math.min(1000, records - first), millis));
+    await acked;
+  }
+  socket.terminate();
+}
