@@ -5,6 +5,7 @@ import { DEATH_WAYS } from '../engine/faults.ts';
 import { fnv1a, partitionOf } from '../engine/partition/hash.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { CounterRow, THREAD_COUNTERS } from '../workers/counters.ts';
+import { GridState } from '../workers/grid-state.ts';
 import { opAck, payloadOf } from './testing/client-fields.ts';
 import { eventually, healthOf, startGrid, type TestGrid, testStorage } from './testing/test-grid.ts';
 import { TopGunClient } from './testing/topgun-client.ts';
@@ -49,6 +50,16 @@ function startedAtMs(node: TestGrid, worker: number): number {
   const { threadCounters, gateways } = node.grid.memory;
   return new CounterRow(threadCounters, THREAD_COUNTERS, gateways + worker).get('startedAtMs');
 }
+
+test('a stop while a worker is down says that something may be missing: the exit status is not 0', async (t) => {
+  const storage = await testStorage();
+  t.after(() => storage.close());
+  const node = await startGrid({ ...storage.config, store: 'write-behind', workerThreads: 2, logLevel: 'silent' });
+  const state = new GridState(node.grid.memory.state);
+  assert.equal(node.grid.crashWorker(0), true);
+  while (state.workerState(0) !== 'down') await new Promise((resolve) => setImmediate(resolve));
+  await assert.rejects(node.grid.stop(), /worker 0 died before the stop/);
+});
 
 for (const way of DEATH_WAYS) {
   test(`a worker that ends by ${way} is replaced, and the other one serves meanwhile`, { timeout: 60_000 }, async (t) => {

@@ -60,6 +60,9 @@ export interface WorkerStorageEvents {
   onWarning(text: string): void;
 }
 
+/** What wraps the data store and the files of the log, for faults and tests. */
+export type StorageFaults = Pick<WorkerFaults, 'dataStore' | 'logFiles'>;
+
 export class WorkerStorage {
   readonly slab = new Slab();
   readonly backlog = new LeafBacklog(this.slab);
@@ -81,7 +84,7 @@ export class WorkerStorage {
   /** What the log says of the time before this thread; there after `load`. */
   past: LoggedPast | undefined;
   readonly #data: PartitionWorkerData;
-  readonly #faults: WorkerFaults | undefined;
+  readonly #faults: StorageFaults | undefined;
   readonly #workerId: number;
   readonly #events: WorkerStorageEvents;
   readonly #logged: LoggedDataStore | undefined;
@@ -92,7 +95,7 @@ export class WorkerStorage {
   /** Files of this log are deleted from the oldest on: ours wait until those of earlier threads are gone. */
   #isRemovingOwn = false;
 
-  constructor(data: PartitionWorkerData, workerId: number, faults: WorkerFaults | undefined, events: WorkerStorageEvents) {
+  constructor(data: PartitionWorkerData, workerId: number, faults: StorageFaults | undefined, events: WorkerStorageEvents) {
     this.#data = data;
     this.#faults = faults;
     this.#workerId = workerId;

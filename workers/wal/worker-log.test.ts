@@ -1,17 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ForgetfulLogFiles } from '../../engine/storage/forgetful-log-files.ts';
-import { storedRecord } from '../../engine/storage/stored-record.ts';
+import type { LogFiles } from '../../engine/storage/log-files.ts';
+import { LogSketch, sketchedFolder } from '../../engine/storage/log-sketch.ts';
+import { recordOf, storedRecord } from '../../engine/storage/stored-record.ts';
 import { EPOCH, LogUnderTest, seeded } from '../testing/log-under-test.ts';
 import { type LoggedPast, replayPast } from './worker-log.ts';
 
 const PARTITIONS = Array.from({ length: 271 }, (_, partition) => partition);
 
-async function replay(
-  files: ForgetfulLogFiles,
-  epoch: number,
-  isReplacement = false,
-): Promise<{ keys: string[]; past: LoggedPast }> {
+async function replay(files: LogFiles, epoch: number, isReplacement = false): Promise<{ keys: string[]; past: LoggedPast }> {
   const keys: string[] = [];
   const past = await replayPast({
     files,
@@ -53,4 +51,17 @@ test('the segment that takes the name of an empty one of its predecessor is not 
   successor.writeMany(3);
   await past.removeOwn();
   assert.equal((await replay(files, EPOCH + 1)).keys.length, 3);
+});
+
+test('own files of this run in which frames are missing stay, whatever else is flushed: nobody else can repair them', async () => {
+  const sketch = new LogSketch({ epoch: EPOCH, worker: 3, database: 'node-1' }).segment().frame([]).skip(1);
+  sketch.frame([recordOf({ key: 'behind' })], { syncedSequence: 2 });
+  const files = new ForgetfulLogFiles();
+  const folder = sketchedFolder(sketch.files);
+  for (const name of folder.list()) files.create(name).write(folder.read(name), 0);
+  const { keys, past } = await replay(files, EPOCH, true);
+  assert.deepEqual([keys, past.damaged.size > 0], [['behind'], true]);
+  await past.removeOwn();
+  assert.deepEqual(files.list(), [...sketch.files.keys()]);
+  assert.equal((await replay(files, EPOCH, true)).past.damaged.size, past.damaged.size, 'the next thread knows of it, too');
 });

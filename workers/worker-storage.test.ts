@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { type Config, isConfig, OPTIONS } from '../engine/config.ts';
+import { LogSketch } from '../engine/storage/log-sketch.ts';
+import { MemoryDataStore } from '../engine/storage/memory-data-store.ts';
+import { identityOf, recordOf, type StoredRecord } from '../engine/storage/stored-record.ts';
+import { turn } from '../engine/storage/virtual-time.ts';
+import { createGridMemory } from './grid-memory.ts';
+import { GridState } from './grid-state.ts';
+import type { PartitionWorkerData } from './partition-worker.ts';
+import { faultOptions } from './testing/fault-options.ts';
+import { WorkerStorage } from './worker-storage.ts';
+
+const PARTITIONS = Array.from({ length: 271 }, (_, partition) => partition);
+const DATABASE = 'node-1';
+/** More than the 16 MiB that a worker's records get at least. */
+const RECORDS = 2500;
+const VALUE_BYTES = 10_000;
+const TIES = 300;
+
+/** Of two records of a key with one clock the one with the larger letter wins. */
+function record(number: number, letter: number): StoredRecord {
+  return recordOf({ map: 'm', key: `k${number}`, node: 'n', millis: 5, value: new Uint8Array(VALUE_BYTES).fill(letter) });
+}
+
+function defaults(): Config {
+  const values: unknown = { ...Object.fromEntries(OPTIONS.map(({ name, default: value }) => [name, value])), dataDir: 'unused' };
+  assert.ok(isConfig(values));
+  return values;
+}
+
+function workerData(logFolder: string): PartitionWorkerData {
+  const memory = createGridMemory({
+    gateways: 1,
+    workers: 1,
+    ringBytes: 1 << 16,
+    messageBytesMax: 1 << 16,
+    gatewayCounterNames: [],
+  });
+  new GridState(memory.state).workerMemoryBytesMax = 1;
+  return {
+    config: { ...defaults(), flushDelayMs: 0, flushRecordsMax: 10 },
+    faults: faultOptions(),
+    memory,
+    bells: [],
+    target: { path: '/nonexistent', user: 'nobody', database: 'none' },
+    ownerEpoch: 2,
+    logFolder,
+    logFailed: false,
+    log: { policy: 'off', segmentBytes: 1 << 20, maxBytes: 16 << 20 },
+    nodeId: DATABASE,
+    definitions: [],
+    interests: [],
+  };
+}
+
+test('the log of an earlier run goes when all of it is in the data store, versions that had to wait for a dropped value too', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'lattice-worker-storage-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const sketch = new LogSketch({ epoch: 1, worker: 0, database: DATABASE }).segment();
+  for (let number = 0; number < TIES; number++) sketch.frame([record(number, 2)]);
+  for (const [name, bytes] of sketch.files) writeFileSync(join(folder, name), bytes);
+  const dataStore = new MemoryDataStore();
+  for (let number = 0; number < RECORDS; number++) dataStore.rows.set(identityOf(record(number, 1)), record(number, 1));
+
+  const behind = (): number =>
+    Array.from({ length: TIES }, (_, number) => dataStore.rows.get(identityOf(record(number, 2)))?.value[0]).filter(
+      (letter) => letter !== 2,
+    ).length;
+  const checkpoints: { readonly behind: number; readonly names: readonly string[] }[] = [];
+  const storage = new WorkerStorage(
+    workerData(folder),
+    0,
+    { dataStore: () => dataStore, logFiles: (files) => files },
+    {
+      onPersisted: () => {},
+      onCheckpoint: (names) => void checkpoints.push({ behind: behind(), names }),
+      onProgress: () => {},
+      onWarning: (text) => assert.fail(text),
+    },
+  );
+  await storage.load(PARTITIONS, 0);
+  assert.ok((storage.loader?.loaded ?? 0) > 0, 'no value had been dropped: the test proves nothing');
+  assert.ok(behind() > 0);
+  for (let tick = 0; tick < 10_000 && checkpoints.length === 0; tick++) {
+    storage.tick(Date.now());
+    await turn();
+  }
+  assert.deepEqual(checkpoints, [{ behind: 0, names: [...sketch.files.keys()] }]);
+  await storage.close();
+});
