@@ -1,6 +1,8 @@
 /** Counters between gateways and workers, in one thread. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import type { Action } from '../engine/domains/security/access.ts';
+import { SubjectAccess } from './subject-access.ts';
 import { type Message, OneThreadNode, type TestClient } from './testing/one-thread-node.ts';
 
 type Side = Readonly<Record<string, number>>;
@@ -163,3 +165,43 @@ test('a worker that was replaced is told what is watched, and tells its state', 
   );
   assert.equal(states.length, 4);
 });
+
+test('who may not read a counter is told nothing of it, and who may not write it changes nothing', async () => {
+  const node = await OneThreadNode.create();
+  const [ann, writer, reader, nobody] = [node.client(), node.client(), node.client(), node.client()];
+  writer.session.access = new PlayedAccess(['writeCounter']);
+  reader.session.access = new PlayedAccess(['readCounter']);
+  nobody.session.access = new PlayedAccess([]);
+  request(ann, 'hits');
+  request(reader, 'hits');
+  request(nobody, 'hits');
+  sync(nobody, 'hits', { n: 1 });
+  sync(writer, 'hits', { w: 2 });
+  sync(reader, 'hits', { r: 3 });
+  await node.pump();
+  sync(ann, 'hits', { a: 4 });
+  await node.pump();
+  const all = wire({ w: 2, a: 4 });
+  assert.deepEqual(heard(ann).at(-1), ['COUNTER_UPDATE', 'hits', all]);
+  assert.deepEqual(heard(writer), [], 'its write counts, and it sees nothing');
+  assert.deepEqual(heard(reader).at(-1), ['COUNTER_UPDATE', 'hits', all]);
+  assert.deepEqual(heard(nobody), ['FORBIDDEN: counter hits', 'FORBIDDEN: counter hits']);
+  reader.session.access = new PlayedAccess([]);
+  sync(ann, 'hits', { a: 5 });
+  await node.pump();
+  assert.deepEqual(heard(reader), [], 'a right that was taken away ends at once');
+});
+
+/** A subject that may do these things with every counter. */
+class PlayedAccess extends SubjectAccess {
+  readonly #actions: readonly Action[];
+
+  constructor(actions: readonly Action[]) {
+    super({ version: 0, scopeOf: () => undefined, numberOf: () => 0 }, undefined);
+    this.#actions = actions;
+  }
+
+  override may(action: Action): boolean {
+    return this.#actions.includes(action);
+  }
+}

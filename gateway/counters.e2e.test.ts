@@ -174,6 +174,29 @@ test('a counter survives kill -9 by the log, another number of workers, and a st
   await node.kill('SIGTERM');
 });
 
+for (const env of [{ LATTICE_STORE: 'write-through' }, { LATTICE_WAL_FSYNC: 'always' }]) {
+  test(`what a client is told of a counter survives kill -9 with ${JSON.stringify(env)}`, { timeout: 120_000 }, async () => {
+    const node = new NodeProcess(await testFolder(), env);
+    await node.start();
+    const session = await node.wire();
+    const handle = new Handle(session, 'kept', 'n');
+    for (const [amount, value] of [
+      [3, 3],
+      [-1, 2],
+      [0.5, 2.5],
+    ] as const) {
+      handle.add(amount);
+      await handle.reaches(value);
+    }
+    await node.kill();
+    await node.start();
+    const back = new Handle(await node.wire(), 'kept', 'm');
+    await back.request();
+    assert.equal(back.counter.value, 2.5);
+    await node.kill('SIGTERM');
+  });
+}
+
 test('a worker that dies loses no sum, and who watches goes on hearing', { timeout: 60_000 }, async (t) => {
   const storage = await testStorage();
   const node = await startGrid({

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { type JournalEvent, type JournalLimits, JournalRing } from './journal-ring.ts';
 
 function event(number: number, bytes = 10, atMs = 0): JournalEvent {
-  return { number, type: 1, map: 'm', atMs, bytes: new Uint8Array(bytes) };
+  return { number, type: 'PUT', map: 'm', atMs, change: { bytes, encode: () => {} } };
 }
 
 function numbers(ring: JournalRing): number[] {

@@ -8,6 +8,8 @@
  * is told that there is a gap.
  */
 import { assert } from '../../assert.ts';
+import type { JournaledChange } from './journal-event.ts';
+import type { JournalType } from './journal-wire.ts';
 
 export interface JournalLimits {
   readonly eventsMax: number;
@@ -16,15 +18,13 @@ export interface JournalLimits {
   readonly ttlMs: number;
 }
 
-/** One change, as a client is told of it. */
+/** One change with its number. */
 export interface JournalEvent {
   readonly number: number;
-  /** One of the bits of journal-wire.ts. */
-  readonly type: number;
+  readonly type: JournalType;
   readonly map: string;
   readonly atMs: number;
-  /** The event in MessagePack. */
-  readonly bytes: Uint8Array;
+  readonly change: Pick<JournaledChange, 'bytes' | 'encode'>;
 }
 
 const CAPACITY_MIN = 64;
@@ -59,7 +59,7 @@ export class JournalRing {
     if (this.#count === this.#slots.length) this.#grow();
     this.#slots[(this.#first + this.#count) % this.#slots.length] = event;
     this.#count += 1;
-    this.bytes += event.bytes.length + OVERHEAD_BYTES;
+    this.bytes += event.change.bytes + OVERHEAD_BYTES;
     while (this.#count > this.#limits.eventsMax || this.bytes > this.#limits.bytesMax) this.#drop();
   }
 
@@ -93,7 +93,7 @@ export class JournalRing {
     this.#slots[this.#first] = undefined;
     this.#first = (this.#first + 1) % this.#slots.length;
     this.#count -= 1;
-    this.bytes -= oldest.bytes.length + OVERHEAD_BYTES;
+    this.bytes -= oldest.change.bytes + OVERHEAD_BYTES;
     this.droppedNumber = oldest.number;
     this.dropped += 1;
   }

@@ -1,8 +1,8 @@
 /**
  * The journal of one worker: every change of its records, numbered, for a while.
  *
- *   join ─▶ changing (what it was) ─▶ changed (what it is) ─▶ number taken, event encoded ─▶ ring ─▶ gateways that wait: woken
- *   READ from a gateway ─▶ page of the ring, and `next`: the number that no event of this worker is below any more
+ *   join ─▶ changing (what it was) ─▶ changed (what it is) ─▶ copied, numbered ─▶ ring ─▶ gateways that wait: woken
+ *   READ from a gateway ─▶ page of the ring, encoded, and `next`: the number that no event of this worker is below any more
  *
  * Numbers come from one counter of all workers (journal-sequence.ts). A worker takes a number and keeps the event in one go, and
  * answers and wakes leave behind the log, so whatever a page shows is logged. A gateway asks all workers at once and
@@ -25,7 +25,8 @@ import type { StagedSource } from '../../storage/map-data-store.ts';
 import { KIND_OR, RecordImage } from '../../storage/record.ts';
 import type { CompositeObserver, RecordObserver } from '../../storage/record-observer.ts';
 import type { RecordRef } from '../../storage/storage.ts';
-import { type JournalLimits, JournalRing } from './journal-ring.ts';
+import { ChangeChunks, JournaledChange, PreviousValue } from './journal-event.ts';
+import { type JournalEvent, type JournalLimits, JournalRing } from './journal-ring.ts';
 import type { JournalSequence } from './journal-sequence.ts';
 import { decodeRead, encodePage, JOURNAL_TYPES, type JournalRead, type JournalType, type PagedEvent } from './journal-wire.ts';
 import type { MapPatterns } from './map-patterns.ts';
@@ -68,7 +69,8 @@ export class JournalService implements RequestHandler, RecordObserver {
   readonly #writer = new MessageWriter();
   /** Of the record that is being overwritten: was it live, and its value where it is known. */
   #wasLive = false;
-  #previous: Uint8Array | undefined;
+  readonly #previous = new PreviousValue();
+  readonly #chunks = new ChangeChunks();
   #records = false;
 
   constructor(options: JournalServiceOptions) {
@@ -94,20 +96,19 @@ export class JournalService implements RequestHandler, RecordObserver {
     const image = this.#image;
     store.read(ref, image);
     this.#wasLive = !image.tombstone;
-    const { source, valueStart, valueBytes } = image;
-    this.#previous = this.#wasLive && !image.evicted ? source.slice(valueStart, valueStart + valueBytes) : undefined;
+    if (this.#wasLive && !image.evicted) this.#previous.keep(image);
+    else this.#previous.forget();
   }
 
   changed(store: StagedSource, ref: RecordRef, previousExisted: boolean): void {
     const map = this.#mapOf(store);
     if (!map.isWanted) return;
     const wasLive = previousExisted && this.#wasLive;
-    const previous = wasLive ? this.#previous : undefined;
+    if (!wasLive) this.#previous.forget();
     this.#wasLive = false;
-    this.#previous = undefined;
     store.read(ref, this.#image);
     const type = typeOf(store, this.#image, wasLive);
-    if (type !== undefined) this.#record(map, type, previous);
+    if (type !== undefined) this.#record(map, type);
   }
 
   #begin(): void {
@@ -125,55 +126,17 @@ export class JournalService implements RequestHandler, RecordObserver {
     return map;
   }
 
-  #record(map: JournaledMap, type: JournalType, previous: Uint8Array | undefined): void {
+  #record(map: JournaledMap, type: JournalType): void {
     const { sequence, pushes, nowMs } = this.#options;
-    const number = sequence.take();
-    this.#encode(sequence.textOf(number), map.name, type, previous);
-    const bytes = this.#writer.bytes.slice(0, this.#writer.length);
+    const change = new JournaledChange(this.#image, type !== 'DELETE', this.#previous, this.#chunks);
     const atMs = nowMs();
     this.ring.expire(atMs);
-    this.ring.add({ number, type: JOURNAL_TYPES[type], map: map.name, atMs, bytes });
+    this.ring.add({ number: sequence.take(), type, map: map.name, atMs, change });
     this.recorded += 1;
     this.#options.onRecorded?.(this);
     if (this.#waiting.size === 0) return;
     for (const gateway of this.#waiting) pushes.push(gateway, 0, PUSH_JOURNAL, NO_BODY);
     this.#waiting.clear();
-  }
-
-  #encode(sequence: string, map: string, type: JournalType, previous: Uint8Array | undefined): void {
-    const image = this.#image;
-    const out = this.#writer;
-    const hasValue = type !== 'DELETE';
-    out.reset();
-    out.mapHeader(6 + (hasValue ? 1 : 0) + (previous === undefined ? 0 : 1));
-    out.string('sequence');
-    out.string(sequence);
-    out.string('type');
-    out.string(type);
-    out.string('mapName');
-    out.string(map);
-    out.string('key');
-    out.stringBytes(image.source, image.keyStart, image.keyBytes);
-    if (hasValue) {
-      out.string('value');
-      if (image.valueBytes === 0) out.nil();
-      else out.raw(image.source, image.valueStart, image.valueBytes);
-    }
-    if (previous !== undefined) {
-      out.string('previousValue');
-      if (previous.length === 0) out.nil();
-      else out.raw(previous, 0, previous.length);
-    }
-    out.string('timestamp');
-    out.mapHeader(3);
-    out.string('millis');
-    out.number(image.millis);
-    out.string('counter');
-    out.number(image.counter);
-    out.string('nodeId');
-    out.stringBytes(image.source, image.nodeStart, image.nodeBytes);
-    out.string('nodeId');
-    out.stringBytes(image.source, image.nodeStart, image.nodeBytes);
   }
 
   #page(read: JournalRead): Uint8Array {
@@ -183,16 +146,25 @@ export class JournalService implements RequestHandler, RecordObserver {
     const start = ring.positionOf(read.from);
     let position = start;
     for (let event = ring.at(position); event !== undefined; event = ring.at(position)) {
-      const isFull = events.length >= read.events || (bytes > 0 && bytes + event.bytes.length > read.bytes);
+      const isFull = events.length >= read.events || (bytes > 0 && bytes + event.change.bytes > read.bytes);
       if (isFull || position - start >= LOOKED_MAX) break;
       position += 1;
-      if ((event.type & read.types) === 0 || (read.map !== undefined && event.map !== read.map)) continue;
-      events.push(event);
-      bytes += event.bytes.length;
+      const type = JOURNAL_TYPES[event.type];
+      if ((type & read.types) === 0 || (read.map !== undefined && event.map !== read.map)) continue;
+      const encoded = this.#encoded(event);
+      events.push({ number: event.number, type, map: event.map, bytes: encoded });
+      bytes += encoded.length;
     }
     const further = ring.at(position);
     const next = further?.number ?? this.#options.sequence.next;
     return encodePage({ next, dropped: ring.droppedNumber, full: further !== undefined, events });
+  }
+
+  #encoded({ number, type, map, change }: JournalEvent): Uint8Array {
+    const writer = this.#writer;
+    writer.reset();
+    change.encode(writer, this.#options.sequence.textOf(number), type, map);
+    return writer.bytes.slice(0, writer.length);
   }
 }
 

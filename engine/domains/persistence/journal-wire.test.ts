@@ -9,6 +9,7 @@ import {
   encodePage,
   encodeRead,
   joinPages,
+  JOURNAL_TYPES,
   type JournalPage,
   type PagedEvent,
 } from './journal-wire.ts';
@@ -47,7 +48,13 @@ test('pages joined one after the other give every event once and in order, whoev
       };
       for (const { kind, worker } of turns) {
         if (kind === 'write') {
-          (rings[worker] as JournalRing).add({ number: counter, type: 1, map: 'm', atMs: 0, bytes: new Uint8Array(1) });
+          (rings[worker] as JournalRing).add({
+            number: counter,
+            type: 'PUT',
+            map: 'm',
+            atMs: 0,
+            change: { bytes: 1, encode: () => {} },
+          });
           counter += 1;
         } else {
           answer(worker);
@@ -72,7 +79,7 @@ function pageOf(ring: JournalRing, from: number, limit: number, counter: number)
   for (; events.length < limit; position++) {
     const event = ring.at(position);
     if (event === undefined) break;
-    events.push(event);
+    events.push({ number: event.number, type: JOURNAL_TYPES[event.type], map: event.map, bytes: new Uint8Array(1) });
   }
   const further = ring.at(position);
   return { next: further?.number ?? counter, dropped: ring.droppedNumber, full: further !== undefined, events };

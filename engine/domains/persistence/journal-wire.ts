@@ -7,7 +7,6 @@
  * the answer or do not fit the filter. So the lowest `next` of all workers is where the journal as a whole is known to.
  */
 import { type Data, decode, encode, isData } from '../../protocol/codec.ts';
-import type { JournalEvent } from './journal-ring.ts';
 
 /** Kinds of events; a filter is the bits of those that are wanted. */
 export const JOURNAL_TYPES = { PUT: 1, UPDATE: 2, DELETE: 4 } as const;
@@ -36,7 +35,15 @@ export interface JournalPage {
   readonly events: readonly PagedEvent[];
 }
 
-export type PagedEvent = Omit<JournalEvent, 'atMs'>;
+/** An event on its way to a client. */
+export interface PagedEvent {
+  readonly number: number;
+  /** One of the bits above. */
+  readonly type: number;
+  readonly map: string;
+  /** The event in MessagePack. */
+  readonly bytes: Uint8Array;
+}
 
 export function encodeRead(read: JournalRead): Uint8Array {
   return encode(read).slice();
