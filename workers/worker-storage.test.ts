@@ -66,6 +66,7 @@ test('the log of an earlier run goes when all of it is in the data store, versio
   const dataStore = new MemoryDataStore();
   for (let number = 0; number < RECORDS; number++) dataStore.rows.set(identityOf(record(number, 1)), record(number, 1));
 
+  dataStore.faults.beforeCommit = turn; // a few records at a time, with ticks in between
   const behind = (): number =>
     Array.from({ length: TIES }, (_, number) => dataStore.rows.get(identityOf(record(number, 2)))?.value[0]).filter(
       (letter) => letter !== 2,
