@@ -31,6 +31,7 @@ import { type DomainConfig, domainHandlers, type KvDoor } from './domain-handler
 import { Doorbell } from './doorbell.ts';
 import { die } from './faults/death.ts';
 import type { GridMemory } from './grid-memory.ts';
+import { mayExpire } from './expiry-gate.ts';
 import { GridState } from './grid-state.ts';
 import { PartitionRunner } from './partition-runner.ts';
 import type { PgTarget } from './postgres/pg-session.ts';
@@ -258,7 +259,7 @@ class PartitionWorker {
       onValueNeeded,
     });
     // Events of what expires must not pile up before a gateway that does not read.
-    const mayWrite = (): boolean => this.#storage.mayChange && !answers.blocked;
+    const mayWrite = (): boolean => mayExpire(this.#storage, answers);
     const expiry = new Expiry({ queue: this.#storage.expiry, maps, changes, mayWrite, nowMs: Date.now });
     const late = loader && new LateLeaves({ loader, hasRoomFor: (bytes) => eviction.hasRoomFor(bytes), nowMs: Date.now });
     this.#late = late;
