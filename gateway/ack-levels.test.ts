@@ -167,7 +167,9 @@ test('a batch of nothing but FIRE_AND_FORGET is acknowledged before any worker h
       ['3', false, 'FIRE_AND_FORGET', 'KEY_TOO_LARGE'],
     ],
   );
-  for (const worker of [0, 1]) assert.deepEqual(node.received(worker), [{ callId: CALL_NONE, flags: 0, ops: 1 }]);
+  for (const worker of [0, 1]) {
+    assert.deepEqual(node.received(worker), [{ callId: CALL_NONE, session: client.session.id, flags: 0, ops: 1 }]);
+  }
   node.ack(0, 1, CALL_NONE);
   node.refuse(1, CALL_NONE, 'DISK_FULL');
   assert.deepEqual([acksOf(client), client.closes], [[], []]);

@@ -80,7 +80,7 @@ test('lattice wal inspect names damage by file and byte, ends with 1, and writes
     [['damage', 2, 4, offset]],
   );
   assert.deepEqual(readdirSync(join(folder, 'wal')), before);
-  assert.deepEqual(readdirSync(folder), ['wal']);
+  assert.deepEqual(readdirSync(folder), ['lattice.lock.room', 'wal']);
 });
 
 test('lattice wal repair shows the loss and ends with 1; with --accept-loss it is accepted, once and for all', (t) => {

@@ -98,7 +98,7 @@ export function healthRoutes(options: HealthRouteOptions): Route[] {
       methods: {
         get: endpoint({
           summary: 'Counters and gauges of the node, for Prometheus',
-          access: 'subject',
+          access: 'monitor',
           answers: { 200: { about: 'the text format 0.0.4', type: 'text/plain' } },
           answer: async () => ({ status: 200, body: await metrics.render(), contentType: METRICS_CONTENT_TYPE }),
         }),

@@ -52,8 +52,11 @@ export interface BodyNotes {
 export interface EndpointNotes {
   /** In a few words. */
   readonly summary: string;
-  /** `open`: everybody, also before the node serves. `subject`: who is authenticated, where that is required. */
-  readonly access: 'open' | 'subject';
+  /**
+   * `open`: everybody, also before the node serves. `subject`: who is authenticated, where that is required. `monitor`: the same,
+   * and where it is not required also before the node serves.
+   */
+  readonly access: 'open' | 'monitor' | 'subject';
   /** A token may come as a parameter of the query: a browser's EventSource sends no headers of ours. */
   readonly tokenInQuery?: boolean;
   /** Headers of the request that matter: name, meaning. */

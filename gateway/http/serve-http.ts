@@ -65,11 +65,15 @@ function answerOf(exchange: Exchange, route: Route, options: HttpOptions): Answe
     exchange.addHeader('Allow', allowOf(route));
     return errorReply('METHOD_NOT_ALLOWED', `${question.method.toUpperCase()} is not for ${route.path}: ${allowOf(route)}`);
   }
-  const subject = endpoint.access === 'open' ? NOBODY : options.subjects.of(question, endpoint);
+  const subject = isForAll(endpoint, options) ? NOBODY : options.subjects.of(question, endpoint);
   const isPending = subject instanceof Promise;
   if (endpoint.body === undefined && !isPending) return endpoint.answer({ question, query: undefined, subject, body: NO_BODY });
   const body = endpoint.body && exchange.body(endpoint.body.bytesMax, isPending ? subject : undefined);
   return answerLater(endpoint, question, subject, body);
+}
+
+function isForAll({ access }: Endpoint, { cors }: HttpOptions): boolean {
+  return access === 'open' || (access === 'monitor' && !cors.authRequired);
 }
 
 async function answerLater(
