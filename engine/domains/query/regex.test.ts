@@ -43,10 +43,29 @@ const pattern = fc.letrec<{ choice: string; sequence: string; repeat: string; at
   ),
 })).choice;
 
+/** Most repeated groups inside one another: RegExp steps back, for hours where there are many. */
+function nestedRepeats(source: string): number {
+  const open: number[] = [];
+  let inside = 0;
+  let deepest = 0;
+  for (let at = 0; at < source.length; at++) {
+    if (source[at] === '(') {
+      open.push(inside);
+      inside = 0;
+    } else if (source[at] === ')') {
+      const repeats = inside + (/[*+?{]/.test(source[at + 1] ?? '') ? 1 : 0);
+      inside = Math.max(open.pop() ?? 0, repeats);
+      deepest = Math.max(deepest, inside);
+    }
+  }
+  return deepest;
+}
+
 test('a pattern of the subset matches what RegExp matches', () => {
   const text = fc.string({ unit: fc.constantFrom('a', 'b', 'c', '1', ' ', '-', '.', '\n', '_', 'é'), maxLength: 12 });
   fc.assert(
     fc.property(pattern, fc.array(text, { minLength: 1, maxLength: 8 }), (source, texts) => {
+      fc.pre(nestedRepeats(source) <= 2 && source.length <= 60);
       let matches: (text: string) => boolean;
       try {
         matches = regexTest(source);
