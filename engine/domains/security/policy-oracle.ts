@@ -22,8 +22,13 @@ function holds(condition: Condition, row: unknown, subject: Subject | undefined)
   const field = isRow(row) ? row[condition.attribute ?? ''] : undefined;
   if (field === undefined || field === null) return false;
   if (condition.op === 'eq') return field === wanted;
-  if (condition.op === 'gt') return typeof field === 'number' && typeof wanted === 'number' && field > wanted;
+  if (condition.op === 'gt') return isAbove(field, wanted);
   return Array.isArray(wanted) && wanted.includes(field);
+}
+
+function isAbove(field: unknown, wanted: unknown): boolean {
+  if (typeof field === 'string' && typeof wanted === 'string') return field > wanted;
+  return typeof field === 'number' && typeof wanted === 'number' && field > wanted;
 }
 
 function claim(reference: string, subject: Subject | undefined): Claim | undefined {
