@@ -325,7 +325,7 @@ test('whatever the policies, subjects hold, are served and are told what they ma
         await told.check();
       }
     }),
-    { numRuns: 150, includeErrorInReport: true },
+    { numRuns: 80, includeErrorInReport: true },
   );
 });
 
@@ -353,6 +353,6 @@ test('an OR-Map shows the tags that are seen, with hashes of what is shown of th
       if (answer === undefined) assert.deepEqual([answers.map(({ type }) => type), reference.tree().root], [['ERROR'], 0]);
       else assert.equal(Object(answer.payload).rootHash, reference.tree().root);
     }),
-    { numRuns: 100, includeErrorInReport: true },
+    { numRuns: 60, includeErrorInReport: true },
   );
 });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import { decode, encode } from '../../protocol/codec.ts';
+import { GridError } from '../../protocol/errors.ts';
 import { REQUEST_RECORD_PAGE, REQUEST_RECORD_READ, REQUEST_RECORD_WRITE } from '../../protocol/envelope.ts';
 import { JUDGED_ALLOWED } from '../crdt/crdt-service.ts';
 import { HIDDEN, UNSCOPED } from '../security/access.ts';
@@ -23,6 +24,7 @@ import {
 import { RecordService } from './record-service.ts';
 
 const MAP = utf8('map');
+const EVER: PageSince = { millis: 0, counter: 0, node: utf8('') };
 
 class ServiceUnderTest {
   readonly engine = new BoundedEngine();
@@ -65,8 +67,14 @@ class ServiceUnderTest {
     return answer === undefined ? undefined : decode(parseRecord(answer).value ?? assert.fail('a value'));
   }
 
-  async page(after: PagePosition | undefined, limit: number, since?: PageSince, bytesMax = 1 << 20): Promise<PagePart> {
-    const body = encodeBody({ map: MAP, after, limit, bytesMax, withValues: true, since, scope: 0 });
+  async page(
+    after: PagePosition | undefined,
+    limit: number,
+    since?: PageSince,
+    bytesMax = 1 << 20,
+    scope = 0,
+  ): Promise<PagePart> {
+    const body = encodeBody({ map: MAP, after, limit, bytesMax, withValues: true, since, scope });
     const part = await this.engine.time.run(this.ask(REQUEST_RECORD_PAGE, body));
     return parsePart(part ?? assert.fail('a page'));
   }
@@ -180,4 +188,32 @@ test('a reader with row rules sees its rows only, and cannot find the others by 
   assert.equal(await under.read('odd', 1), undefined);
   assert.deepEqual(await under.write('odd', undefined, { scope: 1 }), { outcome: 'absent' });
   assert.deepEqual(await under.write('odd', 4, { scope: 1, match: ['*'] }), { outcome: 'condition', stamp: undefined });
+});
+
+test('a condition about a hidden row whose value was dropped tells nothing of it: the write is to come again', async () => {
+  const under = new ServiceUnderTest({ rows: () => ({ see: () => HIDDEN }) });
+  await under.write('k', textOf(500));
+  await under.engine.flush();
+  under.engine.dropAll();
+  const hidden = under.write('k', 1, { scope: 1, match: ['*'] });
+  await assert.rejects(hidden, (error) => error instanceof GridError && error.code === 'UNAVAILABLE');
+  assert.deepEqual(await under.engine.time.run(under.write('k', 1, { scope: 1, match: ['*'] })), {
+    outcome: 'condition',
+    stamp: undefined,
+  });
+});
+
+test('whoever sees some rows only is told of no removals: nobody can say whose they were', async () => {
+  const under = new ServiceUnderTest({ rows: () => ({ see: (value) => (value === 1 ? value : HIDDEN) }) });
+  for (const [key, value] of [
+    ['seen', 1],
+    ['hidden', 2],
+    ['gone', 1],
+  ] as const)
+    await under.write(key, value);
+  await under.write('gone', undefined);
+  const all = await under.page(undefined, 10, EVER);
+  const some = await under.page(undefined, 10, EVER, 1 << 20, 1);
+  const names = ({ records }: PagePart): string[] => records.map(({ key }) => new TextDecoder().decode(key)).sort();
+  assert.deepEqual([names(all), names(some)], [['gone', 'hidden', 'seen'], ['seen']]);
 });

@@ -114,8 +114,21 @@ export class RecordService implements RequestHandler {
     pointAtKey(stored, key);
     if (store === undefined || !this.#options.reader.find(store, stored) || stored.tombstone) return undefined;
     const view = this.#view(gateway, scope, map);
-    if (view !== ALL_ROWS && !stored.evicted && seenRecord(stored, view, false) === undefined) return undefined;
+    if (view !== ALL_ROWS && stored.evicted) this.#readBack(store, key);
+    if (view !== ALL_ROWS && seenRecord(stored, view, false) === undefined) return undefined;
     return stampText(stored.millis, stored.counter, stored.source, stored.nodeStart, stored.nodeBytes);
+  }
+
+  /** Whether a row is seen can only be said by its value, which is not in memory: the write is to come again. */
+  #readBack(store: RecordStore, key: Uint8Array): never {
+    const image = new RecordImage();
+    pointAtKey(image, key);
+    this.#options.reader
+      .read(store, [storedRecord(KIND_LWW, store.map, image)], true, () => true)
+      .catch((error: unknown) => {
+        if (!(error instanceof GridError)) throw error; // the data store is away: the next try asks again
+      });
+    throw new GridError('UNAVAILABLE', 'the value of the row is being read back');
   }
 
   /** Points the image at the write, stamped by this server behind whatever is stored. */

@@ -5,9 +5,9 @@ import { ALL_ROWS, type RowView } from '../security/access.ts';
 import { showIn } from '../security/row-value.ts';
 import type { SeenRecord } from './record-requests.ts';
 
-/** The record as the view shows it; undefined when it is hidden. A value must be in memory to be shown; the image shows it, too. */
+/** The record as the view shows it; undefined when it is hidden, and for a removal when some rows are. A value must be in memory to be shown; the image shows it, too. */
 export function seenRecord(image: RecordImage, view: RowView, withValue: boolean): SeenRecord | undefined {
-  if (image.tombstone) return copied(image, undefined);
+  if (image.tombstone) return view === ALL_ROWS ? copied(image, undefined) : undefined; // nobody can say whose row it was
   if (view !== ALL_ROWS && !showIn(view, image, keyText(image))) return undefined;
   return copied(image, withValue ? bytesIn(image, image.valueStart, image.valueBytes) : undefined);
 }
