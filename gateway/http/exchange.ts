@@ -44,6 +44,8 @@ const FIRST_BODY_BYTES = 16 * 1024;
 /** Sent with every answer. */
 const FIXED_HEADERS: Headers = [['X-Content-Type-Options', 'nosniff']];
 
+const BODILESS: ReadonlySet<number> = new Set([204, 304]);
+
 export class Exchange {
   readonly question: HttpQuestion;
   readonly #response: HttpResponse;
@@ -154,7 +156,8 @@ export class Exchange {
     this.#over = true;
     this.#response.cork(() => {
       this.#writeHead(reply);
-      if (body === undefined) this.#response.endWithoutBody(undefined, this.#closes);
+      // Only where a status says that there is no body may its length be left out: clients wait for it otherwise.
+      if (body === undefined) this.#response.endWithoutBody(BODILESS.has(reply.status) ? undefined : 0, this.#closes);
       else if (this.question.method === 'head') this.#response.endWithoutBody(Buffer.byteLength(body), this.#closes);
       else this.#response.end(body, this.#closes);
     });

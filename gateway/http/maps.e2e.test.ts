@@ -60,6 +60,12 @@ describe('one key', () => {
     assert.equal((await ask('DELETE', `/maps/${map}/milk`)).status, 404);
   });
 
+  test('created is answered without a body, which says so: nobody waits for one', async () => {
+    const created = await ask('PUT', `/maps/${uniqueName('empty')}/k`, 1);
+    assert.deepEqual([created.status, created.headers.get('content-length')], [201, '0']);
+    assert.equal(await created.text(), '');
+  });
+
   test('written here wins over a clock that is ahead of the server’s', async () => {
     const map = uniqueName('ahead');
     const fast = await node.client('fast').connected();
