@@ -1,6 +1,7 @@
 /** Topics through gateways and workers over real rings, in one thread. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FULL_ACCESS } from '../engine/domains/security/access.ts';
 import { decode, encode } from '../engine/protocol/codec.ts';
 import { OneThreadNode, type TestClient } from './testing/one-thread-node.ts';
 import type { TopicListener, TopicMessage } from './topic-desk.ts';
@@ -22,6 +23,7 @@ const pub = (client: TestClient, topic: string, data?: unknown): void =>
   client.say({ type: 'TOPIC_PUB', payload: { topic, data } });
 
 class Listener implements TopicListener {
+  access = FULL_ACCESS;
   readonly got: [pattern: string | undefined, topic: string, data: unknown][] = [];
 
   received({ topic, pattern, data }: TopicMessage): void {
@@ -164,4 +166,18 @@ test('a message that a replaced worker pushes again is not delivered again', asy
   for (const body of pushed) original(0, undefined, 20, body);
   await node.pump();
   assert.deepEqual(dataOf(ben), [1, 2, 3]);
+});
+
+test('a listener of another door hears what it may subscribe to when the message comes, by name and by pattern', async () => {
+  const node = await OneThreadNode.create();
+  const { topics } = node.gateways[0] ?? assert.fail('a gateway');
+  const listener = new Listener();
+  const subscribed = Promise.all([topics.subscribe(listener, 'chat.a'), topics.subscribePattern(listener, 'chat.*')]);
+  await node.pump();
+  await subscribed;
+  listener.access = { ...FULL_ACCESS, may: (action, name) => action === 'subscribe' && name !== 'chat.a' };
+  pub(node.client(), 'chat.a', 'hidden');
+  pub(node.client(), 'chat.b', 'seen');
+  await node.pump();
+  assert.deepEqual(listener.got, [['chat.*', 'chat.b', 'seen']]);
 });

@@ -6,6 +6,7 @@
  *
  * `onCount` hears of each new number of subscribers: the workers are told. The number of all subscriptions is bounded.
  */
+import type { Access } from '../engine/domains/security/access.ts';
 import { TopicPattern } from '../engine/domains/messaging/topic-pattern.ts';
 import type { Session } from './session.ts';
 
@@ -20,6 +21,8 @@ export interface TopicMessage {
 
 /** A subscriber that is no session: a Redis client, an event stream. */
 export interface TopicListener {
+  /** Asked at each message: it may have changed since the subscription. */
+  readonly access: Access;
   received(message: TopicMessage): void;
 }
 
@@ -111,17 +114,21 @@ export class TopicSubscribers {
     return this.#byTopic.get(topic)?.sessions;
   }
 
-  /** Hands a message to everybody who is no session. Returns how many got it. */
+  /** Hands a message to everybody who is no session and may have it. Returns how many got it. */
   tellListeners(topic: string, data: Uint8Array): number {
     let told = 0;
     for (const listener of [...(this.#byTopic.get(topic)?.listeners ?? [])]) {
+      if (!listener.access.may('subscribe', topic)) continue;
       listener.received({ topic, pattern: undefined, data });
       told += 1;
     }
     for (const [pattern, known] of this.#byPattern) {
       if (!known.pattern.matches(topic)) continue;
-      for (const listener of [...known.listeners]) listener.received({ topic, pattern, data });
-      told += known.listeners.size;
+      for (const listener of [...known.listeners]) {
+        if (!listener.access.may('subscribe', topic)) continue;
+        listener.received({ topic, pattern, data });
+        told += 1;
+      }
     }
     return told;
   }
