@@ -179,7 +179,9 @@ function named(
   const [map = '', key = ''] = parameters;
   const refusal = doorRefusalOf(encodeText(map));
   if (refusal !== undefined) throw new GridError(refusal, `the name of map ${map.slice(0, 64)} is empty, too long or reserved`);
-  if (!may(action, map)) throw new GridError('FORBIDDEN', `${action} access denied for map: ${map}`);
+  // A write is answered by what was there.
+  for (const needed of [action, 'read'] as const)
+    if (!may(needed, map)) throw new GridError('FORBIDDEN', `${needed} access denied for map: ${map}`);
   return { map, key };
 }
 

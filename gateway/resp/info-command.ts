@@ -2,6 +2,7 @@
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import { REDIS_VERSION } from './auth-commands.ts';
+import { seesDatabase } from './command-rights.ts';
 import type { RespConnection } from './resp-connection.ts';
 import { DATABASES } from '../../engine/domains/kv/command.ts';
 
@@ -106,13 +107,13 @@ function cpu(): [string, string | number][] {
   ];
 }
 
-/** Databases with keys. */
+/** Databases with keys, of those that the client may read. */
 async function keyspace(connection: RespConnection): Promise<[string, string | number][]> {
   const counts = await connection.countKeys();
   const lines: [string, string | number][] = [];
   for (let db = 0; db < DATABASES; db++) {
     const [keys = 0, expires = 0] = counts[db] ?? [];
-    if (keys > 0) lines.push([`db${db}`, `keys=${keys},expires=${expires},avg_ttl=0`]);
+    if (keys > 0 && seesDatabase(connection.access, db)) lines.push([`db${db}`, `keys=${keys},expires=${expires},avg_ttl=0`]);
   }
   return lines;
 }

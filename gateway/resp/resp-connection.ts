@@ -12,14 +12,16 @@
  */
 import { CommandBatchWriter, replyStarts } from '../../engine/domains/kv/command-batch.ts';
 import { WORKER_COMMANDS } from '../../engine/domains/kv/commands.ts';
-import { DATABASES, isWrite, hasArity, KvError, wrongArguments, type CommandSpec } from '../../engine/domains/kv/command.ts';
-import { type Access, ALL_ROWS, FULL_ACCESS, NO_SCOPE } from '../../engine/domains/security/access.ts';
+import { hasArity, KvError, wrongArguments, type CommandSpec } from '../../engine/domains/kv/command.ts';
+import { FULL_ACCESS } from '../../engine/domains/security/access.ts';
 import { REQUEST_COMMANDS } from '../../engine/protocol/envelope.ts';
 import { RESP_ERROR, RESP_NEEDS_MORE, type RespCommand, type RespLimits, RespParser } from '../../engine/protocol/resp-parser.ts';
 import { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import type { Principal } from '../authentication.ts';
 import { NO_CONNECTION } from '../door-calls.ts';
 import { Session } from '../session.ts';
+import type { SessionAccess } from '../subject-access.ts';
+import { commandFor, forbiddenMap } from './command-rights.ts';
 import { COMMANDS_BY_NAME } from './command-router.ts';
 import { CONNECTION_COMMANDS, type ConnectionCommand } from './connection-commands.ts';
 import { concat, integersOf } from './merge.ts';
@@ -55,7 +57,7 @@ export class RespConnection {
   /** What CLIENT REPLY says: `skip` for the next command only. */
   replies: 'on' | 'off' | 'skip' = 'on';
   principal: Principal | undefined;
-  access: Access = FULL_ACCESS;
+  access: SessionAccess = FULL_ACCESS;
   isAuthenticated: boolean;
   /** Closed, or about to be. */
   isClosing = false;
@@ -267,7 +269,7 @@ export class RespConnection {
   #execute(args: RespCommand): void {
     const name = args.text(0).toLowerCase();
     const own = CONNECTION_COMMANDS.get(name);
-    const routed = own === undefined ? COMMANDS_BY_NAME.get(name) : undefined;
+    const routed = own === undefined ? commandFor(this.access, COMMANDS_BY_NAME.get(name), args) : undefined;
     const spec = own?.spec ?? routed?.spec;
     this.context.counters.respCommands += 1;
     const refusal = this.#refusalOf(spec, name, args);
@@ -297,13 +299,9 @@ export class RespConnection {
   }
 
   #forbidden(spec: CommandSpec, args: RespCommand): string | undefined {
-    const { access } = this;
-    if (access === FULL_ACCESS) return undefined;
-    const mapName = spec.name.startsWith('h') ? args.text(1) : (DATABASE_MAPS[this.db] ?? '');
-    const action = !isWrite(spec) ? 'read' : REMOVING.has(spec.name) ? 'remove' : 'write';
-    const isMay = access.may(action, mapName) && (action === 'read' || access.may('read', mapName));
-    if (isMay && access.scope === NO_SCOPE && access.rows(mapName) === ALL_ROWS) return undefined;
-    return `NOPERM this user has no permissions to run the '${spec.name}' command on the map '${mapName}'`;
+    const mapName = forbiddenMap(this.access, spec, args, this.db);
+    if (mapName === undefined) return undefined;
+    return `NOPERM this user has no permissions to run the '${args.text(0).toLowerCase()}' command on the map '${mapName}'`;
   }
 
   #runOwn(own: ConnectionCommand, args: RespCommand): void {
@@ -458,9 +456,7 @@ type AloneWork = (out: RespWriter) => Promise<void>;
 
 /** No reply, and the connection ends. */
 const HANG_UP = '';
-const REMOVING = new Set(['del', 'unlink', 'getdel', 'hdel', 'flushdb', 'flushall', 'rename', 'renamenx', 'move', 'swapdb']);
 const NAME_CHARACTERS_MAX = 128;
-const DATABASE_MAPS = Array.from({ length: DATABASES }, (_, db) => `db${db}`);
 
 /** As Redis says it, with the arguments it begins with. */
 export function unknownCommand(args: RespCommand): string {

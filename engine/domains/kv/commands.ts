@@ -6,6 +6,7 @@ import { DEADLINE_COMMANDS } from './deadlines.ts';
 import { HASH_COMMANDS } from './hashes.ts';
 import { KEY_COMMANDS } from './keys.ts';
 import { LCS_COMMANDS } from './lcs.ts';
+import { PLAIN_COMMANDS } from './plain-commands.ts';
 import { SCAN_COMMANDS } from './scan.ts';
 import { STRING_COMMANDS } from './strings.ts';
 
@@ -14,6 +15,7 @@ export const WORKER_COMMANDS: readonly CommandSpec[] = Object.freeze([
   ...COUNTER_COMMANDS,
   ...BIT_COMMANDS,
   ...LCS_COMMANDS,
+  ...Object.values(PLAIN_COMMANDS),
   ...DEADLINE_COMMANDS,
   ...KEY_COMMANDS,
   ...SCAN_COMMANDS,

@@ -69,8 +69,8 @@ function scanOptions(call: Call, from: number, takesType: boolean): ScanOptions 
   return { count: Math.min(count, COUNT_MAX), pattern, type };
 }
 
-/** Names of maps come behind the keys of each worker: those that it has records of, all at once. */
-function scan(call: Call): void {
+/** Names of maps, where they are told, come behind the keys of each worker: those that it has records of, all at once. */
+export function scanKeys(call: Call, tellsHashes: boolean): void {
   const cursor = cursorOf(call.args.text(1));
   const { count, pattern, type } = scanOptions(call, 2, true);
   const keys: Uint8Array[] = [];
@@ -78,7 +78,7 @@ function scan(call: Call): void {
     if (matchesGlob(pattern, key)) keys.push(key.slice());
   });
   const told = type === undefined || type === 'string' ? keys : [];
-  if (isWorkersEnd(next) && (type === undefined || type === 'hash')) {
+  if (tellsHashes && isWorkersEnd(next) && (type === undefined || type === 'hash')) {
     for (const name of call.hashNames()) if (matchesGlob(pattern, name)) told.push(name);
   }
   call.out.array(2);
@@ -113,14 +113,14 @@ function writeKeys(call: Call, keys: readonly Uint8Array[]): void {
   for (const key of keys) call.out.bulk(key);
 }
 
-function keys(call: Call): void {
+export function listKeys(call: Call, tellsHashes: boolean): void {
   const pattern = call.args.argument(1);
   const found: Uint8Array[] = [];
   call.whole(call.db).visitAll((key) => {
     if (matchesGlob(pattern, key)) found.push(key.slice());
     return found.length < KEYS_MAX;
   });
-  for (const name of call.hashNames()) if (matchesGlob(pattern, name)) found.push(name);
+  for (const name of tellsHashes ? call.hashNames() : []) if (matchesGlob(pattern, name)) found.push(name);
   writeKeys(call, found);
 }
 
@@ -209,8 +209,16 @@ function countKeys(call: Call): void {
 const NO_KEYS = [0, 0, 0] as const;
 
 export const SCAN_COMMANDS: readonly CommandSpec[] = [
-  { name: 'keys', arity: 2, flags: ['readonly'], keys: NO_KEYS, route: 'workers', merge: 'unique', run: keys },
-  { name: 'scan', arity: -2, flags: ['readonly'], keys: NO_KEYS, route: 'scan', run: scan },
+  {
+    name: 'keys',
+    arity: 2,
+    flags: ['readonly'],
+    keys: NO_KEYS,
+    route: 'workers',
+    merge: 'unique',
+    run: (call) => listKeys(call, true),
+  },
+  { name: 'scan', arity: -2, flags: ['readonly'], keys: NO_KEYS, route: 'scan', run: (call) => scanKeys(call, true) },
   { name: 'randomkey', arity: 1, flags: ['readonly'], keys: NO_KEYS, route: 'workers', merge: 'any', run: randomKey },
   {
     name: 'dbsize',
