@@ -64,7 +64,7 @@ export class RecordService implements RequestHandler {
   answer(request: GridRequest): RequestAnswer {
     const { kind, body, gateway } = request;
     if (kind === REQUEST_RECORD_READ) return this.#read(parseRead(body), gateway);
-    if (kind === REQUEST_RECORD_WRITE) return [encodeBody(this.#write(parseWrite(body), request))];
+    if (kind === REQUEST_RECORD_WRITE) return this.#answerWrite(parseWrite(body), request);
     assert(kind === REQUEST_RECORD_PAGE, `request of kind ${kind}`);
     const question = parsePage(body);
     const { reader, yieldTurn } = this.#options;
@@ -88,6 +88,23 @@ export class RecordService implements RequestHandler {
     const wanted = storedRecord(KIND_LWW, store.map, image);
     const [read = []] = await this.#options.reader.read(store, [wanted], true, (found) => parts(found, view));
     yield* read;
+  }
+
+  /** Whether a row is seen can only be said by its value: a dropped one is read back first, for hidden rows as for others. */
+  #answerWrite(question: WriteQuestion, request: GridRequest): RequestAnswer {
+    const store = this.#storeOf(question.map);
+    const stored = this.#stored;
+    pointAtKey(stored, question.key);
+    const isAway =
+      question.scope !== NO_SCOPE && store !== undefined && this.#options.reader.find(store, stored) && stored.evicted;
+    return isAway ? this.#writeLate(store, question, request) : [encodeBody(this.#write(question, request))];
+  }
+
+  async *#writeLate(store: RecordStore, question: WriteQuestion, request: GridRequest): AsyncGenerator<Uint8Array, void, void> {
+    const image = new RecordImage();
+    pointAtKey(image, question.key);
+    await this.#options.reader.read(store, [storedRecord(KIND_LWW, store.map, image)], true, () => true);
+    yield encodeBody(this.#write(question, request));
   }
 
   #write(question: WriteQuestion, request: GridRequest): WriteOutcome {
@@ -114,21 +131,9 @@ export class RecordService implements RequestHandler {
     pointAtKey(stored, key);
     if (store === undefined || !this.#options.reader.find(store, stored) || stored.tombstone) return undefined;
     const view = this.#view(gateway, scope, map);
-    if (view !== ALL_ROWS && stored.evicted) this.#readBack(store, key);
+    if (view !== ALL_ROWS && stored.evicted) throw new GridError('UNAVAILABLE', 'there is no room in memory to look at the row');
     if (view !== ALL_ROWS && seenRecord(stored, view, false) === undefined) return undefined;
     return stampText(stored.millis, stored.counter, stored.source, stored.nodeStart, stored.nodeBytes);
-  }
-
-  /** Whether a row is seen can only be said by its value, which is not in memory: the write is to come again. */
-  #readBack(store: RecordStore, key: Uint8Array): never {
-    const image = new RecordImage();
-    pointAtKey(image, key);
-    this.#options.reader
-      .read(store, [storedRecord(KIND_LWW, store.map, image)], true, () => true)
-      .catch((error: unknown) => {
-        if (!(error instanceof GridError)) throw error; // the data store is away: the next try asks again
-      });
-    throw new GridError('UNAVAILABLE', 'the value of the row is being read back');
   }
 
   /** Points the image at the write, stamped by this server behind whatever is stored. */
