@@ -1,7 +1,7 @@
 /**
  * An attribute of a row, by name: what a client wrote under it, and nothing that JavaScript would add.
  *
- *   "_key"      the record's key, unless the value has a field of that name
+ *   "_key"      the record's key, whatever the value has under that name
  *   "a.b"       the field `a.b` of the value when it has one, else field `b` of the map in field `a`, and so on
  *
  * Only own properties of decoded maps are read, so `__proto__` and `constructor` are names like all others. Arrays and
@@ -10,7 +10,7 @@
 import { isData } from '../../protocol/codec.ts';
 import { GridError } from '../../protocol/errors.ts';
 
-/** Name by which a query reaches the key. The client puts it into the rows that it shows, too. */
+/** Name by which a query reaches the key. The client puts the key under it into the rows that it shows. */
 export const KEY_ATTRIBUTE = '_key';
 const NAME_CHARS_MAX = 256;
 const PATH_PARTS_MAX = 16;
@@ -22,7 +22,7 @@ export type ReadAttribute = (value: unknown, key: string) => unknown;
 export function attributeReader(name: string): ReadAttribute {
   if (name.length === 0 || name.length > NAME_CHARS_MAX)
     throw new GridError('BAD_REQUEST', `an attribute's name has 1 to ${NAME_CHARS_MAX} characters, not ${name.length}`);
-  if (name === KEY_ATTRIBUTE) return (value, key) => fieldOf(value, name) ?? key;
+  if (name === KEY_ATTRIBUTE) return (_value, key) => key;
   const parts = name.split('.');
   if (parts.length > PATH_PARTS_MAX)
     throw new GridError('BAD_REQUEST', `an attribute is at most ${PATH_PARTS_MAX} maps deep, not ${parts.length}`);

@@ -32,6 +32,8 @@ export type PredicateTree =
 
 export interface PredicateLeaf {
   readonly attribute: string;
+  /** True when the attribute's name is taken as it is, false when dots in it may lead into maps. */
+  readonly literal: boolean;
   readonly op: string;
   /** Constant operand; undefined when it is another field of the row. */
   readonly operand: unknown;
@@ -113,7 +115,7 @@ function testOf(tree: PredicateTree): RowTest {
 function equalLeaf(name: string, operand: unknown): PredicateTree {
   const read = fieldReader(name);
   const test = operator('eq').test(operand, undefined);
-  const leaf = { attribute: name, op: 'eq', operand, negated: false, read, test: onField(read, test) };
+  const leaf = { attribute: name, literal: true, op: 'eq', operand, negated: false, read, test: onField(read, test) };
   return { kind: 'leaf', leaf };
 }
 
@@ -169,13 +171,13 @@ class PredicateParser {
     if (ref !== undefined && typeof ref !== 'string') throw new GridError('BAD_REQUEST', 'predicate: `valueRef` is a text');
     if (ref?.startsWith('data.') === true) {
       const test = fieldTest(found, op, read, attributeReader(ref.slice('data.'.length)), negated);
-      return { kind: 'leaf', leaf: { attribute, op, operand: undefined, negated, read, test } };
+      return { kind: 'leaf', leaf: { attribute, literal: false, op, operand: undefined, negated, read, test } };
     }
     const operand = ref === undefined ? (fieldOf(node, found.operand) ?? fieldOf(node, 'value') ?? null) : this.#referred(ref);
     if (operand === undefined) return { kind: 'any', children: [] }; // names nothing: neither true nor false
     const test = found.test(operand, node);
     const turned = negated ? (field: unknown) => !test(field) : test;
-    return { kind: 'leaf', leaf: { attribute, op, operand, negated, read, test: onField(read, turned) } };
+    return { kind: 'leaf', leaf: { attribute, literal: false, op, operand, negated, read, test: onField(read, turned) } };
   }
 
   /** What a reference to the asker's claims names; undefined when it is not there, or null. */

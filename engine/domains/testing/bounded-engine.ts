@@ -6,6 +6,7 @@ import { ExpiryQueue } from '../../storage/expiry-queue.ts';
 import { LeafBacklog } from '../../storage/leaf-backlog.ts';
 import { MemoryDataStore } from '../../storage/memory-data-store.ts';
 import { KIND_LWW, KIND_OR, type RecordKind } from '../../storage/record.ts';
+import { CompositeObserver } from '../../storage/record-observer.ts';
 import { RecordStore } from '../../storage/record-store.ts';
 import { Slab } from '../../storage/slab.ts';
 import { imageOf, type RecordFields, recordOf } from '../../storage/stored-record.ts';
@@ -32,6 +33,7 @@ export class BoundedEngine {
   readonly time = new VirtualTime();
   readonly dataStore = new MemoryDataStore((ms) => this.time.wait(ms));
   readonly slab = new Slab();
+  readonly observers = new CompositeObserver([]);
   readonly staging = new WriteBehind(this.dataStore, this.time, { flushDelayMs: 0, flushShare: 1 });
   readonly maps: MapCatalogue;
   readonly eviction: Eviction;
@@ -48,7 +50,7 @@ export class BoundedEngine {
     const queue = new ExpiryQueue(slab);
     const backlog = new LeafBacklog(slab, 16);
     const newStore = (map: Uint8Array, kind: RecordKind): RecordStore =>
-      new RecordStore({ map, kind, slab, backlog, expiry: queue, dataStore: this.staging, decode });
+      new RecordStore({ map, kind, slab, backlog, expiry: queue, dataStore: this.staging, observer: this.observers, decode });
     this.maps = new MapCatalogue(newStore, 100);
     let seed = 1;
     this.eviction = new Eviction({

@@ -1,0 +1,143 @@
+/**
+ * One standing query on one worker: which of the worker's rows are in its result, kept as rows change.
+ *
+ *   filling ── every row was put once ──▶ live ◀── refilled ── filling        (spare rows ran out: ordered-window.ts)
+ *
+ * A row is judged as its subject sees it: a hidden row is none, a hidden field is missing, for filter, order, groups and
+ * result alike. Changes are judged also while it fills: a row is put by whichever comes later, and each shows it as it is then,
+ * so at the end nothing is missing and nothing is twice.
+ */
+import { ALL_ROWS, HIDDEN, type RowView } from '../security/access.ts';
+import { type GroupPartial, RunningGroups } from './grouping.ts';
+import { OrderedWindow, type RowChange, type WindowRow } from './ordered-window.ts';
+import type { Predicate } from './predicate.ts';
+import { project, type QuerySpec } from './query-spec.ts';
+import type { Position } from './sort-order.ts';
+
+/** Whom a query belongs to: a number of its gateway, and which of the gateway's tries with that number it is. */
+export interface QueryOwner {
+  readonly gateway: number;
+  readonly session: number;
+  readonly number: number;
+  readonly epoch: number;
+}
+
+export interface LiveQueryOptions {
+  /** Rows up to here are not wanted. */
+  readonly after: Position | undefined;
+  /** Rows kept beyond the window, at most: what may leave it before all rows must be looked at again. */
+  readonly spareRowsMax: number;
+  /** A row that was kept has lost its place. */
+  readonly onDropped: (key: string) => void;
+}
+
+const SPARE_ROWS_MIN = 64;
+
+export type QueryState = 'filling' | 'live' | 'ended';
+
+export class LiveQuery {
+  readonly owner: QueryOwner;
+  readonly spec: QuerySpec;
+  readonly view: RowView;
+  state: QueryState = 'filling';
+  /** The gateway was told the first result in full. */
+  isReady = false;
+  /** Bytes of values told before it was ready. */
+  snapshotBytes = 0;
+  /** Rows counted for it. */
+  accounted = 0;
+  /** Values are being read back for what is to be told. */
+  isReading = false;
+  /** Times in a row that they were. */
+  readings = 0;
+  /** Wall clock before which a failed reading is not tried again, ms. */
+  retryAtMs = 0;
+  readonly #window: OrderedWindow | undefined;
+  readonly #groups: RunningGroups | undefined;
+
+  constructor(owner: QueryOwner, spec: QuerySpec, view: RowView, { after, spareRowsMax, onDropped }: LiveQueryOptions) {
+    this.owner = owner;
+    this.spec = spec;
+    this.view = view;
+    const { order, limit, grouping } = spec;
+    const spareMax = Math.min(spareRowsMax, Math.max(SPARE_ROWS_MIN, limit));
+    if (grouping !== undefined) this.#groups = new RunningGroups(grouping);
+    else this.#window = new OrderedWindow({ order, limit, spareMax, after, onDropped });
+  }
+
+  get predicate(): Predicate {
+    return this.spec.predicate;
+  }
+
+  /** Rows kept in memory for it. */
+  get kept(): number {
+    return this.#window?.size ?? this.#groups?.rows ?? 0;
+  }
+
+  get groups(): number {
+    return this.#groups?.groups ?? 0;
+  }
+
+  get hasMore(): boolean {
+    return this.#window?.hasMore === true;
+  }
+
+  get needsRefill(): boolean {
+    return this.#window?.needsRefill === true;
+  }
+
+  get isTouched(): boolean {
+    return this.#window?.isTouched === true || this.#groups?.isTouched === true;
+  }
+
+  /** True when what leaves here is the stored value, byte for byte. */
+  get tellsWholeValues(): boolean {
+    return this.spec.fields === undefined && this.view === ALL_ROWS;
+  }
+
+  holds(key: string): boolean {
+    return this.#window?.has(key) === true || this.#groups?.has(key) === true;
+  }
+
+  keys(): Iterable<string> {
+    return this.#window?.keys() ?? this.#groups?.keys() ?? [];
+  }
+
+  /** Every row will be put again. */
+  beginFill(): void {
+    this.state = 'filling';
+    this.#window?.reopen();
+  }
+
+  /** A live row as it is now. Throws GridError for what ends the query: a pattern that is too costly for this row. */
+  judge(key: string, value: unknown, version: number, isChanged: boolean): void {
+    const seen = this.view === ALL_ROWS ? value : this.view.see(value);
+    if (seen === HIDDEN || !this.spec.predicate.matches(seen, key)) this.drop(key);
+    else if (this.#groups !== undefined) this.#groups.put(seen, key);
+    else this.#window?.put(key, this.spec.order.valuesOf(seen, key), version, isChanged);
+  }
+
+  /** The row is gone. */
+  drop(key: string): void {
+    this.#window?.remove(key);
+    this.#groups?.remove(key);
+  }
+
+  /** Rows whose values `takeRows` tells. */
+  valuesToTell(): Iterable<WindowRow> {
+    return this.#window?.valuesToTell() ?? [];
+  }
+
+  takeRows(): readonly RowChange[] {
+    return this.#window?.take() ?? [];
+  }
+
+  takeGroups(): readonly GroupPartial[] {
+    return this.#groups?.take() ?? [];
+  }
+
+  /** What a client may have of the value. */
+  shown(value: unknown): unknown {
+    return project(this.view === ALL_ROWS ? value : this.view.see(value), this.spec.fields);
+  }
+}

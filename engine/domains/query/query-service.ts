@@ -1,0 +1,361 @@
+/**
+ * Live queries on a worker: registers them, fills them, and tells their gateways what changes.
+ *
+ *   SUB ─▶ registered: every change is judged for it from now on ─▶ filled in a pass over the map ─▶ ENTER … READY
+ *   change ─▶ MapQueries ─▶ touched queries ─ end of batch ─▶ one PUSH per gateway: LEAVE, ENTER, UPDATE
+ *
+ * Registered first, filled then: no change is lost, and none is told twice, since what is told is the difference between what
+ * was told and what is. A query whose spare rows ran out, or that needs a value which is not in memory, says nothing until it is
+ * exact again. What one query does to itself (a pattern too costly, a result too large) ends that query alone.
+ */
+import { type ErrorCode, GridError } from '../../protocol/errors.ts';
+import { PUSH_QUERY, REQUEST_QUERY_SUB, REQUEST_QUERY_UNSUB } from '../../protocol/envelope.ts';
+import { encode } from '../../protocol/codec.ts';
+import type { GridRequest, PushSink, RequestAnswer, RequestHandler } from '../../operation/request-handler.ts';
+import type { StagedSource } from '../../storage/map-data-store.ts';
+import { KIND_LWW } from '../../storage/record.ts';
+import type { CompositeObserver, RecordObserver } from '../../storage/record-observer.ts';
+import type { RecordStore } from '../../storage/record-store.ts';
+import type { RecordRef } from '../../storage/storage.ts';
+import type { MapCatalogue } from '../crdt/map-catalogue.ts';
+import type { RowScopes } from '../security/access.ts';
+import { LiveQuery } from './live-query.ts';
+import { MapQueries } from './map-queries.ts';
+import { parseQuery } from './query-spec.ts';
+import { decodeSubscribe, decodeUnsubscribe, QueryPushWriter, type SubscribeBody } from './query-wire.ts';
+import { RowLookup } from './row-lookup.ts';
+import { type RowEnvironment, RowPass } from './row-pass.ts';
+
+export interface QueryBounds {
+  /** Queries on this worker. */
+  readonly queriesMax: number;
+  /** Rows kept for all of them. */
+  readonly keptRowsMax: number;
+  /** Groups of one query. */
+  readonly groupsMax: number;
+  /** Rows kept beyond a window, so that one that leaves has a successor at hand. */
+  readonly spareRowsMax: number;
+}
+
+export interface QueryServiceOptions {
+  readonly maps: MapCatalogue;
+  readonly pushes: PushSink;
+  readonly observers: CompositeObserver;
+  readonly scopes: RowScopes;
+  readonly rows: RowEnvironment;
+  readonly bounds: QueryBounds;
+  readonly gateways: number;
+}
+
+/** Pause before values that could not be read back are asked for again, ms. */
+const RETRY_MS = 500;
+/** Times in a row that values are read back for one telling: records may change each time while they are read. */
+const READINGS_MAX = 5;
+
+export class QueryService implements RequestHandler, RecordObserver {
+  readonly kinds = [REQUEST_QUERY_SUB, REQUEST_QUERY_UNSUB] as const;
+  readonly writeKinds = [] as const;
+  readonly #options: QueryServiceOptions;
+  readonly #maps = new Map<string, MapQueries>();
+  /** Which queries a store's changes concern; undefined where nobody asks. */
+  readonly #byStore = new Map<StagedSource, MapQueries | undefined>();
+  /** By gateway and number. */
+  readonly #queries: Map<number, LiveQuery>[];
+  readonly #mapOf = new Map<LiveQuery, MapQueries>();
+  readonly #bytesMaxOf = new Map<LiveQuery, number>();
+  readonly #touched = new Set<LiveQuery>();
+  readonly #writers: readonly QueryPushWriter[];
+  readonly #lookup = new RowLookup();
+  #keptRows = 0;
+  #count = 0;
+
+  constructor(options: QueryServiceOptions) {
+    this.#options = options;
+    this.#queries = Array.from({ length: options.gateways }, () => new Map<number, LiveQuery>());
+    this.#writers = Array.from(
+      { length: options.gateways },
+      (_, gateway) => new QueryPushWriter((body) => options.pushes.push(gateway, 0, PUSH_QUERY, body)),
+    );
+  }
+
+  /** Live queries here. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Rows kept for them. */
+  get keptRows(): number {
+    return this.#keptRows;
+  }
+
+  answer({ kind, body, gateway, session }: GridRequest): RequestAnswer {
+    if (kind === REQUEST_QUERY_UNSUB) this.#end(gateway, decodeUnsubscribe(body));
+    else this.#subscribe(gateway, session, decodeSubscribe(body));
+    return [];
+  }
+
+  sessionClosed(gateway: number, session: number): void {
+    for (const [number, query] of [...(this.#queries[gateway] ?? [])])
+      if (query.owner.session === session) this.#end(gateway, number);
+  }
+
+  changed(store: StagedSource, ref: RecordRef): void {
+    if (store.kind !== KIND_LWW) return;
+    let queries = this.#byStore.get(store);
+    if (queries === undefined) {
+      if (this.#byStore.has(store)) return;
+      queries = this.#maps.get(nameKey(store.map));
+      this.#byStore.set(store, queries);
+      if (queries === undefined) return;
+      queries.store = this.#storeOf(store.map);
+    }
+    if (queries.store !== undefined) queries.changed(queries.store, ref, this.#options.rows.nowMs());
+  }
+
+  /** The batch, or a slice of background work, is over: what it changed is told. */
+  settled(): void {
+    for (const map of this.#maps.values()) if (map.waiting.size > 0) this.#fill(map);
+    for (const query of [...this.#touched]) this.#tell(query);
+    for (const writer of this.#writers) writer.flush();
+  }
+
+  #subscribe(gateway: number, session: number, body: SubscribeBody): void {
+    this.#end(gateway, body.number);
+    const owner = { gateway, session, number: body.number, epoch: body.epoch };
+    try {
+      if (this.#count >= this.#options.bounds.queriesMax)
+        throw new GridError('OVERLOADED', 'too many live queries on this server');
+      const { nowMs } = this.#options.rows;
+      const { mapName, rowsMax, auth } = body;
+      const spec = parseQuery(body.query, body.fields, { mapName, rowsMax, auth, nowMs: nowMs() });
+      const view = this.#options.scopes.rows(gateway, body.scope, mapName);
+      const query: LiveQuery = new LiveQuery(owner, spec, view, {
+        after: body.after,
+        spareRowsMax: this.#options.bounds.spareRowsMax,
+        onDropped: (key) => this.#mapOf.get(query)?.dropped(query, key),
+      });
+      this.#add(query, body);
+    } catch (error) {
+      if (!(error instanceof GridError)) throw error;
+      this.#writers[gateway]?.failed(owner, error.code, error.message);
+    }
+  }
+
+  #add(query: LiveQuery, { map: name, number, bytesMax }: SubscribeBody): void {
+    const text = nameKey(name);
+    let map = this.#maps.get(text);
+    if (map === undefined) {
+      const events = {
+        onTouched: (touched: LiveQuery) => this.#touched.add(touched),
+        onFailed: (failed: LiveQuery, error: GridError) => this.#fail(failed, error.code, error.message),
+      };
+      map = new MapQueries(name, this.#storeOf(name), events);
+      this.#maps.set(text, map);
+      if (map.store !== undefined) this.#byStore.set(map.store, map);
+      else for (const [store, queries] of this.#byStore) if (queries === undefined) this.#byStore.delete(store);
+    }
+    if (this.#count === 0) this.#options.observers.add(this);
+    this.#count += 1;
+    map.add(query);
+    this.#mapOf.set(query, map);
+    this.#bytesMaxOf.set(query, bytesMax);
+    this.#queries[query.owner.gateway]?.set(number, query);
+  }
+
+  #storeOf(name: Uint8Array): RecordStore | undefined {
+    return this.#options.maps.find(name)?.existing(KIND_LWW);
+  }
+
+  #end(gateway: number, number: number): void {
+    const query = this.#queries[gateway]?.get(number);
+    if (query === undefined) return;
+    query.state = 'ended';
+    this.#queries[gateway]?.delete(number);
+    this.#keptRows -= query.accounted;
+    this.#touched.delete(query);
+    this.#bytesMaxOf.delete(query);
+    const map = this.#mapOf.get(query);
+    this.#mapOf.delete(query);
+    map?.remove(query);
+    this.#count -= 1;
+    if (map !== undefined && map.queries.size === 0) {
+      this.#maps.delete(nameKey(map.name));
+      this.#byStore.clear();
+    }
+    if (this.#count > 0) return;
+    this.#options.observers.remove(this);
+    this.#byStore.clear();
+  }
+
+  #fail(query: LiveQuery, code: ErrorCode, reason: string): void {
+    if (query.state === 'ended') return;
+    const { gateway, number } = query.owner;
+    this.#writers[gateway]?.failed(query.owner, code, reason);
+    this.#end(gateway, number);
+  }
+
+  /** A pass over the map for all queries that wait for one: a slice now, the rest beside the loop. */
+  #fill(map: MapQueries): void {
+    const nowMs = this.#options.rows.nowMs();
+    const queries = map.isFilling ? [] : [...map.waiting].filter(({ retryAtMs }) => retryAtMs <= nowMs);
+    if (queries.length === 0) return;
+    for (const query of queries) {
+      map.waiting.delete(query);
+      query.beginFill();
+    }
+    map.store ??= this.#storeOf(map.name);
+    if (map.store === undefined) return this.#filled(queries);
+    const cursor = map.store.cursor();
+    const take = map.takeFor(queries);
+    const pass = new RowPass(map.store, () => cursor.next(), take, this.#options.rows);
+    const step = pass.step();
+    if (step === 'done') return this.#filled(queries);
+    map.isFilling = true;
+    void this.#fillOn(map, pass, step, queries);
+  }
+
+  async #fillOn(map: MapQueries, pass: RowPass, step: 'more' | 'read', queries: readonly LiveQuery[]): Promise<void> {
+    try {
+      for (let next: 'done' | 'more' | 'read' = step; next !== 'done'; next = pass.step()) {
+        if (next === 'read') await pass.readBack();
+        else await this.#options.rows.nextTurn();
+        for (const query of queries) this.#account(query);
+        if (queries.every(({ state }) => state === 'ended')) break;
+      }
+      this.#filled(queries);
+    } catch (error) {
+      if (!(error instanceof GridError)) throw error;
+      for (const query of queries) this.#fillFailed(map, query, error);
+    } finally {
+      map.isFilling = false;
+    }
+  }
+
+  #filled(queries: readonly LiveQuery[]): void {
+    for (const query of queries) {
+      if (query.state === 'ended') continue;
+      query.state = 'live';
+      this.#touched.add(query);
+    }
+  }
+
+  /** A first result that cannot be read is an error; a live one stays as it was told, and is tried again. */
+  #fillFailed(map: MapQueries, query: LiveQuery, error: GridError): void {
+    if (query.state === 'ended') return;
+    if (!query.isReady) return this.#fail(query, error.code, error.message);
+    query.retryAtMs = this.#options.rows.nowMs() + RETRY_MS;
+    map.waiting.add(query);
+  }
+
+  /** Counts what the query keeps. Growth beyond the bound ends it. */
+  #account(query: LiveQuery): void {
+    if (query.state === 'ended') return;
+    this.#keptRows += query.kept - query.accounted;
+    query.accounted = query.kept;
+    const { keptRowsMax, groupsMax } = this.#options.bounds;
+    if (this.#keptRows > keptRowsMax)
+      this.#fail(query, 'OVERLOADED', `live queries keep more than ${keptRowsMax} rows on this worker`);
+    else if (query.groups > groupsMax) this.#fail(query, 'OVERLOADED', `a query has at most ${groupsMax} groups`);
+  }
+
+  /** Tells what changed of a query, unless it is not exact now. */
+  #tell(query: LiveQuery): void {
+    this.#account(query);
+    if (query.state !== 'live' || query.isReading) {
+      if (query.state === 'ended') this.#touched.delete(query);
+      return;
+    }
+    if (query.retryAtMs > this.#options.rows.nowMs()) return;
+    const map = this.#mapOf.get(query);
+    if (map === undefined) return;
+    if (query.needsRefill) {
+      map.waiting.add(query);
+      this.#fill(map);
+      if (!this.#isLive(query) || query.needsRefill) return;
+    }
+    const missing = this.#lookup.missing(map.store, query.valuesToTell());
+    if (missing.length > 0) {
+      if (!query.isReady && this.#isTooLarge(query, this.#lookup.evictedBytes)) return;
+      query.snapshotBytes = 0;
+      query.isReading = true;
+      void this.#readBack(query, map, missing);
+      return;
+    }
+    this.#touched.delete(query);
+    this.#write(query, map);
+  }
+
+  #isLive(query: LiveQuery): boolean {
+    return query.state === 'live';
+  }
+
+  /** Rows that come into the view have no value in memory: it is put back, then the query is told of. */
+  async #readBack(query: LiveQuery, map: MapQueries, refs: readonly RecordRef[]): Promise<void> {
+    const { loader } = this.#options.rows;
+    try {
+      query.readings += 1;
+      if (loader === undefined || map.store === undefined || query.readings > READINGS_MAX)
+        throw new GridError('UNAVAILABLE', 'values cannot be read back');
+      this.#lookup.keep(map.store, await loader.load(map.store, refs));
+    } catch (error) {
+      if (!(error instanceof GridError)) throw error;
+      if (!query.isReady) this.#fail(query, error.code, error.message);
+      query.retryAtMs = this.#options.rows.nowMs() + RETRY_MS;
+      query.readings = 0;
+    } finally {
+      query.isReading = false;
+      if (query.state !== 'ended') this.#touched.add(query);
+    }
+    if (query.retryAtMs <= this.#options.rows.nowMs()) this.#tell(query); // before memory is made room in again
+  }
+
+  #write(query: LiveQuery, map: MapQueries): void {
+    const { owner } = query;
+    query.readings = 0;
+    const writer = this.#writers[owner.gateway];
+    if (writer === undefined) return;
+    for (const { type, row } of query.takeRows()) {
+      if (type === 'LEAVE') {
+        writer.leave(owner, row.key);
+        continue;
+      }
+      const stored = this.#lookup.value(map.store, row.key);
+      if (stored === undefined) continue; // cannot be: a row in the view is in the store
+      const value = query.tellsWholeValues ? stored : this.#shown(query, stored);
+      if (!query.isReady && this.#isTooLarge(query, value.length)) return;
+      writer.row(owner, type, row.key, row.version, row.sort, value);
+    }
+    for (const partial of query.takeGroups()) writer.group(owner, partial);
+    if (query.isReady) return;
+    query.isReady = true;
+    writer.ready(owner, query.hasMore);
+  }
+
+  #shown(
+    query: LiveQuery,
+    stored: { source: Uint8Array; start: number; length: number },
+  ): { source: Uint8Array; start: number; length: number } {
+    const source = encode(query.shown(this.#lookup.decode(stored)));
+    return { source, start: 0, length: source.length };
+  }
+
+  /** Ends a query whose first result is more than its gateway wants to hold. */
+  #isTooLarge(query: LiveQuery, bytes: number): boolean {
+    query.snapshotBytes += bytes;
+    const bytesMax = this.#bytesMaxOf.get(query) ?? 0;
+    if (query.snapshotBytes <= bytesMax) return false;
+    this.#fail(
+      query,
+      'FRAME_TOO_LARGE',
+      `the result is larger than ${bytesMax} bytes: ask for fewer rows (limit) or less of each (fields)`,
+    );
+    return true;
+  }
+}
+
+/** Names differ by bytes. */
+function nameKey(name: Uint8Array): string {
+  let key = '';
+  for (const byte of name) key += String.fromCharCode(byte);
+  return key;
+}

@@ -1,0 +1,159 @@
+/**
+ * One pass over rows of a map, a slice at a time: decodes each live row once and hands it over.
+ *
+ *   next() ─▶ value in memory? ─ yes ─▶ take(row)
+ *                 └ no: noted ─ enough of them ─▶ read back from the data store ─▶ take(row as it is then)
+ *
+ * Rows come, change and go meanwhile; a row is always handed over as it is at that moment. What cannot be read is an error, never
+ * left out: unknown is not empty. A row whose key is no text, or whose value no reader could decode, is no row for queries.
+ */
+import { fnv1aUtf8, isUtf8 } from '../../partition/hash.ts';
+import { fmix32 } from '../../partition/hash.ts';
+import { decode } from '../../protocol/codec.ts';
+import { GridError } from '../../protocol/errors.ts';
+import { decodeText } from '../../protocol/wire-text.ts';
+import { evictedBytes, fillValue } from '../../storage/evicted-value.ts';
+import { isExpiredImage } from '../../storage/expired-record.ts';
+import { RecordImage } from '../../storage/record.ts';
+import type { RecordStore } from '../../storage/record-store.ts';
+import type { RecordRef } from '../../storage/storage.ts';
+import { imageOf, type StoredRecord, storedRecord } from '../../storage/stored-record.ts';
+import { type LoadedValues, ValueLoader } from '../../storage/value-loader.ts';
+
+/** What reading rows needs of its worker. */
+export interface RowEnvironment {
+  /** Wall clock, ms. */
+  readonly nowMs: () => number;
+  /** Monotonic clock, ms: slices are measured by it. */
+  readonly clockMs: () => number;
+  /** Resolves when the loop of the thread has had its turn. */
+  readonly nextTurn: () => Promise<void>;
+  /** Reads back what was dropped from memory; undefined where nothing is. */
+  readonly loader: ValueLoader | undefined;
+  /** True when a value of this size may be kept in memory. */
+  readonly hasRoomFor: (bytes: number) => boolean;
+}
+
+export type TakeRow = (key: string, value: unknown, version: number) => void;
+
+/** Longest slice, ms, and after how many rows the clock is looked at. */
+const SLICE_MS = 3;
+const LOOK_ROWS = 64;
+/** Values read back at a time. */
+const READ_ROWS = 256;
+const READ_BYTES = 4 * 1024 * 1024;
+/** Times that a record is asked for which changes each time while it is read. */
+const ATTEMPTS_MAX = 5;
+
+export class RowPass {
+  /** Rows looked at. */
+  looked = 0;
+  readonly #store: RecordStore;
+  readonly #next: () => RecordRef;
+  readonly #take: TakeRow;
+  readonly #env: RowEnvironment;
+  readonly #image = new RecordImage();
+  #missing: StoredRecord[] = [];
+  #missingBytes = 0;
+
+  constructor(store: RecordStore, next: () => RecordRef, take: TakeRow, env: RowEnvironment) {
+    this.#store = store;
+    this.#next = next;
+    this.#take = take;
+    this.#env = env;
+  }
+
+  /** A slice of the work. `'read'`: await `readBack` before the next step. */
+  step(): 'done' | 'more' | 'read' {
+    const endMs = this.#env.clockMs() + SLICE_MS;
+    for (let rows = 1; ; rows++) {
+      const ref = this.#next();
+      if (ref === 0) return this.#missing.length > 0 ? 'read' : 'done';
+      this.looked += 1;
+      this.#row(ref);
+      if (this.#missing.length >= READ_ROWS || this.#missingBytes >= READ_BYTES) return 'read';
+      if (rows % LOOK_ROWS === 0 && this.#env.clockMs() >= endMs) return 'more';
+    }
+  }
+
+  /** Reads what was noted. Rejects with GridError UNAVAILABLE. */
+  async readBack(): Promise<void> {
+    let left = this.#missing;
+    this.#missing = [];
+    this.#missingBytes = 0;
+    let values: LoadedValues = new Map();
+    for (let attempt = 0; left.length > 0; attempt++) {
+      const refs = left.map((record) => this.#store.find(imageOf(record))).filter((ref) => ref !== 0 && this.#isMissing(ref));
+      if (refs.length > 0) {
+        const { loader } = this.#env;
+        if (attempt === ATTEMPTS_MAX || loader === undefined)
+          throw new GridError('UNAVAILABLE', `${refs.length} values could not be read back`);
+        values = await loader.load(this.#store, refs);
+      }
+      left = left.filter((record) => !this.#found(record, values));
+    }
+  }
+
+  #row(ref: RecordRef): void {
+    const image = this.#image;
+    this.#store.read(ref, image);
+    if (image.tombstone || isExpiredImage(image, this.#env.nowMs())) return;
+    if (!image.evicted) {
+      handOver(image, this.#take);
+      return;
+    }
+    this.#missingBytes += evictedBytes(image);
+    image.nodeBytes = 0; // found again by its key
+    image.valueBytes = 0;
+    this.#missing.push(storedRecord(this.#store.kind, this.#store.map, image));
+  }
+
+  #isMissing(ref: RecordRef): boolean {
+    this.#store.read(ref, this.#image);
+    return this.#image.evicted && !isExpiredImage(this.#image, this.#env.nowMs());
+  }
+
+  /** Hands the record over as it is now. False when its value is not here. */
+  #found(record: StoredRecord, values: LoadedValues): boolean {
+    const ref = this.#store.find(imageOf(record));
+    if (ref === 0) return true;
+    if (!this.#isMissing(ref)) {
+      this.#row(ref);
+      return true;
+    }
+    const loaded = ValueLoader.valueOf(this.#store, this.#image, values);
+    if (loaded === undefined) return false;
+    handOver(loaded, this.#take);
+    if (this.#env.hasRoomFor(loaded.valueBytes)) fillValue(this.#store, loaded);
+    return true;
+  }
+}
+
+function handOver(image: RecordImage, take: TakeRow): void {
+  const key = keyOf(image);
+  const value = decodedValue(image);
+  if (key !== undefined && value !== undefined) take(key, value, versionOf(image));
+}
+
+/** The key as clients know it, or undefined when it is no text: such keys are left out of what clients see. */
+export function keyOf({ source, keyStart, keyBytes }: RecordImage): string | undefined {
+  return isUtf8(source, keyStart, keyStart + keyBytes) ? decodeText(source, keyStart, keyStart + keyBytes) : undefined;
+}
+
+/** The decoded value of a live record that has it in memory; undefined when nobody could decode it. */
+export function decodedValue({ source, valueStart, valueBytes }: RecordImage): unknown {
+  try {
+    return decode(source, valueStart, valueStart + valueBytes);
+  } catch (error) {
+    if (error instanceof GridError) return undefined;
+    throw error;
+  }
+}
+
+/** A number that tells versions of one record apart, on every worker and after every restart the same. */
+export function versionOf(image: RecordImage): number {
+  const node = fnv1aUtf8(image.source, image.nodeStart, image.nodeStart + image.nodeBytes);
+  const low = fmix32(node ^ Math.imul(image.counter | 0, 0x9e3779b1)) >>> 0;
+  const high = fmix32(low ^ (image.millis | 0) ^ Math.imul(Math.floor(image.millis / 2 ** 32), 0x85ebca6b)) >>> 0;
+  return (high >>> 11) * 2 ** 32 + (fmix32(low + (image.millis | 0)) >>> 0);
+}
