@@ -27,6 +27,8 @@ export const GATEWAY_COUNTERS = [
   'eventsDelivered',
   'journalSubscriptions', // gauge
   'journalEventsDelivered',
+  'liveQueries', // gauge
+  'queryUpdates',
   'topicSubscriptions', // gauge
   'topicMessagesPublished',
   'topicMessagesDelivered',
@@ -77,6 +79,8 @@ export class GatewayCounters implements Fields {
   eventsDelivered = 0;
   journalSubscriptions = 0;
   journalEventsDelivered = 0;
+  liveQueries = 0;
+  queryUpdates = 0;
   topicSubscriptions = 0;
   topicMessagesPublished = 0;
   topicMessagesDelivered = 0;

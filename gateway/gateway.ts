@@ -46,6 +46,7 @@ import { OpAckFrames } from './op-ack.ts';
 import { Outbox } from './outbox.ts';
 import { Outgoing } from './outgoing.ts';
 import { PersistedWaits } from './persisted-waits.ts';
+import { QueryDesk } from './query-desk.ts';
 import { RateLimit } from './rate-limit.ts';
 import { Scatter, type Timestamp } from './scatter.ts';
 import { SecurityDesk } from './security-desk.ts';
@@ -91,6 +92,11 @@ export interface GatewayConfig extends DurabilityOptions {
   readonly journal: JournalMode;
   readonly topicsPerSession: number;
   readonly topicMessageBytesMax: number;
+  readonly queriesPerSession: number;
+  readonly maxQueries: number;
+  readonly queryRowsMax: number;
+  readonly queryResultBytesMax: number;
+  readonly gatewayThreads: number;
 }
 
 export interface GatewayOptions {
@@ -149,6 +155,8 @@ export class Gateway implements WebSocketEvents {
   /** Topics, for doors without sessions. */
   readonly topics: TopicDesk;
   readonly #journal: JournalDesk;
+  /** Live queries. */
+  readonly queries: QueryDesk;
   readonly #options: GatewayOptions;
   readonly #sessions: SessionTable;
   readonly #calls = new CallTable();
@@ -258,6 +266,13 @@ export class Gateway implements WebSocketEvents {
     const { topicsPerSession, topicMessageBytesMax } = config;
     this.topics = new TopicDesk(context, { topicsPerSession, messageBytesMax: topicMessageBytesMax });
     this.#journal = new JournalDesk(context, options.journal, config.journal);
+    this.queries = new QueryDesk(context, {
+      queriesPerSession: config.queriesPerSession,
+      queriesMax: Math.ceil(config.maxQueries / config.gatewayThreads),
+      rowsMax: config.queryRowsMax,
+      resultBytesMax: config.queryResultBytesMax,
+      deadlineMs: config.requestTimeoutMs,
+    });
     this.#desks = this.#newDesks(context);
     this.resp = options.resp && this.#newRespDoor(options.resp, context);
     this.outbox = new Outbox({
@@ -482,6 +497,7 @@ export class Gateway implements WebSocketEvents {
       this.topics,
       new CounterDesk(context),
       this.#journal,
+      this.queries,
     ]);
   }
 
@@ -566,6 +582,8 @@ export class Gateway implements WebSocketEvents {
     counters.eventsDelivered = this.#fanOut.delivered;
     counters.journalSubscriptions = this.#journal.feed.subscriptions;
     counters.journalEventsDelivered = this.#journal.feed.delivered;
+    counters.liveQueries = this.queries.queries;
+    counters.queryUpdates = this.queries.updates;
     counters.topicSubscriptions = this.topics.subscriptions;
     counters.topicMessagesPublished = this.topics.published;
     counters.topicMessagesDelivered = this.topics.delivered;

@@ -59,6 +59,8 @@ export const GATEWAY_METRICS: Readonly<Record<GatewayCounter, MetricDefinition>>
   eventsDelivered: counter('events_delivered', 'Change events sent, counted once a receiver.'),
   journalSubscriptions: gauge('journal_subscriptions', 'Subscriptions of the journal.'),
   journalEventsDelivered: counter('journal_events_delivered', 'Events of the journal sent to subscribers.'),
+  liveQueries: gauge('live_queries', 'Live queries of sessions.'),
+  queryUpdates: counter('query_updates', 'Rows that were told to have entered, changed or left a live query.'),
   topicSubscriptions: gauge('topic_subscriptions', 'Subscriptions to topics, of sessions and of other doors.'),
   topicMessagesPublished: counter('topic_messages_published', 'Messages published to topics here.'),
   topicMessagesDelivered: counter('topic_messages_delivered', 'Messages of topics handed to subscribers.'),

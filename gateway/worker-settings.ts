@@ -24,6 +24,8 @@ export function workerConfig(config: Config): PartitionWorkerData['config'] {
     pgJson: config.pgJson,
     maxMaps: config.maxMaps,
     maxCounters: config.maxCounters,
+    maxQueries: config.maxQueries,
+    queryKeptRowsMax: config.queryKeptRowsMax,
     counterNodesMax: config.counterNodesMax,
     journal: config.journal,
     journalMaps: config.journalMaps,

@@ -15,6 +15,7 @@ import { RecordReader } from '../engine/domains/records/record-reader.ts';
 import { RecordService } from '../engine/domains/records/record-service.ts';
 import type { ChangeEvents } from '../engine/domains/crdt/change-events.ts';
 import { KvService } from '../engine/domains/kv/kv-service.ts';
+import { QueryService } from '../engine/domains/query/query-service.ts';
 import { keepSchemas } from '../engine/domains/schema/schema-keeper.ts';
 import { TopicService } from '../engine/domains/messaging/topic-service.ts';
 import type { RowRules } from '../engine/domains/sync/row-rules.ts';
@@ -86,6 +87,8 @@ export interface DomainContext {
 /** Options that the domains need; named as in engine/config.ts. */
 export interface DomainConfig {
   readonly maxCounters: number;
+  readonly maxQueries: number;
+  readonly queryKeptRowsMax: number;
   readonly counterNodesMax: number;
   readonly journal: 'auto' | 'on' | 'off';
   readonly journalMaps: readonly string[];
@@ -98,6 +101,10 @@ export interface DomainConfig {
 
 /** How long a replaced worker waits for gateways that have nothing to tell. */
 const ROLL_CALL_MS = 10_000;
+/** Groups of one query. */
+const QUERY_GROUPS_MAX = 10_000;
+/** Rows kept beyond a window: as many may leave it before the map must be looked through for more. */
+const QUERY_SPARE_ROWS_MAX = 1000;
 
 export function domainHandlers(context: DomainContext): RequestHandlers {
   const { maps, sync, rowRules, counterTable: table, definitions, warn, count, pushes, monotonicMs, config } = context;
@@ -105,9 +112,30 @@ export function domainHandlers(context: DomainContext): RequestHandlers {
   const newRoll = (): RollCall => new RollCall(context.isReplacement ? context.gateways : 0, monotonicMs(), ROLL_CALL_MS);
   const { crdt, nodeId, loader, hasRoomFor, nowMs, durability } = context;
   const reader = new RecordReader({ loader, hasRoomFor, nowMs });
+  const queries = new QueryService({
+    maps,
+    pushes,
+    observers: context.observers,
+    scopes: rowRules.scopes,
+    rows: {
+      nowMs,
+      clockMs: monotonicMs,
+      nextTurn: yieldTurn,
+      loader,
+      hasRoomFor,
+    },
+    bounds: {
+      queriesMax: config.maxQueries,
+      keptRowsMax: config.queryKeptRowsMax,
+      groupsMax: QUERY_GROUPS_MAX,
+      spareRowsMax: QUERY_SPARE_ROWS_MAX,
+    },
+    gateways: context.gateways,
+  });
   return new RequestHandlers([
     new SyncHandler(sync, rowRules.sync),
     new ScopeHandler(rowRules.scopes, context.observers, new ScopedEvents(rowRules.scopes, pushes, context.nowMs)),
+    queries,
     new MapStatsHandler(maps),
     new RecordService({ maps, crdt, reader, scopes: rowRules.scopes, judge: rowRules.judge, nodeId, yieldTurn }),
     new PersistedHandler(durability),

@@ -119,6 +119,7 @@ export class PartitionRunner implements Runnable {
 
   onBatchEnd(): Promise<void> | void {
     this.#batchNowMs = 0;
+    this.#options.handlers.settled();
     const ended = this.#options.durability.endBatch();
     if (ended instanceof Promise) return this.#answerWhenSafe(ended);
     if (ended !== undefined) this.#refuseBatch(errorNumber(ended.code));
@@ -139,6 +140,7 @@ export class PartitionRunner implements Runnable {
     const { answers, handlers, onTick, nowMs, durability } = this.#options;
     handlers.tick(nowMs());
     onTick(nowMs());
+    this.#options.handlers.settled();
     durability.endTick();
     answers.writePushes();
     answers.writeEvents(); // of what the rhythms changed; a batch that is under way keeps its acks

@@ -39,6 +39,8 @@ export interface RequestHandler {
   readonly judgedKinds?: readonly number[];
   /** Called on the worker's thread between other records: does not block. Throws GridError for what the asker must know. */
   answer(request: GridRequest): RequestAnswer;
+  /** A batch, or a turn of background work, is over: the last moment to push what it changed. Called often; to be cheap. */
+  settled?(): void;
   /** A session is gone; told only of sessions whose gateway said that they leave something behind. */
   sessionClosed?(gateway: number, session: number): void;
   /** Called every 100 ms, for what comes about by time. Bounded work. */
@@ -57,9 +59,11 @@ export class RequestHandlers {
   readonly #writes = new Set<number>();
   readonly #judged = new Set<number>();
   readonly #all: readonly RequestHandler[];
+  readonly #settling: readonly RequestHandler[];
 
   constructor(handlers: readonly RequestHandler[]) {
     this.#all = handlers;
+    this.#settling = handlers.filter((handler) => handler.settled !== undefined);
     for (const handler of handlers) {
       for (const kind of handler.kinds) {
         if (this.#byKind.has(kind)) throw new Error(`two handlers of request kind ${kind}`);
@@ -81,6 +85,10 @@ export class RequestHandlers {
   /** True when the handler itself says what of such a request is refused. */
   judges(kind: number): boolean {
     return this.#judged.has(kind);
+  }
+
+  settled(): void {
+    for (let index = 0; index < this.#settling.length; index++) this.#settling[index]?.settled?.();
   }
 
   sessionClosed(gateway: number, session: number): void {

@@ -118,6 +118,7 @@ test('every type that a client sends is read by the scanner, parsed, or refused 
     entries: [],
     data: Uint8Array.of(0),
     requestId: 'r',
+    queryId: 'q',
     topic: 't',
     name: 'n',
     state: {},
@@ -183,7 +184,6 @@ test('where a response would be misread the refusal is ERROR 501: never LOCK_REL
   const requests = [
     { type: 'LOCK_REQUEST', payload: { requestId: 'r', name: 'l' } },
     { type: 'LOCK_RELEASE', payload: { name: 'l' } },
-    { type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'm', query: {} } },
     { type: 'SQL_QUERY', payload: { sql: 'no id to answer to' } },
   ];
   for (const request of requests) {
@@ -193,9 +193,11 @@ test('where a response would be misread the refusal is ERROR 501: never LOCK_REL
 });
 
 test('ending what never began needs no answer, and what is built is not refused', () => {
-  for (const type of ['QUERY_UNSUB', 'SEARCH_UNSUB', 'HYBRID_SEARCH_UNSUB', 'QUERY_SYNC_INIT']) {
+  for (const type of ['SEARCH_UNSUB', 'HYBRID_SEARCH_UNSUB']) {
     assert.equal(refused({ type, payload: { queryId: 'q' } }), undefined);
   }
+  for (const type of ['QUERY_SUB', 'QUERY_UNSUB', 'QUERY_SYNC_INIT'])
+    assert.equal(refused({ type, payload: { queryId: 'q' } }), undefined);
   assert.equal(refused({ type: 'SYNC_INIT', mapName: 'm' }), undefined);
 });
 

@@ -13,6 +13,7 @@ import { type Data, isData, toBytes } from './codec.ts';
 import { type MessagingMessage, parseMessaging } from './messaging-messages.ts';
 import { type CounterMessage, parseCounterMessage } from './counter-messages.ts';
 import { type JournalMessage, parseJournalMessage } from './journal-messages.ts';
+import { parseQueryMessage, type QueryMessage } from './query-messages.ts';
 import { parseUnbuilt, type UnbuiltRequest } from './refusals.ts';
 
 export { refusalOf } from './refusals.ts';
@@ -110,6 +111,7 @@ export type ClientMessage =
   | MessagingMessage
   | CounterMessage
   | JournalMessage
+  | QueryMessage
   | UnbuiltRequest;
 
 /** The message that a decoded frame is, or undefined: an unknown type, not a client's, or a needed field is missing or wrong. */
@@ -143,6 +145,10 @@ export function parseMessage(decoded: unknown): ClientMessage | undefined {
     case 'JOURNAL_UNSUBSCRIBE':
     case 'JOURNAL_READ':
       return parseJournalMessage(type, decoded);
+    case 'QUERY_SUB':
+    case 'QUERY_UNSUB':
+    case 'QUERY_SYNC_INIT':
+      return parseQueryMessage(type, bodyOf(decoded));
     case 'BATCH':
       return parseBatch(decoded);
     case 'TOPIC_SUB':

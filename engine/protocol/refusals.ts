@@ -3,7 +3,6 @@
  *
  * A type whose response can say "failed" gets that response. Where the response has no such field, or the client
  * takes it for something else, the answer is ERROR 501, which the client logs while its own timeout runs:
- *   - QUERY_SUB: the client ignores QUERY_RESP's `error` and would take it for an empty result;
  *   - LOCK_REQUEST: the client takes LOCK_RELEASED for a lock that it holds.
  * Ending something that was never begun needs no answer.
  *
@@ -39,9 +38,6 @@ const UNBUILT = {
   REGISTER_RESOLVER: { form: 'register', id: 'requestId' },
   UNREGISTER_RESOLVER: { form: 'unregister', id: 'requestId' },
   LIST_RESOLVERS: { form: 'list-resolvers', id: 'requestId' },
-  QUERY_SUB: { form: 'error', id: 'queryId' },
-  QUERY_UNSUB: { form: 'quiet', id: 'queryId' },
-  QUERY_SYNC_INIT: { form: 'quiet', id: 'queryId' },
   HYBRID_QUERY_SUBSCRIBE: { form: 'error', id: 'subscriptionId' },
   HYBRID_QUERY_UNSUBSCRIBE: { form: 'quiet', id: 'subscriptionId' },
   LOCK_REQUEST: { form: 'error', id: 'requestId' },

@@ -7,7 +7,7 @@
  *                                      AUTH_REQUIRED parks until `setToken`
  *
  * After every local write all unacknowledged ops go out again in one OP_BATCH. Missing on purpose: storage, back-pressure
- * at 1000 ops, queries. Sources: protocol reference §2.1, §5; its captures of the real client.
+ * at 1000 ops. Sources: protocol reference §2.1, §5; its captures of the real client.
  */
 import { HybridLogicalClock } from '../../engine/crdt/hlc.ts';
 import { decodeFrame, encodeFrame, isMessage, type Message } from './client-codec.ts';
@@ -23,6 +23,7 @@ import {
   textIn,
 } from './client-fields.ts';
 import { ClientLwwMap, ClientOrMap, rootOf, stampText } from './client-maps.ts';
+import { ClientQueries, type ClientQueryView } from './client-queries.ts';
 import { applyEvent } from './client-events.ts';
 import { type ClientOp, ClientOpLog } from './client-op-log.ts';
 import { type ClientMap, ClientSync } from './client-sync.ts';
@@ -52,6 +53,7 @@ export class TopGunClient {
   readonly clock: HybridLogicalClock;
   readonly log = new ClientOpLog();
   readonly sync: ClientSync;
+  readonly queries: ClientQueries = new ClientQueries((message) => this.send(message));
   /** Messages received, by type. */
   readonly received = new Map<string, number>();
   readonly acks: OpAck[] = [];
@@ -150,6 +152,11 @@ export class TopGunClient {
   removeValue(mapName: string, key: string, value: unknown): void {
     const tags = this.or(mapName).remove(key, value);
     for (const orTag of tags) this.#write({ mapName, opType: 'OR_REMOVE', key, orTag, timestamp: this.clock.now() });
+  }
+
+  /** A live query; asked again after each reconnect. */
+  query(mapName: string, query: object): ClientQueryView {
+    return this.queries.open(mapName, query);
   }
 
   /** Writes many and sends them once: what the real client sends after writes made while it was offline. */
@@ -283,6 +290,7 @@ export class TopGunClient {
     if (!isFirst) return;
     clearInterval(this.#heartbeat);
     this.#heartbeat = setInterval(() => this.send({ type: 'PING', timestamp: Date.now() }), this.#options.pingIntervalMs ?? 5000);
+    this.queries.resubscribe();
     this.sync.beginAll();
   }
 
@@ -324,7 +332,8 @@ export class TopGunClient {
         for (const event of mapsIn(payloadOf(message), 'events')) this.#event(serverEvent(event));
         return;
       default:
-        if (!this.sync.take(type, payloadOf(message))) throw new TypeError(`an unknown message: ${type}`);
+        if (!this.sync.take(type, payloadOf(message)) && !this.queries.take(type, payloadOf(message)))
+          throw new TypeError(`an unknown message: ${type}`);
     }
   }
 

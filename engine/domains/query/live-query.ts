@@ -111,7 +111,7 @@ export class LiveQuery {
 
   /** A live row as it is now. Throws GridError for what ends the query: a pattern that is too costly for this row. */
   judge(key: string, value: unknown, version: number, isChanged: boolean): void {
-    const seen = this.view === ALL_ROWS ? value : this.view.see(value);
+    const seen = this.view === ALL_ROWS ? value : this.view.see(value, key);
     if (seen === HIDDEN || !this.spec.predicate.matches(seen, key)) this.drop(key);
     else if (this.#groups !== undefined) this.#groups.put(seen, key);
     else this.#window?.put(key, this.spec.order.valuesOf(seen, key), version, isChanged);
@@ -137,7 +137,7 @@ export class LiveQuery {
   }
 
   /** What a client may have of the value. */
-  shown(value: unknown): unknown {
-    return project(this.view === ALL_ROWS ? value : this.view.see(value), this.spec.fields);
+  shown(value: unknown, key: string): unknown {
+    return project(this.view === ALL_ROWS ? value : this.view.see(value, key), this.spec.fields);
   }
 }

@@ -321,7 +321,7 @@ export class QueryService implements RequestHandler, RecordObserver {
       }
       const stored = this.#lookup.value(map.store, row.key);
       if (stored === undefined) continue; // cannot be: a row in the view is in the store
-      const value = query.tellsWholeValues ? stored : this.#shown(query, stored);
+      const value = query.tellsWholeValues ? stored : this.#shown(query, row.key, stored);
       if (!query.isReady && this.#isTooLarge(query, value.length)) return;
       writer.row(owner, type, row.key, row.version, row.sort, value);
     }
@@ -333,9 +333,10 @@ export class QueryService implements RequestHandler, RecordObserver {
 
   #shown(
     query: LiveQuery,
+    key: string,
     stored: { source: Uint8Array; start: number; length: number },
   ): { source: Uint8Array; start: number; length: number } {
-    const source = encode(query.shown(this.#lookup.decode(stored)));
+    const source = encode(query.shown(this.#lookup.decode(stored), key));
     return { source, start: 0, length: source.length };
   }
 

@@ -1,0 +1,57 @@
+/**
+ * A query of one session: what was asked, which workers were told in which try, and what they have of it.
+ */
+import { GatheredQuery } from '../engine/domains/query/gathered-query.ts';
+import type { QuerySpec } from '../engine/domains/query/query-spec.ts';
+import type { Session } from './session.ts';
+
+/** What does not change about a query. */
+export interface AskedQuery {
+  readonly session: Session;
+  readonly queryId: string;
+  /** The gateway's number for it. */
+  readonly number: number;
+  readonly mapName: string;
+  readonly map: Uint8Array;
+  /** As it came. */
+  readonly query: unknown;
+  readonly fields: unknown;
+  readonly spec: QuerySpec;
+  readonly workers: readonly number[];
+  /** When the client stops waiting, ms of the gateway's clock. */
+  readonly deadlineMs: number;
+}
+
+export class ClientQuery {
+  readonly asked: AskedQuery;
+  readonly gathered: GatheredQuery;
+  /** The row rules under which the workers judge it. */
+  scope: number;
+  /** The first result was sent. */
+  isAnswered = false;
+  /** When groups were sent last, ms of the gateway's clock. */
+  groupsSentMs = Number.NEGATIVE_INFINITY;
+  /** Workers that are to be told (again), and not before when. */
+  readonly untold = new Map<number, number>();
+  /** Which try each worker is at. */
+  readonly #epochs = new Map<number, number>();
+
+  constructor(asked: AskedQuery, scope: number) {
+    this.asked = asked;
+    this.scope = scope;
+    this.gathered = new GatheredQuery({ ...asked.spec, workers: asked.workers });
+    for (const worker of asked.workers) this.untold.set(worker, 0);
+  }
+
+  /** The worker is to say all anew, from `atMs` on. What it still says about earlier tries is not heard. */
+  restart(worker: number, atMs: number): void {
+    if (!this.gathered.asks(worker)) return;
+    this.#epochs.set(worker, this.epochOf(worker) + 1);
+    this.gathered.restart(worker);
+    this.untold.set(worker, atMs);
+  }
+
+  epochOf(worker: number): number {
+    return this.#epochs.get(worker) ?? 1;
+  }
+}
