@@ -187,7 +187,7 @@ describe('what is not built', () => {
       'r1',
     ],
     [{ type: 'LIST_RESOLVERS', requestId: 'r2' }, 'LIST_RESOLVERS_RESPONSE', 'r2'],
-    [{ type: 'QUERY_SUB', payload: { queryId: 'l1', mapName: 'm', query: {} } }, 'ERROR', 'l1'],
+    [{ type: 'HYBRID_QUERY_SUBSCRIBE', payload: { subscriptionId: 'l1', mapName: 'm', query: {} } }, 'ERROR', 'l1'],
     [{ type: 'LOCK_REQUEST', payload: { requestId: 'k1', name: 'lock', ttl: 1000 } }, 'ERROR', 'k1'],
   ];
   for (const [request, type, id] of requests) {
