@@ -4,6 +4,7 @@
 import { adminRoutes, type AdminRoutesOptions } from '../admin/admin-routes.ts';
 import { type HealthRouteOptions, healthRoutes } from './health-routes.ts';
 import { mapRoutes } from './maps-route.ts';
+import { openApiRoute } from './openapi.ts';
 import { RecordDoor } from './record-door.ts';
 import type { Route } from './route.ts';
 
@@ -13,6 +14,12 @@ export interface RoutesOptions extends HealthRouteOptions, AdminRoutesOptions {
 }
 
 export function allRoutes(options: RoutesOptions): Route[] {
-  const { door, bodyBytesMax } = options;
-  return [...healthRoutes(options), ...mapRoutes(() => new RecordDoor(door()), bodyBytesMax), ...adminRoutes(options)];
+  const { door, bodyBytesMax, version } = options;
+  const routes: Route[] = [
+    ...healthRoutes(options),
+    ...mapRoutes(() => new RecordDoor(door()), bodyBytesMax),
+    ...adminRoutes(options),
+    openApiRoute(version, () => routes),
+  ];
+  return routes;
 }
