@@ -23,7 +23,7 @@ import type { RingWriter } from '../workers/ring-writer.ts';
 import type { WorkerCounter } from '../workers/worker-counters.ts';
 import { AccessControl } from './access-control.ts';
 import { AuthenticationDesk } from './authentication-desk.ts';
-import type { Authenticator } from './authentication.ts';
+import type { Authenticator, Principal } from './authentication.ts';
 import { BatchAnswers } from './batch-answers.ts';
 import { CallTable } from './call-table.ts';
 import { ClockAllowance } from './clock-allowance.ts';
@@ -181,10 +181,12 @@ export class Gateway implements WebSocketEvents {
   readonly #clockAllowance = new ClockAllowance();
   #sweptMs = 0;
   #draining = false;
+  readonly #hlc: HybridLogicalClock;
 
   constructor(options: GatewayOptions) {
     const { config, state, counters } = options;
     this.#options = options;
+    this.#hlc = new HybridLogicalClock(options.nodeId, Date.now);
     this.#clock = options.clock ?? new TurnClock();
     for (const [node, offsetMs] of options.quarantined) this.#quarantine.add(node, offsetMs);
     this.#sessions = new SessionTable(config.maxSessions);
@@ -262,6 +264,13 @@ export class Gateway implements WebSocketEvents {
       node: options.node,
       accessOf: (principal) => this.#accessControl.accessOf(principal),
       onRefused: (reason) => this.#tokenRefused(reason),
+      open: (connection, principal) => this.#openFor(connection, principal),
+      say: (session, frame) => this.message(session, frame, true),
+      close: (session) => this.closed(session),
+      now: () => this.#hlc.now(),
+      startedMs: () => state.startedMs,
+      pruneWatermarkMs: context.pruneWatermarkMs,
+      policiesChangedSince: context.policiesChangedSince,
     };
     const { topicsPerSession, topicMessageBytesMax } = config;
     this.topics = new TopicDesk(context, { topicsPerSession, messageBytesMax: topicMessageBytesMax });
@@ -303,6 +312,29 @@ export class Gateway implements WebSocketEvents {
     this.#desk.onOpen(session);
     this.#outgoing.flush();
     return session;
+  }
+
+  /** A session of a door that has proved already whom it speaks for; it gets the events of maps that it asks for. */
+  #openFor(connection: Connection, principal: Principal | undefined): Session | undefined {
+    this.#clock.refresh();
+    const session = this.#draining ? undefined : this.#sessions.open(connection, true, this.#clock.nowMs);
+    if (session === undefined) {
+      this.#options.counters.connectionsRefused += 1;
+      return undefined;
+    }
+    this.#options.counters.connectionsOpened += 1;
+    this.#rateLimit.open(session, this.#clock.nowMs);
+    session.principal = principal;
+    session.access = this.#accessControl.accessOf(principal);
+    session.state = 'ready';
+    this.#becameReady(session);
+    return session;
+  }
+
+  #becameReady(session: Session): void {
+    session.grantPriority();
+    this.#accessControl.listen(session, undefined);
+    this.#fanOut.join(session);
   }
 
   message(session: Session, frame: Uint8Array, isBinary: boolean): void {
@@ -431,11 +463,7 @@ export class Gateway implements WebSocketEvents {
         this.#outgoing.close(session, cause);
         this.#outgoing.flush();
       },
-      onReady: (session) => {
-        session.grantPriority();
-        this.#accessControl.listen(session, undefined);
-        this.#fanOut.join(session);
-      },
+      onReady: (session) => this.#becameReady(session),
       onRenewed: (session, before) => {
         session.grantPriority();
         this.#accessChanged(session, before.lastGuard, new ChangedMaps(this.#maps));
@@ -489,8 +517,7 @@ export class Gateway implements WebSocketEvents {
 
   /** The domains of this gateway: a new one is a line here. */
   #newDesks(context: DeskContext): Desks {
-    const hlc = new HybridLogicalClock(this.#options.nodeId, Date.now);
-    const now = (): Timestamp => hlc.now();
+    const now = (): Timestamp => this.#hlc.now();
     return new Desks([
       new SecurityDesk(context, this.#accessControl, now),
       new SyncDesk(context, new Scatter({ ...context, now })),

@@ -6,7 +6,10 @@ import type { Access } from '../../engine/domains/security/access.ts';
 import type { Definitions } from '../../engine/operation/definitions.ts';
 import type { AckLevels } from '../../engine/protocol/ack-level.ts';
 import type { Authenticator, Principal } from '../authentication.ts';
+import type { Connection } from '../connection.ts';
 import type { NodeDesk } from '../node-desk.ts';
+import type { Timestamp } from '../scatter.ts';
+import type { Session } from '../session.ts';
 import type { WorkerCalls } from '../worker-calls.ts';
 import type { WorkerLinks } from '../worker-links.ts';
 
@@ -23,6 +26,20 @@ export interface HttpDoor {
   /** The main thread: changes definitions, keeps the audit. */
   readonly node: NodeDesk;
   accessOf(principal: Principal | undefined): Access;
+  /** A session for whom has proved who he is; undefined when there are as many as may be. */
+  open(connection: Connection, principal: Principal | undefined): Session | undefined;
+  /** Takes a frame of it. `frame` is valid during the call only. */
+  say(session: Session, frame: Uint8Array): void;
+  /** It is gone. */
+  close(session: Session): void;
+  /** The server's clock. */
+  now(): Timestamp;
+  /** When the node started, wall-clock ms. */
+  startedMs(): number;
+  /** Tombstones with an older clock are forgotten. Wall-clock ms, 0 = none. */
+  pruneWatermarkMs(): number;
+  /** True when policies were changed since then, wall-clock ms, or may have been. */
+  policiesChangedSince(sinceMs: number): boolean;
   /** A token was refused. */
   onRefused(reason: string): void;
 }

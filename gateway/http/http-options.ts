@@ -2,7 +2,7 @@
 import type { Config } from '../../engine/config.ts';
 import { openSettings } from '../../engine/config-text.ts';
 import type { GridMemory } from '../../workers/grid-memory.ts';
-import { assert } from '../../engine/assert.ts';
+import { GridError } from '../../engine/protocol/errors.ts';
 import type { HttpDoor } from './http-door.ts';
 import { RequestRate } from './request-rate.ts';
 import { allRoutes } from './routes.ts';
@@ -31,7 +31,7 @@ export function httpOptions(config: Config, parts: HttpParts): HttpOptions {
   const steadyMs = (): number => performance.now();
   const door = (): HttpDoor => {
     const open = parts.door();
-    assert(open !== undefined, 'the subject of a request was found behind an open door');
+    if (open === undefined) throw new GridError('UNAVAILABLE', 'the server does not serve any more');
     return open;
   };
   return {

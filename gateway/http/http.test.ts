@@ -37,6 +37,13 @@ const DOOR: HttpDoor = {
   node: new NodeDesk(() => assert.fail('the node is not to be asked')),
   accessOf: () => FULL_ACCESS,
   onRefused: assert.fail,
+  open: () => undefined,
+  say: assert.fail,
+  close: () => assert.fail(),
+  now: () => ({ millis: NOW_MS, counter: 0, nodeId: 'node' }),
+  startedMs: () => NOW_MS,
+  pruneWatermarkMs: () => 0,
+  policiesChangedSince: () => false,
 };
 
 function listen(app: TemplatedApp): Promise<number> {

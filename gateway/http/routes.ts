@@ -7,6 +7,7 @@ import { mapRoutes } from './maps-route.ts';
 import { openApiRoute } from './openapi.ts';
 import { RecordDoor } from './record-door.ts';
 import type { Route } from './route.ts';
+import { syncRoute } from './sync-route.ts';
 
 export interface RoutesOptions extends HealthRouteOptions, AdminRoutesOptions {
   /** Largest body. */
@@ -18,6 +19,7 @@ export function allRoutes(options: RoutesOptions): Route[] {
   const routes: Route[] = [
     ...healthRoutes(options),
     ...mapRoutes(() => new RecordDoor(door()), bodyBytesMax),
+    syncRoute(door, bodyBytesMax),
     ...adminRoutes(options),
     openApiRoute(version, () => routes),
   ];
