@@ -97,7 +97,7 @@ export function schemaRoutes(administration: Administration, door: () => HttpDoo
       methods: {
         get: administration.reads({
           summary: 'Versions of a schema, newest first',
-          answers: { 200: { about: 'the versions', schema: CHANGES } },
+          answers: { 200: { about: 'the versions', schema: CHANGES }, 404: { about: 'the map never had one' } },
           answer: async ({ question }) => jsonReply(200, { history: await historyOf(door(), mapOf(question)) }),
         }),
       },
