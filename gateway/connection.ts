@@ -12,6 +12,15 @@ export interface Connection {
   end(code: number, reason: string): void;
   /** Bytes that were sent and are not yet taken by the kernel. */
   bufferedBytes(): number;
+  /** Where the client says that it connected to. */
+  readonly dialled?: Dialled;
+}
+
+/** The address that a client used, by its own account. */
+export interface Dialled {
+  /** The header Host; '' when there was none. */
+  readonly host: string;
+  readonly path: string;
 }
 
 /** Why the server closes a connection; counted by name in the metrics. */

@@ -29,6 +29,8 @@ export const GATEWAY_COUNTERS = [
   'journalEventsDelivered',
   'liveQueries', // gauge
   'queryUpdates',
+  'locksGranted',
+  'locksGivenBack',
   'topicSubscriptions', // gauge
   'topicMessagesPublished',
   'topicMessagesDelivered',
@@ -81,6 +83,8 @@ export class GatewayCounters implements Fields {
   journalEventsDelivered = 0;
   liveQueries = 0;
   queryUpdates = 0;
+  locksGranted = 0;
+  locksGivenBack = 0;
   topicSubscriptions = 0;
   topicMessagesPublished = 0;
   topicMessagesDelivered = 0;

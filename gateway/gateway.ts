@@ -43,8 +43,10 @@ import { MapNames } from './map-names.ts';
 import type { GatewayFacts, NodeDesk } from './node-desk.ts';
 import type { HttpDoor } from './http/http-door.ts';
 import { OpAckFrames } from './op-ack.ts';
+import { LockDesk } from './lock-desk.ts';
 import { Outbox } from './outbox.ts';
 import { Outgoing } from './outgoing.ts';
+import { PartitionMapDesk } from './partition-map-desk.ts';
 import { PersistedWaits } from './persisted-waits.ts';
 import { QueryDesk } from './query-desk.ts';
 import { RateLimit } from './rate-limit.ts';
@@ -164,6 +166,7 @@ export class Gateway implements WebSocketEvents {
   readonly #fanOut: FanOut;
   readonly #desk: AuthenticationDesk;
   readonly #desks: Desks;
+  readonly #locks: LockDesk;
   readonly #dispatcher: Dispatcher;
   readonly #held: HeldFrames;
   readonly #waits: PersistedWaits;
@@ -282,6 +285,7 @@ export class Gateway implements WebSocketEvents {
       resultBytesMax: config.queryResultBytesMax,
       deadlineMs: config.requestTimeoutMs,
     });
+    this.#locks = new LockDesk(context, () => this.#outgoing.flush());
     this.#desks = this.#newDesks(context);
     this.resp = options.resp && this.#newRespDoor(options.resp, context);
     this.outbox = new Outbox({
@@ -517,11 +521,14 @@ export class Gateway implements WebSocketEvents {
 
   /** The domains of this gateway: a new one is a line here. */
   #newDesks(context: DeskContext): Desks {
+    const { state } = this.#options;
     const now = (): Timestamp => this.#hlc.now();
     return new Desks([
       new SecurityDesk(context, this.#accessControl, now),
       new SyncDesk(context, new Scatter({ ...context, now })),
       this.topics,
+      this.#locks,
+      new PartitionMapDesk(context, { port: () => state.port, startedMs: () => state.startedMs }),
       new CounterDesk(context),
       this.#journal,
       this.queries,
@@ -611,6 +618,8 @@ export class Gateway implements WebSocketEvents {
     counters.journalEventsDelivered = this.#journal.feed.delivered;
     counters.liveQueries = this.queries.queries;
     counters.queryUpdates = this.queries.updates;
+    counters.locksGranted = this.#locks.granted;
+    counters.locksGivenBack = this.#locks.givenBack;
     counters.topicSubscriptions = this.topics.subscriptions;
     counters.topicMessagesPublished = this.topics.published;
     counters.topicMessagesDelivered = this.topics.delivered;

@@ -163,6 +163,7 @@ export class Grid {
     new CounterRow(memory.threadCounters, THREAD_COUNTERS, memory.gateways + memory.workers).set('startedAtMs', Date.now());
     await this.#startGateways();
     this.#port = await this.#listen();
+    this.#state.port = this.#port;
     this.#storage = await NodeStorage.open(config, this.#log, {
       onFenced: (error) => this.#events.onFatal(error),
       onReach: (isThere) => {

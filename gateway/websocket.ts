@@ -6,7 +6,7 @@
  */
 import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from 'uWebSockets.js';
 import { isPriority, type Priority } from '../engine/operation/priority.ts';
-import type { Connection } from './connection.ts';
+import type { Connection, Dialled } from './connection.ts';
 import type { Session } from './session.ts';
 
 export interface WebSocketEvents {
@@ -31,6 +31,7 @@ export interface WebSocketOptions {
 interface SocketData {
   readonly byInterest: boolean;
   readonly priority: Priority;
+  readonly dialled: Dialled;
   connection: WebSocketConnection | undefined;
   session: Session | undefined;
 }
@@ -39,10 +40,12 @@ interface SocketData {
 const SENT = 1;
 
 class WebSocketConnection implements Connection {
+  readonly dialled: Dialled;
   #socket: WebSocket<SocketData> | undefined;
 
-  constructor(socket: WebSocket<SocketData>) {
+  constructor(socket: WebSocket<SocketData>, dialled: Dialled) {
     this.#socket = socket;
+    this.dialled = dialled;
   }
 
   send(frame: Uint8Array): boolean {
@@ -117,6 +120,7 @@ function upgrade(options: WebSocketOptions, response: HttpResponse, request: Htt
   const data: SocketData = {
     byInterest: request.getQuery('events') === 'interest',
     priority: isPriority(priority) ? priority : 'normal',
+    dialled: { host: request.getHeader('host'), path: request.getUrl() },
     connection: undefined,
     session: undefined,
   };
@@ -131,7 +135,7 @@ function upgrade(options: WebSocketOptions, response: HttpResponse, request: Htt
 
 function opened(socket: WebSocket<SocketData>, events: WebSocketEvents): Session | undefined {
   const data = socket.getUserData();
-  data.connection = new WebSocketConnection(socket);
+  data.connection = new WebSocketConnection(socket, data.dialled);
   data.session = events.opened(data.connection, data.byInterest, data.priority);
   if (data.session === undefined) socket.end(1013, 'too many connections');
   return data.session;

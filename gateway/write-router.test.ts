@@ -116,7 +116,7 @@ function partAt(ring: RingConsumer, at: number, worker: number): Part {
     const tag = text(next(spans >>> 16));
     const node = text(next((words[op + PACKED.NODE_BYTES_FLAGS] as number) & 0xffff));
     const value = next(words[op + PACKED.VALUE_BYTES] as number);
-    const nameBytes = packedNameBytes(words, op);
+    const nameBytes = packedNameBytes(ring, op);
     if (nameBytes > 0) map = text(next(nameBytes));
     const received = {
       worker,

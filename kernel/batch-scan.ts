@@ -33,7 +33,7 @@ const OP_KEY: usize = 40;
 const OP_TAG: usize = 48;
 const OP_NODE: usize = 56;
 const OP_VALUE: usize = 64;
-const OP_OP: usize = 72;
+const OP_FENCE: usize = 72;
 const OP_ID: usize = 80;
 const OP_ORDINAL: usize = 88;
 const OP_TIMEOUT: usize = 92;
@@ -407,8 +407,7 @@ function scanOp(row: usize, start: i32, end: i32): i32 {
   store<i32>(row + OP_MAP + 4, mapBytes);
   store<i32>(row + OP_KEY, keyAt - INPUT);
   store<i32>(row + OP_KEY + 4, keyBytes);
-  store<i32>(row + OP_OP, start - INPUT);
-  store<i32>(row + OP_OP + 4, at - start);
+  store<u64>(row + OP_FENCE, 0); // an op with one is unusual
   store<i32>(row + OP_ID, idBytes == 0 ? 0 : idAt - INPUT);
   store<i32>(row + OP_ID + 4, idBytes);
   store<u32>(row + OP_TIMEOUT, 0);

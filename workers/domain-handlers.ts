@@ -6,6 +6,8 @@
 import { MapStatsHandler } from '../engine/domains/admin/map-stats-handler.ts';
 import { CounterService } from '../engine/domains/coordination/counter-service.ts';
 import type { CounterTable } from '../engine/domains/coordination/counter-table.ts';
+import type { FenceTable } from '../engine/domains/coordination/fence-table.ts';
+import { LockService } from '../engine/domains/coordination/lock-service.ts';
 import type { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
 import { JournalService } from '../engine/domains/persistence/journal-service.ts';
 import type { JournalSequence } from '../engine/domains/persistence/journal-sequence.ts';
@@ -58,6 +60,11 @@ export interface DomainContext {
   readonly sync: SyncService;
   readonly rowRules: RowRules;
   readonly counterTable: CounterTable;
+  /** The newest token of each lock, and how it enters the log. */
+  readonly fences: FenceTable;
+  readonly logFence: (name: string, token: number) => void;
+  /** A fencing token above all that were given before. */
+  readonly nextToken: () => number;
   /** Tells sessions what they did not ask. */
   readonly pushes: PushSink;
   /** Told of every change of every store here. */
@@ -108,6 +115,7 @@ const QUERY_SPARE_ROWS_MAX = 1000;
 
 export function domainHandlers(context: DomainContext): RequestHandlers {
   const { maps, sync, rowRules, counterTable: table, definitions, warn, count, pushes, monotonicMs, config } = context;
+  const { fences, logFence, nextToken } = context;
   keepSchemas({ maps, definitions, warn, onViolation: () => count('schemaViolations') });
   const newRoll = (): RollCall => new RollCall(context.isReplacement ? context.gateways : 0, monotonicMs(), ROLL_CALL_MS);
   const { crdt, nodeId, loader, hasRoomFor, nowMs, durability } = context;
@@ -141,6 +149,7 @@ export function domainHandlers(context: DomainContext): RequestHandlers {
     new PersistedHandler(durability),
     new KvService({ ...context.kv, maps, nodeId: context.nodeId, clock: context.nowMs }),
     new TopicService({ pushes, monotonicMs, roll: newRoll() }),
+    new LockService({ pushes, monotonicMs, roll: newRoll(), fences, logFence, nextToken }),
     new CounterService({ table, pushes, countersMax: config.maxCounters, nodesMax: config.counterNodesMax }),
     ...journalOf(context),
   ]);

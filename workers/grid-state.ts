@@ -3,6 +3,8 @@
  *
  *   words    0        lifecycle of the node              main thread
  *            1        database away, seen by the owner   main thread
+ *            2        locks granted since the start      the workers, by Atomics.add
+ *            3        port of the node                   main thread
  *            16+w     state of worker w                  main thread and worker w, in turn
  *            32+16g   broadcast sessions of gateway g    gateway g (a cache line each)
  *            33+16g   its breakers, two bits a worker    gateway g
@@ -20,6 +22,8 @@ export type WorkerState = (typeof WORKER_STATES)[number];
 export const BREAKERS: readonly BreakerState[] = ['CLOSED', 'HALF_OPEN', 'OPEN'];
 const LIFECYCLE = 0;
 const DATABASE_AWAY = 1;
+const LOCK_NUMBER = 2;
+const PORT = 3;
 const WORKERS = 16;
 const GATEWAYS = 32;
 const LINE_WORDS = 16;
@@ -58,6 +62,25 @@ export class GridState {
 
   set isDatabaseAway(isAway: boolean) {
     Atomics.store(this.#words, DATABASE_AWAY, isAway ? 1 : 0);
+  }
+
+  /** TCP port of the node; 0 while it does not listen. */
+  get port(): number {
+    return Atomics.load(this.#words, PORT);
+  }
+
+  set port(port: number) {
+    Atomics.store(this.#words, PORT, port);
+  }
+
+  /** Locks granted since the start of the node, by all workers. */
+  get lockNumber(): number {
+    return Atomics.load(this.#words, LOCK_NUMBER) >>> 0;
+  }
+
+  /** The number of the next grant: no two are the same, and they rise. */
+  nextLockNumber(): number {
+    return (Atomics.add(this.#words, LOCK_NUMBER, 1) + 1) >>> 0;
   }
 
   workerState(worker: number): WorkerState {

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { encode } from '../engine/protocol/codec.ts';
+import type { RingMemory } from '../engine/protocol/envelope.ts';
 import { FLAG_WRITER_LISTENS, OP, OP_WORDS } from '../engine/protocol/op-index.ts';
 import {
   bytesWhenPacked,
@@ -70,6 +71,11 @@ const op = fc.oneof(
   fc.record({ ...common, opType: fc.constant('OR_REMOVE'), orTag: fc.constantFrom('1:0:n', '', null) }),
   fc.record({ ...common, writeConcern: fc.constant('PERSISTED'), record: fc.record({ value, timestamp: stamp }) }),
   fc.record({ key, mapName, record: fc.constant(null) }),
+  fc.record({
+    ...common,
+    record: fc.record({ value, timestamp: stamp }),
+    fence: fc.constantFrom({ lock: 'l', token: 5 }, { lock: 'l' }, null),
+  }),
 );
 
 function batch(ops: readonly unknown[]): object {
@@ -156,7 +162,7 @@ test('the kernel packs ops as packOp does', () => {
       assert.equal(kernel.pack(), at);
       // Padding may hold anything.
       for (let word = 0; word << 2 < at; word += packedBytes(expected.words, word) >> 2) {
-        const end = (word << 2) + unpaddedBytes(expected.words, word);
+        const end = (word << 2) + unpaddedBytes(expected, word);
         assert.deepEqual(kernel.packed.slice(word << 2, end), expected.bytes.slice(word << 2, end));
       }
     }),
@@ -164,9 +170,10 @@ test('the kernel packs ops as packOp does', () => {
   );
 });
 
-function unpaddedBytes(words: Int32Array, word: number): number {
+function unpaddedBytes(memory: RingMemory, word: number): number {
+  const { words } = memory;
   const spans = words[word + PACKED.KEY_TAG_BYTES] as number;
   const node = (words[word + PACKED.NODE_BYTES_FLAGS] as number) & 0xffff;
   const value = words[word + PACKED.VALUE_BYTES] as number;
-  return PACKED_SPANS_START + (spans & 0xffff) + (spans >>> 16) + node + value + packedNameBytes(words, word);
+  return PACKED_SPANS_START + (spans & 0xffff) + (spans >>> 16) + node + value + packedNameBytes(memory, word);
 }

@@ -8,6 +8,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import { ChangeEvents } from '../engine/domains/crdt/change-events.ts';
+import { tokenOf } from '../engine/domains/coordination/lock-service.ts';
 import { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
 import { Expiry } from '../engine/domains/crdt/expiry.ts';
 import type { GridMap } from '../engine/domains/crdt/map-catalogue.ts';
@@ -257,6 +258,7 @@ class PartitionWorker {
       pruneWatermarkMs,
       onDeadLetter: (map, image, reason) => this.#bury(map, image, reason),
       onValueNeeded,
+      fences: this.#storage.fences,
     });
     // Events of what expires must not pile up before a gateway that does not read.
     const mayWrite = (): boolean => mayExpire(this.#storage, answers);
@@ -294,6 +296,9 @@ class PartitionWorker {
       warn: (text) => this.#context.send({ kind: 'log', level: 'warn', text }),
       count: (counter) => this.#counters.add(this.#counters.indexOf(counter), 1),
       monotonicMs: () => performance.now(),
+      fences: this.#storage.fences,
+      logFence: (name, token) => this.#storage.logFence(name, token),
+      nextToken: () => tokenOf(data.ownerEpoch, this.#state.nextLockNumber()),
       counterTable: this.#storage.counters,
       journal: new JournalSequence(data.memory.journal),
       set: (counter, value) => this.#counters.set(counter, value),

@@ -9,9 +9,12 @@
  * what was replayed from them is in Postgres, the main thread is told and deletes them (the checkpoint).
  */
 import { CounterTable } from '../engine/domains/coordination/counter-table.ts';
+import { FenceTable } from '../engine/domains/coordination/fence-table.ts';
+import { tokenBefore } from '../engine/domains/coordination/lock-service.ts';
 import { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
 import { decode } from '../engine/protocol/codec.ts';
 import { type ErrorCode, errorNumber, GridError } from '../engine/protocol/errors.ts';
+import { encodeText } from '../engine/protocol/wire-text.ts';
 import type { DataStore } from '../engine/storage/data-store.ts';
 import { Eviction } from '../engine/storage/eviction.ts';
 import { ExpiryQueue } from '../engine/storage/expiry-queue.ts';
@@ -68,6 +71,8 @@ export class WorkerStorage {
   readonly backlog = new LeafBacklog(this.slab);
   readonly expiry = new ExpiryQueue(this.slab);
   readonly maps: MapCatalogue;
+  /** The newest token of each lock. */
+  readonly fences = new FenceTable();
   readonly counters: CounterTable;
   /** Hear of every change of every store: domains add themselves before the loop runs. */
   readonly observers = new CompositeObserver([]);
@@ -133,7 +138,21 @@ export class WorkerStorage {
       await this.#replayed();
       this.#openLog(files, partitions);
     } else await this.#settleTies();
+    this.#settleFences(launch > 0);
     return progress;
+  }
+
+  /** Notes the newest token of a lock in the frame at hand. */
+  logFence(name: string, token: number): void {
+    this.log?.frame.appendFence(encodeText(name), token);
+  }
+
+  /** Tokens of earlier boots are good only where the log knows them; without a log, tokens of earlier threads too. */
+  #settleFences(isReplacement: boolean): void {
+    const { ownerEpoch, memory } = this.#data;
+    const isForgetful = isReplacement && this.log === undefined;
+    const given = isForgetful ? new GridState(memory.state).lockNumber : 0;
+    this.fences.raiseFloor(tokenBefore(ownerEpoch) + given);
   }
 
   /** How safe answers are; `inboxPositions` is asked for each frame of the log. */
@@ -172,7 +191,7 @@ export class WorkerStorage {
       this.staging.softFlush(nowMs);
       return;
     }
-    if (this.#replayedUpTo >= 0 && flushing.flushedSequence >= this.#replayedUpTo) this.#checkpoint();
+    if (this.#replayedUpTo >= 0 && flushing.flushedSequence >= this.#replayedUpTo && log?.isCarrying !== true) this.#checkpoint();
     if (!this.#isRemovingOwn) log?.flushed(flushing.flushedSequence);
     log?.tick(nowMs);
     // A log that runs full is emptied by flushes, and by nothing else. What was replayed is brought home first.
@@ -209,6 +228,7 @@ export class WorkerStorage {
       ...this.#logPlace(files, partitions),
       folder,
       isReplacement,
+      fences: this.fences,
       onRecord: (kind, map, image) => {
         if (kind === KIND_COUNTER) this.counters.replay(image, Date.now());
         else this.#loaded(kind, map, image, this.#storeOf(map, kind).join(image, Date.now()));
@@ -239,6 +259,7 @@ export class WorkerStorage {
       ...this.#logPlace(files, partitions),
       ...log,
       firstSequence: this.past?.nextSequence ?? 1,
+      fences: this.fences,
       onSynced: (sequence) => this.#events.onPersisted(sequence),
       onFailed: (error) => this.#events.onPersisted(this.log?.syncedSequence ?? 0, error),
     });

@@ -39,6 +39,9 @@ export const OPERATIONS = {
   TOPIC_SUB: { service: 'messaging', routing: 'session', readOnly: true },
   TOPIC_UNSUB: { service: 'messaging', routing: 'session', readOnly: true },
   TOPIC_PUB: { service: 'messaging', routing: 'session', readOnly: false },
+  LOCK_REQUEST: { service: 'coordination', routing: 'session', readOnly: false },
+  LOCK_RELEASE: { service: 'coordination', routing: 'session', readOnly: false },
+  PARTITION_MAP_REQUEST: { service: 'coordination', routing: 'session', readOnly: true },
 } as const satisfies Record<string, OperationSpec>;
 
 export type OperationType = keyof typeof OPERATIONS;

@@ -54,6 +54,8 @@ const ERRORS = {
   CONDITION_FAILED: { status: 412, retryable: false },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, retryable: false },
   JOURNAL_GAP: { status: 410, retryable: false },
+  FENCED: { status: 409, retryable: false },
+  FENCED_LATE: { status: 409, retryable: false },
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERRORS;

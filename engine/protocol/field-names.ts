@@ -34,6 +34,7 @@ export const FIELD_TAG = 16;
 export const FIELD_MILLIS = 17;
 export const FIELD_COUNTER = 18;
 export const FIELD_NODE_ID = 19;
+export const FIELD_FENCE = 20;
 
 export function messageField(bytes: Uint8Array, at: number, end: number): number {
   const header = STRING_HEADER_BYTES[bytes[at] as number] as number;
@@ -65,6 +66,7 @@ export function opField(bytes: Uint8Array, at: number, end: number): number {
     case 3:
       return word3(bytes, start) === KEY ? FIELD_KEY : FIELD_NONE;
     case 5:
+      if (word(bytes, start) === FENC) return bytes[start + 4] === 0x65 ? FIELD_FENCE : FIELD_NONE;
       return word(bytes, start) === ORTA && word(bytes, start + 1) === RTAG ? FIELD_OR_TAG : FIELD_NONE;
     case 6: {
       const first = word(bytes, start);
@@ -167,6 +169,7 @@ const PAYL = wordOf('payl');
 const LOAD = wordOf('load');
 const OPS = wordOf('ops');
 const KEY = wordOf('key');
+const FENC = wordOf('fenc');
 const ORTA = wordOf('orTa');
 const RTAG = wordOf('rTag');
 const RECO = wordOf('reco');

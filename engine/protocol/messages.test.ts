@@ -121,7 +121,7 @@ test('every type that a client sends is read by the scanner, parsed, or refused 
     queryId: 'q',
     topic: 't',
     name: 'n',
-    state: {},
+    state: { p: {}, n: {} },
     fromSequence: '0',
     subscriptionId: 's',
   };
@@ -180,12 +180,8 @@ test('a refused batch of processors answers for each key, up to a bound', () => 
   assert.equal((many as { type: string }).type, 'ERROR');
 });
 
-test('where a response would be misread the refusal is ERROR 501: never LOCK_RELEASED, never an empty result', () => {
-  const requests = [
-    { type: 'LOCK_REQUEST', payload: { requestId: 'r', name: 'l' } },
-    { type: 'LOCK_RELEASE', payload: { name: 'l' } },
-    { type: 'SQL_QUERY', payload: { sql: 'no id to answer to' } },
-  ];
+test('where a response would be misread the refusal is ERROR 501, never an empty result', () => {
+  const requests = [{ type: 'SQL_QUERY', payload: { sql: 'no id to answer to' } }];
   for (const request of requests) {
     const answer = refused(request) as { type: string; payload: { code: number; details: { type: string } } };
     assert.deepEqual([answer.type, answer.payload.code, answer.payload.details.type], ['ERROR', 501, request.type]);
@@ -224,5 +220,25 @@ test('messages of counters and of the journal are read as clients write them', (
     fromSequence: undefined,
     mapName: undefined,
     types: ['PUT'],
+  });
+});
+
+test('a lock is asked for by id, name and a time above 0, or it is not asked for', () => {
+  const parse = (payload: object): unknown => parseMessage(decode(encode({ type: 'LOCK_REQUEST', payload })));
+  assert.deepEqual(parse({ requestId: 'r', name: 'l', ttl: 5 }), { type: 'LOCK_REQUEST', requestId: 'r', name: 'l', ttlMs: 5 });
+  assert.deepEqual(parse({ requestId: 'r', name: 'l', ttl: null }), {
+    type: 'LOCK_REQUEST',
+    requestId: 'r',
+    name: 'l',
+    ttlMs: undefined,
+  });
+  for (const wrong of [{ ttl: 0 }, { ttl: -5 }, { ttl: 'x' }, { ttl: Number.NaN }, { requestId: 7 }, { name: null }]) {
+    assert.equal(parse({ requestId: 'r', name: 'l', ttl: 5, ...wrong }), undefined, JSON.stringify(wrong));
+  }
+  assert.deepEqual(parseMessage(decode(encode({ type: 'LOCK_RELEASE', payload: { name: 'l' } }))), {
+    type: 'LOCK_RELEASE',
+    requestId: '',
+    name: 'l',
+    fencingToken: undefined,
   });
 });

@@ -10,6 +10,7 @@
  * parsed as far as their refusal needs (refusals.ts).
  */
 import { type Data, isData, toBytes } from './codec.ts';
+import { type CoordinationMessage, parseCoordination } from './coordination-messages.ts';
 import { type MessagingMessage, parseMessaging } from './messaging-messages.ts';
 import { type CounterMessage, parseCounterMessage } from './counter-messages.ts';
 import { type JournalMessage, parseJournalMessage } from './journal-messages.ts';
@@ -112,6 +113,7 @@ export type ClientMessage =
   | CounterMessage
   | JournalMessage
   | QueryMessage
+  | CoordinationMessage
   | UnbuiltRequest;
 
 /** The message that a decoded frame is, or undefined: an unknown type, not a client's, or a needed field is missing or wrong. */
@@ -155,6 +157,10 @@ export function parseMessage(decoded: unknown): ClientMessage | undefined {
     case 'TOPIC_UNSUB':
     case 'TOPIC_PUB':
       return parseMessaging(type, bodyOf(decoded));
+    case 'LOCK_REQUEST':
+    case 'LOCK_RELEASE':
+    case 'PARTITION_MAP_REQUEST':
+      return parseCoordination(type, bodyOf(decoded));
     default:
       return typeof type === 'string' ? parseUnbuilt(type, decoded) : undefined;
   }

@@ -12,7 +12,7 @@
  *        12 13   tag       start, bytes   OR-Map ops only, else 0 0
  *        14 15   node      start, bytes   node id of the timestamp
  *        16 17   value     start, bytes   the MessagePack bytes of the value, unread; 0 bytes = none
- *        18 19   op        start, bytes   the whole op (a MessagePack map)
+ *        18 19   fence     start, bytes   the MessagePack map of a fence (op-fence.ts); 0 bytes = none
  *        20 21   id        start, bytes   text of the op's id; 0 bytes = none
  *        22      ordinal   u32  position of the op in its frame, from 0
  *        23      timeoutMs u32  0 = none given
@@ -42,8 +42,8 @@ export const OP = {
   NODE_BYTES: 15,
   VALUE_START: 16,
   VALUE_BYTES: 17,
-  OP_START: 18,
-  OP_BYTES: 19,
+  FENCE_START: 18,
+  FENCE_BYTES: 19,
   ID_START: 20,
   ID_BYTES: 21,
   ORDINAL: 22,
@@ -67,6 +67,8 @@ export const FLAG_INVALID = 1 << 4;
 export const FLAG_WRITER_LISTENS = 1 << 5;
 /** Row rules decide whether this op may be applied: judged by the scope in the envelope. Set by the gateway. */
 export const FLAG_JUDGED = 1 << 7;
+/** The op has a fence (op-fence.ts). */
+export const FLAG_FENCED = 1 << 6;
 
 export const CONCERN_SHIFT = 8;
 export const CONCERN_MASK = 7;

@@ -12,10 +12,12 @@ import { FNV_OFFSET, fnv1aUtf8From } from '../partition/hash.ts';
 import * as field from './field-names.ts';
 import { containerHeaderBytes, isMap, mapCount, STRING_HEADER_BYTES, skipKey, skipValue } from './msgpack-bounds.ts';
 import { number, readNumber } from './msgpack-number.ts';
+import { judgeFence } from './op-fence.ts';
 import {
   CONCERN_NONE,
   CONCERN_SHIFT,
   FLAG_EMPTY,
+  FLAG_FENCED,
   FLAG_INVALID,
   FLAG_UNSTAMPED,
   OP,
@@ -37,11 +39,11 @@ export function scanOp(index: OpIndex, bytes: Uint8Array, view: DataView, start:
   const ordinal = index.count;
   const row = index.push();
   const words = index.words;
+  words[row + OP.FENCE_START] = 0;
+  words[row + OP.FENCE_BYTES] = 0;
   let next = scanUsualOp(words, index.floats, row, bytes, view, start, end, depth);
   if (next < 0) next = scanAnyOp(words, index.floats, row, bytes, start, end, depth);
   words[row + OP.MAP_ID] = 0;
-  words[row + OP.OP_START] = start;
-  words[row + OP.OP_BYTES] = next - start;
   words[row + OP.ORDINAL] = ordinal;
   return next;
 }
@@ -86,6 +88,7 @@ function scanAnyOp(
   let orTagEnd = 0;
   let concern: number = CONCERN_NONE;
   let timeoutMs = 0;
+  let fence = 0; // 1: there is one
   let filledFrom = 0;
 
   for (let entry = 0; entry < entries; entry++) {
@@ -136,6 +139,11 @@ function scanAnyOp(
       case field.FIELD_TIMEOUT:
         timeoutMs = timeoutOf(bytes, valueAt);
         break;
+      case field.FIELD_FENCE:
+        fence = judgeFence(bytes, valueAt, at);
+        words[row + OP.FENCE_START] = fence === 1 ? valueAt : 0;
+        words[row + OP.FENCE_BYTES] = fence === 1 ? at - valueAt : 0;
+        break;
     }
   }
 
@@ -156,6 +164,7 @@ function scanAnyOp(
 
   let flags = kind;
   if (mapBytes === 0 || keyAt === 0 || opType === WRONG || concern === WRONG || timeoutMs === WRONG) flags |= FLAG_INVALID;
+  if (fence !== 0) flags |= fence === WRONG ? FLAG_INVALID : FLAG_FENCED;
   if (kind === OP_PUT) flags |= source === 0 ? FLAG_EMPTY : recordFlags(words, row);
   else if (kind === OP_REMOVE) flags |= finishRemove(words, floats, row);
   else if (kind === OP_OR_ADD) flags |= words[row + OP.TAG_BYTES] === 0 ? FLAG_INVALID : recordFlags(words, row);

@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { encode } from './codec.ts';
-import { OP, OP_WORDS } from './op-index.ts';
+import { FLAG_FENCED, OP, OP_WORDS } from './op-index.ts';
 import {
   bytesWhenPacked,
   PACKED,
   PACKED_SPANS_START,
   packedBytes,
+  packedFence,
   packedFlags,
   packedNameBytes,
   packedOrdinal,
@@ -26,15 +27,18 @@ const put = fc.record({
   ttlMs: fc.option(fc.nat(), { nil: undefined }),
   tag: fc.option(fc.string({ minLength: 1, maxLength: 20 }), { nil: undefined }),
   isNamed: fc.boolean(),
+  fence: fc.option(fc.record({ lock: fc.string({ minLength: 1, maxLength: 20 }), token: fc.integer({ min: 1 }) }), {
+    nil: undefined,
+  }),
 });
 
 test('packed ops stand back to back and say what their rows say, whatever the lengths of their spans', () => {
   fc.assert(
     fc.property(fc.array(put, { maxLength: 12 }), (puts) => {
-      const ops = puts.map(({ key, mapName, value, millis, ttlMs, tag }) => {
+      const ops = puts.map(({ key, mapName, value, millis, ttlMs, tag, fence }) => {
         const timestamp = { millis, counter: 7, nodeId: NODE };
-        if (tag !== undefined) return { mapName, key, opType: 'OR_ADD', orRecord: { value, timestamp, tag, ttlMs } };
-        return { mapName, key, opType: 'PUT', record: { value, timestamp, ttlMs } };
+        if (tag !== undefined) return { mapName, key, opType: 'OR_ADD', orRecord: { value, timestamp, tag, ttlMs }, fence };
+        return { mapName, key, opType: 'PUT', record: { value, timestamp, ttlMs }, fence };
       });
       const frame = encode({ type: 'OP_BATCH', payload: { ops } }).slice();
       const scanner = new Scanner();
@@ -66,7 +70,10 @@ test('packed ops stand back to back and say what their rows say, whatever the le
           assert.deepEqual(memory.bytes.slice(spanAt, spanAt + spanBytes), frame.slice(from, from + spanBytes));
           spanAt += spanBytes;
         }
-        assert.equal(packedNameBytes(memory.words, word) > 0, isNamed(op));
+        const fence = puts[op]?.fence;
+        assert.equal((packedFlags(memory.words, word) & FLAG_FENCED) !== 0, fence !== undefined);
+        if (fence !== undefined) assert.deepEqual(packedFence(memory, word), { ...fence });
+        assert.equal(packedNameBytes(memory, word) > 0, isNamed(op));
         at += packedBytes(memory.words, word);
       }
       assert.equal(at, end);

@@ -9,12 +9,14 @@
  *         9      nodeBytes u16 | flags u16 << 16            flags of op-index.ts
  *        10      valueBytes u32
  *   byte 44      key, tag, node, value, the map's name, without gaps; padded to 8
+ *                a fenced op (FLAG_FENCED) has its fence and the fence's length, u16, behind the name: nameBytes counts them too
  *
  * Ops stand back to back, and how long one is follows from its counts. Key to value lie as they do in a slab block
  * (record-block.ts) and begin on a word, so that they are merged by copying words.
  */
 import type { RingMemory } from './envelope.ts';
-import { OP } from './op-index.ts';
+import { fenceAt, type OpFence } from './op-fence.ts';
+import { FLAG_FENCED, OP } from './op-index.ts';
 
 export const PACKED = {
   MAP_ID: 0,
@@ -32,6 +34,7 @@ export const PACKED = {
 export const PACKED_SPANS_START = 44;
 
 const LOW = 0xffff;
+const FENCE_LENGTH_BYTES = 2;
 /** Spans up to this many bytes are copied word by word, longer ones by `set`: a view costs more than the copy. */
 const WORD_COPY_BYTES_MAX = 160;
 
@@ -59,7 +62,8 @@ export function bytesWhenPacked(words: Int32Array, row: number, isNamed: boolean
     (words[row + OP.TAG_BYTES] as number) +
     (words[row + OP.NODE_BYTES] as number) +
     (words[row + OP.VALUE_BYTES] as number) +
-    (isNamed ? (words[row + OP.MAP_BYTES] as number) : 0);
+    (isNamed ? (words[row + OP.MAP_BYTES] as number) : 0) +
+    fenceFieldBytes(words[row + OP.FENCE_BYTES] as number);
   return (PACKED_SPANS_START + spans + 7) & ~7;
 }
 
@@ -87,9 +91,35 @@ export function packedOrdinal(words: Int32Array, word: number): number {
   return (words[word + PACKED.ORDINAL_NAME_BYTES] as number) & LOW;
 }
 
-/** Bytes of the map's name; 0: the map is that of the op before. The name ends the op, before its padding. */
-export function packedNameBytes(words: Int32Array, word: number): number {
-  return (words[word + PACKED.ORDINAL_NAME_BYTES] as number) >>> 16;
+/** Bytes of the map's name, which begins behind the value; 0: the map is that of the op before. */
+export function packedNameBytes(memory: RingMemory, word: number): number {
+  const nameBytes = (memory.words[word + PACKED.ORDINAL_NAME_BYTES] as number) >>> 16;
+  const isFenced = (packedFlags(memory.words, word) & FLAG_FENCED) !== 0;
+  return isFenced ? nameBytes - fenceFieldBytes(fenceBytesBefore(memory, endOfName(memory.words, word))) : nameBytes;
+}
+
+/** The fence of a fenced op. */
+export function packedFence({ bytes, words }: RingMemory, word: number): OpFence | undefined {
+  const end = endOfName(words, word) - FENCE_LENGTH_BYTES;
+  return fenceAt(bytes, end - fenceBytesBefore({ bytes }, end + FENCE_LENGTH_BYTES), end);
+}
+
+/** Where the name, and what counts as it, ends: before the padding. */
+function endOfName(words: Int32Array, word: number): number {
+  const spans = words[word + PACKED.KEY_TAG_BYTES] as number;
+  const nodeBytes = (words[word + PACKED.NODE_BYTES_FLAGS] as number) & LOW;
+  const nameBytes = (words[word + PACKED.ORDINAL_NAME_BYTES] as number) >>> 16;
+  const valueBytes = words[word + PACKED.VALUE_BYTES] as number;
+  return (word << 2) + PACKED_SPANS_START + (spans & LOW) + (spans >>> 16) + nodeBytes + valueBytes + nameBytes;
+}
+
+function fenceBytesBefore({ bytes }: Pick<RingMemory, 'bytes'>, end: number): number {
+  return (bytes[end - 2] as number) | ((bytes[end - 1] as number) << 8);
+}
+
+/** What a fence of so many bytes takes, its length included. */
+function fenceFieldBytes(fenceBytes: number): number {
+  return fenceBytes === 0 ? 0 : fenceBytes + FENCE_LENGTH_BYTES;
 }
 
 /**
@@ -114,8 +144,10 @@ export function packOp(
   const nodeBytes = rows[row + OP.NODE_BYTES] as number;
   const valueBytes = rows[row + OP.VALUE_BYTES] as number;
   const nameBytes = isNamed ? (rows[row + OP.MAP_BYTES] as number) : 0;
+  const fenceBytes = rows[row + OP.FENCE_BYTES] as number;
   words[word] = rows[row + OP.MAP_ID] as number;
-  words[word + PACKED.ORDINAL_NAME_BYTES] = (rows[row + OP.ORDINAL] as number) | (nameBytes << 16);
+  words[word + PACKED.ORDINAL_NAME_BYTES] =
+    (rows[row + OP.ORDINAL] as number) | ((nameBytes + fenceFieldBytes(fenceBytes)) << 16);
   floats[(word >> 1) + PACKED.MILLIS_F64] = rowFloats[(row >> 1) + OP.MILLIS_F64] as number;
   floats[(word >> 1) + PACKED.TTL_MS_F64] = rowFloats[(row >> 1) + OP.TTL_MS_F64] as number;
   words[word + PACKED.COUNTER] = rows[row + OP.COUNTER] as number;
@@ -128,6 +160,12 @@ export function packOp(
   end = copySpan(to, end, frame, view, rows[row + OP.NODE_START] as number, nodeBytes);
   end = copySpan(to, end, frame, view, rows[row + OP.VALUE_START] as number, valueBytes);
   if (nameBytes > 0) end = copySpan(to, end, frame, view, rows[row + OP.MAP_START] as number, nameBytes);
+  if (fenceBytes > 0) {
+    end = copySpan(to, end, frame, view, rows[row + OP.FENCE_START] as number, fenceBytes);
+    to.bytes[end] = fenceBytes & 0xff;
+    to.bytes[end + 1] = fenceBytes >>> 8;
+    end += FENCE_LENGTH_BYTES;
+  }
   return (end + 7) & ~7;
 }
 

@@ -3,7 +3,6 @@
  *
  * A type whose response can say "failed" gets that response. Where the response has no such field, or the client
  * takes it for something else, the answer is ERROR 501, which the client logs while its own timeout runs:
- *   - LOCK_REQUEST: the client takes LOCK_RELEASED for a lock that it holds.
  * Ending something that was never begun needs no answer.
  *
  * Sources: protocol reference §6.7, §7, §8, §9, §16.
@@ -40,9 +39,6 @@ const UNBUILT = {
   LIST_RESOLVERS: { form: 'list-resolvers', id: 'requestId' },
   HYBRID_QUERY_SUBSCRIBE: { form: 'error', id: 'subscriptionId' },
   HYBRID_QUERY_UNSUBSCRIBE: { form: 'quiet', id: 'subscriptionId' },
-  LOCK_REQUEST: { form: 'error', id: 'requestId' },
-  LOCK_RELEASE: { form: 'error', id: 'requestId' },
-  PARTITION_MAP_REQUEST: { form: 'error', id: 'requestId' },
 } as const satisfies Record<string, { form: Form; id: string }>;
 
 export type UnbuiltType = keyof typeof UNBUILT;

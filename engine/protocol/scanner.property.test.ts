@@ -12,6 +12,7 @@ import {
   CONCERN_NAMES,
   CONCERN_SHIFT,
   FLAG_EMPTY,
+  FLAG_FENCED,
   FLAG_INVALID,
   FLAG_UNSTAMPED,
   OP,
@@ -120,7 +121,6 @@ function expectRow(frame: Uint8Array, ordinal: number, op: unknown): void {
   const millis = floats[row / 2 + OP.MILLIS_F64];
   const ttlMs = floats[row / 2 + OP.TTL_MS_F64];
   assert.equal(word(OP.ORDINAL), ordinal);
-  if (word(OP.OP_BYTES) > 0) assert.deepEqual(decode(frame, word(OP.OP_START), word(OP.OP_START) + word(OP.OP_BYTES)), op);
   if (!isData(op)) {
     assert.equal(word(OP.FLAGS), OP_PUT | FLAG_INVALID);
     assert.equal(word(OP.KEY_BYTES) + word(OP.MAP_BYTES) + word(OP.ID_BYTES) + word(OP.VALUE_BYTES), 0);
@@ -128,6 +128,9 @@ function expectRow(frame: Uint8Array, ordinal: number, op: unknown): void {
   }
   const expected = expectedOp(op);
   assert.equal(word(OP.FLAGS), expected.flags, `flags of ${JSON.stringify(op)}`);
+  const fenceStart = word(OP.FENCE_START);
+  if (isFenceLike(op.fence)) assert.deepEqual(decode(frame, fenceStart, fenceStart + word(OP.FENCE_BYTES)), op.fence);
+  else assert.equal(word(OP.FENCE_BYTES), 0);
   assert.equal(text(OP.ID_START, OP.ID_BYTES), typeof op.id === 'string' ? op.id : '');
   assert.equal(text(OP.MAP_START, OP.MAP_BYTES), typeof op.mapName === 'string' ? op.mapName : '');
   assert.equal(text(OP.KEY_START, OP.KEY_BYTES), typeof op.key === 'string' ? op.key : '');
@@ -166,7 +169,10 @@ function expectedOp(op: Data): ExpectedOp {
     !(op.opType === undefined || op.opType === null || typeof op.opType === 'string') ||
     concern < 0 ||
     expectedTimeout(op.timeout) < 0;
-  const base = (isWrong ? FLAG_INVALID : 0) | (Math.max(0, concern) << CONCERN_SHIFT);
+  const fence = op.fence ?? null;
+  const isFence = isFenceLike(fence);
+  const fenced = isFence ? FLAG_FENCED : 0;
+  const base = (isWrong || (fence !== null && !isFence) ? FLAG_INVALID : 0) | fenced | (Math.max(0, concern) << CONCERN_SHIFT);
   const none = { millis: Number.NaN, counter: 0, nodeId: '', ttlMs: Number.NaN, value: null, tag: '' };
   const invalidIf = (isInvalid: boolean): number => base | (isInvalid ? FLAG_INVALID : 0);
 
@@ -215,6 +221,12 @@ function isStampLike(stamp: Data): boolean {
   const { millis, counter, nodeId } = stamp;
   const isCount = (value: unknown): value is number => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
   return isCount(millis) && isCount(counter) && counter < 2 ** 32 && typeof nodeId === 'string' && /^[^:]+$/s.test(nodeId);
+}
+
+function isFenceLike(fence: unknown): boolean {
+  if (!isData(fence)) return false;
+  const { lock, token } = fence;
+  return typeof lock === 'string' && lock !== '' && typeof token === 'number' && Number.isSafeInteger(token) && token > 0;
 }
 
 /** -1 for what is no level. */
@@ -277,6 +289,7 @@ function wildOp(random: Random): unknown {
   if (random.chance(2)) fields.push(['timestamp', wildStamp(random)], ['synced', random.chance(12) ? null : random.chance(2)]);
   if (random.chance(8)) fields.push(['writeConcern', random.pick(CONCERN_NAMES)]);
   if (random.chance(8)) fields.push(['timeout', random.pick([0, 5000, -1, 2 ** 40, null])]);
+  if (random.chance(6)) fields.push(['fence', random.chance(4) ? wildValue(random, 2) : wildFence(random)]);
   if (random.chance(6)) fields.splice(random.below(fields.length), 1);
   const ordered = random.chance(2) ? random.shuffle(fields) : fields;
   return new Pairs(
@@ -284,7 +297,18 @@ function wildOp(random: Random): unknown {
   );
 }
 
+function wildFence(random: Random): Pairs {
+  const fields: [unknown, unknown][] = [
+    ['lock', random.chance(8) ? random.pick(['', 7, null]) : random.pick(['orders', 'x'.repeat(300), 'Ü'])],
+    ['token', random.chance(8) ? random.pick([0, -1, 1.5, 2 ** 60, 'one', null]) : random.pick([1, 70_000, 7 * 2 ** 32 + 5])],
+  ];
+  if (random.chance(10)) fields.pop();
+  return new Pairs(mixed(random, fields, () => [random.pick(['lock', 'token', 'locks']), wildValue(random, 0)]));
+}
+
 const OP_KEYS = [
+  'fence',
+  'fencf',
   'id',
   'key',
   'mapName',

@@ -10,6 +10,7 @@
  *   RECORD 2      byte 8 millis f64   16 ttlMs f64   24 counter u32   28 keyHash u32   32 keyBytes u16 | tagBytes u16 << 16
  *                 36 nodeBytes u16 | flags u16 << 16   40 valueBytes u32   44  key, tag, node, value without gaps
  *   PREPARE 3, COMMIT 4           reserved for commits over several keys; refused as unknown today
+ *   FENCE 5       byte 8 token f64   word 4 name bytes   20  name of the lock; without one the token is that of all forgotten names
  *
  * Little-endian. The crc (zlib.crc32, begun with the salt) covers all behind its word; `bytes` lies before it and must
  * equal what the covered counts add up to. The salt is a random number of the file: nobody who chooses values knows it,
@@ -28,6 +29,9 @@ export const ENTRY_RECORD = 2;
 export const ENTRY_PREPARE = 3;
 /** Ends a commit over several keys. Reserved. */
 export const ENTRY_COMMIT = 4;
+/** The newest fencing token of a lock. */
+export const ENTRY_FENCE = 5;
+export const FENCE_NAME_START = 20;
 export const MAP_NAME_START = 16;
 export const RECORD_SPANS_START = 44;
 

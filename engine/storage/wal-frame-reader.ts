@@ -6,8 +6,10 @@ import { sameSpan } from './record-block.ts';
 import {
   CRC_AT,
   CRC_COVERED_START,
+  ENTRY_FENCE,
   ENTRY_MAP,
   ENTRY_RECORD,
+  FENCE_NAME_START,
   FRAME_HEADER_BYTES,
   FRAME_MAGIC,
   FRAME_RINGS_MAX,
@@ -79,6 +81,8 @@ export class FrameRecords {
   map: Uint8Array = NO_BYTES;
   /** The record; filled anew by each `next`. */
   readonly image = new RecordImage();
+  /** Told of each fencing token on the way to the next record; `name` is UTF-8, valid during the call. */
+  onFence: (name: Uint8Array, token: number) => void = () => {};
   #source: Uint8Array = NO_BYTES;
   #view: DataView = new DataView(NO_BYTES.buffer);
   #sequence = 0;
@@ -109,8 +113,9 @@ export class FrameRecords {
         this.#readRecord(at, bytes);
         return true;
       }
-      if (type !== ENTRY_MAP) throw this.#unknown(`an entry of type ${type}`);
-      this.#readMap(at, bytes);
+      if (type === ENTRY_FENCE) this.#readFence(at, bytes);
+      else if (type === ENTRY_MAP) this.#readMap(at, bytes);
+      else throw this.#unknown(`an entry of type ${type}`);
     }
     return false;
   }
@@ -127,6 +132,13 @@ export class FrameRecords {
     if (nameBytes === this.map.length && sameSpan(this.map, 0, this.#source, nameStart, nameBytes)) return;
     this.map = new Uint8Array(nameBytes); // `slice` of a Buffer would keep the whole segment alive
     this.map.set(this.#source.subarray(nameStart, nameStart + nameBytes));
+  }
+
+  #readFence(at: number, bytes: number): void {
+    const nameBytes = bytes < FENCE_NAME_START ? bytes : this.#view.getUint32(at + 16, true);
+    if (nameBytes > bytes - FENCE_NAME_START) throw this.#unknown('a name of a lock longer than its entry');
+    const nameStart = at + FENCE_NAME_START;
+    this.onFence(this.#source.subarray(nameStart, nameStart + nameBytes), this.#view.getFloat64(at + 8, true));
   }
 
   #readRecord(at: number, bytes: number): void {

@@ -25,8 +25,10 @@ import {
 import type { Segment } from './slab.ts';
 import {
   CRC_COVERED_START,
+  ENTRY_FENCE,
   ENTRY_MAP,
   ENTRY_RECORD,
+  FENCE_NAME_START,
   FRAME_HEADER_BYTES,
   FRAME_MAGIC,
   FRAME_RINGS_MAX,
@@ -169,6 +171,23 @@ export class FrameWriter {
       if (rest !== 0) (i32[spansTo + words - 1] as number) &= (1 << rest) - 1; // what lies behind the record stays out
     }
     this.#end = start + entryBytes;
+  }
+
+  /** Adds the newest token of a lock (name in UTF-8). No name: the token of all names that are forgotten. */
+  appendFence(name: Uint8Array, token: number): void {
+    const start = this.#end;
+    const end = start + ((FENCE_NAME_START + name.length + 7) & ~7);
+    if (end > this.#u8.length) this.#grow(end);
+    const i32 = this.#i32;
+    const word = start >>> 2;
+    i32[(end >>> 2) - 1] = 0; // padding is zero
+    i32[(end >>> 2) - 2] = 0;
+    i32[word] = ENTRY_FENCE;
+    i32[word + 1] = end - start;
+    this.#f64[(word >>> 1) + 1] = token;
+    i32[word + 4] = name.length;
+    this.#u8.set(name, start + FENCE_NAME_START);
+    this.#end = end;
   }
 
   /** Seals the frame. The bytes are valid until `clear` or the next `append`; other fields may seal the same body again. */

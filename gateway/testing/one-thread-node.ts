@@ -4,6 +4,7 @@
  */
 import { assert } from '../../engine/assert.ts';
 import { ChangeEvents } from '../../engine/domains/crdt/change-events.ts';
+import { FenceTable } from '../../engine/domains/coordination/fence-table.ts';
 import { CrdtService } from '../../engine/domains/crdt/crdt-service.ts';
 import { CounterTable } from '../../engine/domains/coordination/counter-table.ts';
 import { MapCatalogue } from '../../engine/domains/crdt/map-catalogue.ts';
@@ -88,6 +89,8 @@ export interface NodeOptions {
   readonly dataStore?: MapDataStore;
   readonly writeThrough?: () => Promise<void>;
   readonly durability?: Durability;
+  /** Turns authentication on. */
+  readonly jwtSecret?: string;
   readonly domains?: Partial<DomainConfig>;
 }
 
@@ -190,7 +193,11 @@ export class OneThreadNode {
 
   static async create(options: NodeOptions = {}): Promise<OneThreadNode> {
     const node = new OneThreadNode(options);
-    const authenticator = await Authenticator.create({ jwtSecret: undefined, jwtIssuer: undefined, jwtAudience: undefined });
+    const authenticator = await Authenticator.create({
+      jwtSecret: options.jwtSecret,
+      jwtIssuer: undefined,
+      jwtAudience: undefined,
+    });
     for (let gateway = 0; gateway < node.memory.gateways; gateway++) node.#addGateway(gateway, options, authenticator);
     for (let worker = 0; worker < node.memory.workers; worker++) {
       node.#inboxes.push(node.memory.inboxes.map((rings, gateway) => new RingConsumer(ringAt(rings, worker), gateway)));
@@ -288,7 +295,9 @@ export class OneThreadNode {
     const pruneWatermarkMs = (): number => this.state.pruneWatermarkMs;
     const rowRules = new RowRules({ maps, loader: undefined, pause: async () => {}, nowMs: Date.now, onValueNeeded: () => {} });
     const { judge } = rowRules;
-    const crdt = new CrdtService({ maps, judge, changes, nodeId: utf8('server-1'), pruneWatermarkMs, onDeadLetter: () => {} });
+    const fences = new FenceTable();
+    const onDeadLetter = (): void => {};
+    const crdt = new CrdtService({ maps, judge, changes, nodeId: utf8('server-1'), pruneWatermarkMs, onDeadLetter, fences });
     const outboxes = this.memory.outboxes.map((rings) => new RingWriter(new RingProducer(ringAt(rings, worker), () => {})));
     const counters = new CounterRow(this.memory.workerCounters, WORKER_COUNTERS, worker);
     const { writeThrough } = options;
@@ -325,6 +334,9 @@ export class OneThreadNode {
         warn: () => {},
         count: (counter) => counters.add(counters.indexOf(counter), 1),
         monotonicMs: () => performance.now(),
+        fences,
+        logFence: () => {},
+        nextToken: () => this.state.nextLockNumber(),
         counterTable: new CounterTable(dataStore),
         loader: undefined,
         hasRoomFor: () => true,

@@ -33,6 +33,8 @@ export interface ReplayOptions {
   wantsPartition(partition: number): boolean;
   /** A record of a wanted partition: join and stage it. The image is valid during the call; `map` may be kept. */
   readonly onRecord: OnStoredRecord;
+  /** A fencing token in the log of an epoch; an empty name: that of all names that were forgotten. */
+  readonly onFence?: (name: Uint8Array, token: number, epoch: number) => void;
   yieldTurn(): Promise<void>;
   readonly accepted: readonly AcceptedLoss[];
   onProgress?(progress: ReplayProgress): void;
@@ -143,6 +145,7 @@ class Replayer {
       onHeader: (name, header) => this.#checkDatabase(name, header),
     });
     const bytesBefore = this.#bytes;
+    this.#cursor.onFence = (name, token) => this.#options.onFence?.(name, token, log.epoch);
     let records = 0;
     let last: Frame | undefined;
     for (let frame = reader.next(); frame !== undefined; frame = reader.next()) {

@@ -19,6 +19,7 @@ export class RetiredSegments {
   readonly #segments: SegmentWriter[] = [];
   #bytes = 0;
   #flushedSequence = 0;
+  #keepsNewest = false;
   #removal: Promise<void> | undefined;
   #stopped = false;
 
@@ -42,10 +43,11 @@ export class RetiredSegments {
 
   /**
    * Begins to delete the segments whose frames are all up to `flushedSequence`. A segment of which a sync is under way
-   * stays until a later call.
+   * stays until a later call; so does the newest one with `keepsNewest`.
    */
-  removeUpTo(flushedSequence: number): void {
+  removeUpTo(flushedSequence: number, keepsNewest = false): void {
     this.#flushedSequence = flushedSequence;
+    this.#keepsNewest = keepsNewest;
     if (this.#removal !== undefined || this.#stopped || !this.#mayRemove()) return;
     this.#removal = this.#run().then(
       () => {
@@ -81,6 +83,7 @@ export class RetiredSegments {
 
   #mayRemove(): boolean {
     const oldest = this.#segments[0];
+    if (this.#keepsNewest && this.#segments.length === 1) return false;
     return oldest !== undefined && oldest.lastSequence <= this.#flushedSequence && !oldest.isSyncing;
   }
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { FenceTable } from '../../engine/domains/coordination/fence-table.ts';
 import { test } from 'node:test';
 import { ForgetfulLogFiles } from '../../engine/storage/forgetful-log-files.ts';
 import type { LogFiles } from '../../engine/storage/log-files.ts';
@@ -19,6 +20,7 @@ async function replay(files: LogFiles, epoch: number, isReplacement = false): Pr
     partitions: PARTITIONS,
     folder: '/nonexistent',
     isReplacement,
+    fences: new FenceTable(),
     onRecord: (kind, map, image) => keys.push(Buffer.from(storedRecord(kind, map, image).key).toString()),
   });
   return { keys, past };

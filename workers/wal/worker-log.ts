@@ -18,6 +18,7 @@ import type { LogLoss } from '../../engine/storage/wal-loss.ts';
 import { readAcceptedLosses } from './accepted-losses.ts';
 import { systemCode } from './disk-trouble.ts';
 import { segmentsByWorker } from './log-folder.ts';
+import { carryFences, fencesFrom, type KnownFences } from './logged-fences.ts';
 import { NodeLogFiles } from './node-log-files.ts';
 import { removeOldSegments, replayLog } from './recovery.ts';
 import { WriteAheadLog } from './write-ahead-log.ts';
@@ -46,6 +47,8 @@ export interface PastOptions extends LogPlace {
   /** True when an earlier thread of this worker may have written in this epoch. */
   readonly isReplacement: boolean;
   readonly onRecord: OnStoredRecord;
+  /** Takes the fencing tokens that the log has. */
+  readonly fences: KnownFences;
 }
 
 /** What the log says of the time before this thread. */
@@ -70,7 +73,7 @@ export interface LoggedPast {
 
 /** Rejects with GridError when the log belongs to another database or another format, or cannot be read. */
 export async function replayPast(options: PastOptions): Promise<LoggedPast> {
-  const { files, folder, epoch, worker, database, partitions, isReplacement, onRecord } = options;
+  const { files, folder, epoch, worker, database, partitions, isReplacement, onRecord, fences } = options;
   const own = new Set(partitions);
   const replay = await replayLog({
     files,
@@ -79,6 +82,7 @@ export async function replayPast(options: PastOptions): Promise<LoggedPast> {
     database,
     wantsPartition: (partition) => own.has(partition),
     onRecord,
+    onFence: fencesFrom(fences, files.list(), epoch),
     yieldTurn: () => new Promise((resolve) => setImmediate(resolve)),
     accepted: readAcceptedLosses(folder),
   });
@@ -103,11 +107,14 @@ export interface OpenOptions extends LogPlace, LogSettings {
   readonly firstSequence: number;
   readonly onSynced: (sequence: number) => void;
   readonly onFailed: (error: GridError) => void;
+  /** What each segment begins with. */
+  readonly fences: KnownFences;
 }
 
 export function openLog(options: OpenOptions): WriteAheadLog {
   return WriteAheadLog.open({
     ...options,
+    carry: (frame) => carryFences(options.fences, frame),
     nowMs: Date.now,
     startTimer: (delayMs, fire) => {
       const timer = setTimeout(fire, delayMs);

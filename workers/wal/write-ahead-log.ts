@@ -43,6 +43,8 @@ export interface WriteAheadLogOptions {
   readonly nowMs: () => number;
   /** A random number of 32 bits. */
   readonly random32: () => number;
+  /** Puts what no segment may lack into the frame at hand, the first of a segment; true when there is anything. */
+  readonly carry?: (frame: FrameWriter) => boolean;
   /** Begins syncs by time; returns what cancels. Without it they begin on ticks. */
   readonly startTimer?: (delayMs: number, fire: () => void) => () => void;
   /** All frames up to this one are on the disk. */
@@ -84,6 +86,10 @@ export class WriteAheadLog {
   /** The frame that the disk had no room for. */
   #held: HeldFrame | undefined;
   #isFull = false;
+  /** The frame at hand begins a segment with what older ones hold: the segment before stays until it is written. */
+  #isCarrying = false;
+  /** The last frame that began a segment so. */
+  #carriedSequence = 0;
   #failure: GridError | undefined;
   #refusal: ErrorCode | undefined;
   #isClosed = false;
@@ -101,6 +107,7 @@ export class WriteAheadLog {
     const onRemoved = (segment: SegmentWriter): void => this.#removed(segment);
     this.#retired = new RetiredSegments({ files, onRemoved, onFailed: (error) => this.#fail('pruned', error) });
     this.#refusal = REFUSALS[this.state];
+    this.#carry();
   }
 
   /**
@@ -154,6 +161,11 @@ export class WriteAheadLog {
     if (this.#failure !== undefined) return 'failed';
     if (this.#held !== undefined || this.#segment === undefined) return 'disk-full';
     return this.#isFull ? 'full' : 'open';
+  }
+
+  /** True until what was carried over from older segments, or older runs, is written: they must stay. */
+  get isCarrying(): boolean {
+    return this.#isCarrying;
   }
 
   /** What new writes are refused with now; undefined: they are welcome. */
@@ -243,6 +255,8 @@ export class WriteAheadLog {
     this.#unsynced.add(segment);
     if (!segment.append(bytes, this.#sequence + 1)) return false;
     this.#sequence += 1;
+    if (this.#isCarrying) this.#carriedSequence = this.#sequence;
+    this.#isCarrying = false;
     this.frame.clear();
     this.#group.written(this.#sequence, nowMs);
     if (this.#retired.bytes + segment.bytes >= this.#options.maxBytes) this.#refreshRefusal();
@@ -267,6 +281,7 @@ export class WriteAheadLog {
     this.#segment = next;
     this.#unsynced.add(next);
     this.#isFolderUnsynced = true;
+    this.#carry();
     return next;
   }
 
@@ -288,6 +303,10 @@ export class WriteAheadLog {
       this.#fail('opened', error);
     }
     this.#refreshRefusal();
+  }
+
+  #carry(): void {
+    if (this.#options.carry?.(this.frame) === true) this.#isCarrying = true;
   }
 
   #createSegment(): SegmentWriter {
@@ -315,6 +334,7 @@ export class WriteAheadLog {
     const segment = this.#segment;
     if (this.#failure !== undefined || segment === undefined || segment.isEmpty || this.#marks.flushedSequence < this.#sequence)
       return;
+    if (this.#carriedSequence === this.#sequence) return; // the next one would begin with the same, and be as full
     if (!this.#isFull && !segment.isFilledTo(RETIRE_SHARE)) return;
     try {
       this.#rotate(segment);
@@ -324,7 +344,7 @@ export class WriteAheadLog {
   }
 
   #prune(): void {
-    if (this.#failure === undefined) this.#retired.removeUpTo(this.#marks.flushedSequence);
+    if (this.#failure === undefined) this.#retired.removeUpTo(this.#marks.flushedSequence, this.#isCarrying);
   }
 
   #removed(segment: SegmentWriter): void {

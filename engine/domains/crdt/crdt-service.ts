@@ -9,6 +9,7 @@ import { type ErrorCode, errorNumber } from '../../protocol/errors.ts';
 import {
   FLAG_EMPTY,
   FLAG_JUDGED,
+  FLAG_FENCED,
   FLAG_UNSTAMPED,
   FLAG_WRITER_LISTENS,
   OP_KIND_MASK,
@@ -21,14 +22,17 @@ import {
   PACKED,
   PACKED_SPANS_START,
   packedBytes,
+  packedFence,
   packedFlags,
   packedNameBytes,
   packedOrdinal,
 } from '../../protocol/packed-op.ts';
+import { compareLwwStamps } from '../../crdt/lww.ts';
 import type { RingMemory } from '../../protocol/envelope.ts';
 import type { ManagedService } from '../../operation/service-registry.ts';
 import { KIND_LWW, KIND_OR, RecordImage, type RecordKind } from '../../storage/record.ts';
-import { JOIN_APPLIED, JOIN_EVICTED, type RecordStore } from '../../storage/record-store.ts';
+import { JOIN_APPLIED, JOIN_EVICTED, JOIN_STALE, type RecordStore } from '../../storage/record-store.ts';
+import { sameSpan } from '../../storage/record-block.ts';
 import { stampAfter } from '../../storage/server-stamp.ts';
 import type { RecordRef } from '../../storage/storage.ts';
 import type { ChangeEvents, EventKind } from './change-events.ts';
@@ -70,6 +74,8 @@ export interface CrdtServiceOptions {
   readonly onValueNeeded?: (store: RecordStore, ref: RecordRef) => void;
   /** Judges ops with FLAG_JUDGED. Without it there are none. */
   readonly judge?: RowJudge;
+  /** Judges the tokens of fenced writes; without it every fenced write is refused. */
+  readonly fences?: { admits(lock: string, token: number): boolean };
 }
 
 /** Says by the row rules of its writer whether a write may be joined. */
@@ -92,6 +98,8 @@ const TOO_MANY_MAPS = errorNumber('TOO_MANY_MAPS');
 const STALE_OPERATION = errorNumber('STALE_OPERATION');
 const INTERNAL = errorNumber('INTERNAL');
 const UNAVAILABLE = errorNumber('UNAVAILABLE');
+const FENCED = errorNumber('FENCED');
+const FENCED_LATE = errorNumber('FENCED_LATE');
 
 export class CrdtService implements ManagedService {
   readonly name = 'crdt';
@@ -102,7 +110,9 @@ export class CrdtService implements ManagedService {
   readonly #onDeadLetter: CrdtServiceOptions['onDeadLetter'];
   readonly #onValueNeeded: CrdtServiceOptions['onValueNeeded'];
   readonly #judge: RowJudge | undefined;
+  readonly #fences: CrdtServiceOptions['fences'];
   readonly #image = new RecordImage();
+  readonly #stored = new RecordImage();
   /** What a guard said of the write at hand. */
   #refusal: WriteRefusal | undefined;
   /** What warming has read: kept so that the reads are not optimised away. */
@@ -116,6 +126,7 @@ export class CrdtService implements ManagedService {
     this.#onDeadLetter = options.onDeadLetter;
     this.#onValueNeeded = options.onValueNeeded;
     this.#judge = options.judge;
+    this.#fences = options.fences;
   }
 
   init(): void {}
@@ -204,6 +215,8 @@ export class CrdtService implements ManagedService {
       if (this.#refusal !== undefined) return errorNumber(this.#refusal.code);
     }
     const store = map.store(kind >= OP_OR_ADD ? KIND_OR : KIND_LWW);
+    const isFenced = (flags & FLAG_FENCED) !== 0;
+    if (isFenced && !this.#isAdmitted(memory, word)) return this.#isStored(store, image, kind) ? -1 : FENCED;
     if (kind === OP_OR_REMOVE) stampRemoval(image, nowMs);
     else if ((flags & FLAG_UNSTAMPED) !== 0) this.#stamp(store, image, nowMs);
     else if (image.millis < this.#pruneWatermarkMs() && store.find(image) === 0) {
@@ -221,8 +234,33 @@ export class CrdtService implements ManagedService {
     }
     if (joined === JOIN_APPLIED) {
       this.#changes.changed(map, eventKind(kind, image), image, gateway, session, (flags & FLAG_WRITER_LISTENS) !== 0);
+      return -1;
     }
-    return -1;
+    // Who holds a lock is told that its write is not what is stored: it lost to another's clock ahead of its own.
+    return isFenced && joined === JOIN_STALE && kind < OP_OR_ADD && !this.#isStored(store, image, kind) ? FENCED_LATE : -1;
+  }
+
+  /** True when no newer token of the op's lock is granted. */
+  #isAdmitted(memory: RingMemory, word: number): boolean {
+    const fence = packedFence(memory, word);
+    return fence !== undefined && this.#fences?.admits(fence.lock, fence.token) === true;
+  }
+
+  /**
+   * True when the write, or a later one of its writer, was taken in before: a client that sends again after a lost ack must
+   * see success.
+   */
+  #isStored(store: RecordStore, image: RecordImage, kind: number): boolean {
+    const ref = store.find(image);
+    if (ref === 0) return false;
+    if (kind === OP_OR_ADD) return true;
+    if (kind === OP_OR_REMOVE) return store.isTombstone(ref);
+    const stored = this.#stored;
+    store.read(ref, stored);
+    const isByWriter =
+      stored.nodeBytes === image.nodeBytes &&
+      sameSpan(stored.source, stored.nodeStart, image.source, image.nodeStart, image.nodeBytes);
+    return isByWriter && compareLwwStamps(image, stored) <= 0;
   }
 
   /** Joins an image that did not come as a packed op (push-diff), unless a guard refuses it. True when it changed the record. */
@@ -245,7 +283,7 @@ export class CrdtService implements ManagedService {
 
   /** The op's map by its name; undefined when there are too many maps, or the op before had the same and there were. */
   #open(memory: RingMemory, word: number, gateway: number, mapId: number): GridMap | undefined {
-    const nameBytes = packedNameBytes(memory.words, word);
+    const nameBytes = packedNameBytes(memory, word);
     if (nameBytes === 0) return undefined;
     fillImage(this.#image, memory, word);
     const start = this.#image.valueStart + this.#image.valueBytes;

@@ -11,6 +11,7 @@ import type { RecordImage } from '../../storage/record.ts';
 import { RecordStore } from '../../storage/record-store.ts';
 import { ExpiryQueue } from '../../storage/expiry-queue.ts';
 import { Slab } from '../../storage/slab.ts';
+import { FenceTable } from '../coordination/fence-table.ts';
 import { ChangeEvents } from '../crdt/change-events.ts';
 import { Expiry } from '../crdt/expiry.ts';
 import { CrdtService, Rejections } from '../crdt/crdt-service.ts';
@@ -36,6 +37,7 @@ export class EngineUnderTest {
   readonly crdt: CrdtService;
   readonly sync: SyncService;
   readonly expiry: Expiry;
+  readonly fences = new FenceTable();
   readonly queue: ExpiryQueue;
   readonly staleKeys: string[] = [];
   /** Broadcast sessions per gateway. */
@@ -56,6 +58,7 @@ export class EngineUnderTest {
       changes: this.changes,
       nodeId: utf8(NODE_ID),
       pruneWatermarkMs: () => this.watermarkMs,
+      fences: this.fences,
       onDeadLetter: (_map: GridMap, image: RecordImage) => this.staleKeys.push(keyOf(image)),
     });
     const { nowMs, mayWrite = () => true } = options;

@@ -1,0 +1,58 @@
+/**
+ * The partition map of this node: it owns every partition, and its clients' own address leads to it.
+ *
+ * A cluster client drops a connection whose endpoint is not textually the address that it dialled (protocol reference §10). So the endpoint
+ * is made of what the client sent as Host when it connected; where it sent none, of the port that the node listens on.
+ */
+import type { CallStatus } from '../engine/operation/operation.ts';
+import { PARTITION_COUNT } from '../engine/partition/hash.ts';
+import { encode } from '../engine/protocol/codec.ts';
+import type { ClientMessage } from '../engine/protocol/messages.ts';
+import type { Dialled } from './connection.ts';
+import type { Desk, DeskContext } from './desk.ts';
+import type { Session } from './session.ts';
+
+const HOST = /^[A-Za-z0-9._~:[\]-]{1,255}$/;
+
+export interface PartitionMapFacts {
+  /** The port that the node listens on. */
+  readonly port: () => number;
+  /** When the node started, wall-clock ms: maps of a later start are newer. */
+  readonly startedMs: () => number;
+}
+
+export class PartitionMapDesk implements Desk {
+  readonly types = ['PARTITION_MAP_REQUEST'] as const;
+  readonly #context: DeskContext;
+  readonly #facts: PartitionMapFacts;
+
+  constructor(context: DeskContext, facts: PartitionMapFacts) {
+    this.#context = context;
+    this.#facts = facts;
+  }
+
+  ask(session: Session, _message: ClientMessage): CallStatus {
+    this.#context.enqueue(session, encode({ type: 'PARTITION_MAP', payload: this.#map(session.connection.dialled) }).slice());
+    return 'RESPONSE';
+  }
+
+  /** Always answered, whatever version the client has: without an answer it waits 5 s. It takes only what is newer. */
+  #map(dialled: Dialled | undefined): object {
+    const { nodeId, clock } = this.#context;
+    const { host, path } = dialled ?? { host: '', path: '/' };
+    const address = HOST.test(host) ? host : `127.0.0.1:${this.#facts.port()}`;
+    const endpoints = { websocket: `ws://${address}${path === '/' ? '' : path}`, http: `http://${address}` };
+    const partitions = Array.from({ length: PARTITION_COUNT }, (_, partitionId) => ({
+      partitionId,
+      ownerNodeId: nodeId,
+      backupNodeIds: [],
+    }));
+    return {
+      version: Math.max(1, Math.floor(this.#facts.startedMs() / 1000)),
+      partitionCount: PARTITION_COUNT,
+      nodes: [{ nodeId, endpoints, status: 'ACTIVE' }],
+      partitions,
+      generatedAt: clock.wallMs,
+    };
+  }
+}
