@@ -20,9 +20,10 @@ const SYNCED_SHARE = 0.9;
 export async function readLogUse(port: number): Promise<LogUse> {
   const response = await fetch(`http://127.0.0.1:${port}/metrics`);
   const text = await response.text();
+  const hasLog = metricSum(text, 'lattice_log_segments', {}) !== 0; // without one, the sequence is that of staging
   return {
     atMs: performance.now(),
-    frames: metricSum(text, 'lattice_log_sequence', {}),
+    frames: hasLog ? metricSum(text, 'lattice_log_sequence', {}) : 0,
     syncs: metricSum(text, 'lattice_log_syncs_total', {}),
     rowsFlushed: metricSum(text, 'lattice_flushed_rows_total', {}),
   };

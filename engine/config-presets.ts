@@ -13,7 +13,6 @@ export const PRESETS: Readonly<Record<Preset, Partial<Config>>> = {
     requestTimeoutMs: 60_000,
     flushDelayMs: 200,
     flushRecordsMax: 10_000,
-    stagedBytesMax: 256 * MIB,
   },
   'low-latency': {
     batchRecords: 10,

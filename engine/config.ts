@@ -563,13 +563,15 @@ const DEFINITIONS = {
   }),
   stagedBytesMax: integer({
     section: 'storage',
-    default: 64 * MIB,
+    default: 256 * MIB,
     min: MIB,
     max: 16 * 1024 * MIB,
     unit: 'bytes per worker',
-    about: 'Writes that wait for Postgres; beyond it a worker refuses writes until Postgres has taken some.',
-    raise: 'rides out a longer absence of Postgres, in memory of each worker.',
-    lower: 'refuses sooner.',
+    about:
+      'Writes that wait for Postgres. From half of it on flushes follow one another without pauses; beyond it a worker without a log refuses writes until Postgres has taken some.',
+    raise:
+      'rides out a longer absence of Postgres, and leaves clients more of a busy machine; what waits cannot be dropped from memory.',
+    lower: 'flushes and refuses sooner.',
   }),
   storageTimeoutMs: integer({
     section: 'storage',

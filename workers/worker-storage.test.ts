@@ -6,7 +6,8 @@ import { test } from 'node:test';
 import { type Config, isConfig, OPTIONS } from '../engine/config.ts';
 import { LogSketch } from '../engine/storage/log-sketch.ts';
 import { MemoryDataStore } from '../engine/storage/memory-data-store.ts';
-import { identityOf, recordOf, type StoredRecord } from '../engine/storage/stored-record.ts';
+import { KIND_LWW } from '../engine/storage/record.ts';
+import { identityOf, imageOf, recordOf, type StoredRecord } from '../engine/storage/stored-record.ts';
 import { turn } from '../engine/storage/virtual-time.ts';
 import { createGridMemory } from './grid-memory.ts';
 import { GridState } from './grid-state.ts';
@@ -91,5 +92,33 @@ test('the log of an earlier run goes when all of it is in the data store, versio
     await turn();
   }
   assert.deepEqual(checkpoints, [{ behind: 0, names: [...sketch.files.keys()] }]);
+  await storage.close();
+});
+
+test('memory that runs short hurries the flushes: only what is flushed can be dropped', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'lattice-worker-storage-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const dataStore = new MemoryDataStore();
+  const nothing = (): void => {};
+  const storage = new WorkerStorage(
+    { ...workerData(folder), log: undefined, config: { ...defaults(), flushDelayMs: 60_000, flushRecordsMax: 100_000 } },
+    0,
+    { dataStore: () => dataStore, logFiles: (files) => files },
+    { onPersisted: nothing, onCheckpoint: nothing, onProgress: nothing, onWarning: (text) => assert.fail(text) },
+  );
+  await storage.load(PARTITIONS, 0);
+  storage.memory.sample();
+  const store = storage.maps.openByName(new TextEncoder().encode('m'))?.store(KIND_LWW);
+  assert.ok(store !== undefined);
+  let number = 0;
+  const write = (): void => void store.join(imageOf(record(number++, 1)), Date.now());
+  write();
+  storage.tick(Date.now());
+  await turn();
+  assert.equal(dataStore.rows.size, 0, 'it may wait a minute for newer writes of its key');
+  while (!storage.eviction.isShort) write();
+  storage.tick(Date.now());
+  while (dataStore.rows.size < number) await turn();
+  assert.ok(storage.eviction.run(Date.now()) !== undefined && storage.eviction.evicted > 0);
   await storage.close();
 });

@@ -196,7 +196,8 @@ export class WorkerStorage {
     log?.tick(nowMs);
     // A log that runs full is emptied by flushes, and by nothing else. What was replayed is brought home first.
     const isLogFilling = log !== undefined && log.bytes * 2 >= (this.#data.log?.maxBytes ?? Number.POSITIVE_INFINITY);
-    flushing.hurry = isLogFilling || this.#replayedUpTo >= 0;
+    // What is staged stays in memory: when that runs short, only a flush makes values that may be dropped.
+    flushing.hurry = isLogFilling || this.#replayedUpTo >= 0 || this.eviction.isShort;
     this.staging.softFlush(nowMs);
   }
 

@@ -72,12 +72,14 @@ describe('a worker at its memory bound', () => {
     fill(engine);
     await engine.flush();
     assert.ok(engine.eviction.usedBytes > MIB * 0.9);
+    assert.equal(engine.eviction.isShort, true);
     assert.equal(engine.eviction.run(0, 5), 'more');
     assert.equal(engine.eviction.evicted, 5);
     while (engine.eviction.run(0, 5) === 'more');
     assert.ok(engine.eviction.usedBytes <= MIB * 0.85);
     assert.ok(engine.eviction.usedBytes > MIB * 0.83, 'no more than needed');
     assert.equal(engine.eviction.run(0, 5), 'done');
+    assert.equal(engine.eviction.isShort, false);
   });
 
   test('finds the one value that can be dropped among thousands that cannot', async () => {

@@ -120,11 +120,16 @@ export class Eviction {
     return this.usedBytes + bytes <= this.#boundBytes * LOW_WATER;
   }
 
+  /** True when values have to be dropped. */
+  get isShort(): boolean {
+    return this.usedBytes > this.#boundBytes * HIGH_WATER;
+  }
+
   /** A slice of the rhythm: drops up to `recordsMax` values while the high water is passed, down to the low water. */
   run(nowMs: number, recordsMax: number = SLICE_RECORDS): 'done' | 'more' {
     this.#nowS = nowMs / 1000;
     this.#exhausted = false;
-    if (this.usedBytes <= this.#boundBytes * HIGH_WATER && !this.#isFalling) return 'done';
+    if (!this.isShort && !this.#isFalling) return 'done';
     this.#isFalling = this.#drop(this.#boundBytes * LOW_WATER, recordsMax);
     return this.#isFalling ? 'more' : 'done';
   }
@@ -134,7 +139,7 @@ export class Eviction {
 
   /** Called for each record that a load brings: what does not fit goes at once, so that no amount of data keeps a server from starting. */
   relieve(nowMs: number): void {
-    if (this.usedBytes <= this.#boundBytes * HIGH_WATER) return;
+    if (!this.isShort) return;
     if (this.#exhausted && ++this.#reliefs < RELIEFS_IN_VAIN) return;
     this.#reliefs = 0;
     this.#exhausted = false;

@@ -146,11 +146,12 @@ export class FakeSource implements StagedSource {
     return ref === undefined ? undefined : this.#cell(ref).record;
   }
 
-  /** Inserts or overwrites, as the merge decided; `moves` puts an overwritten record at another reference. */
-  write(fields: RecordFields & { readonly key: string; readonly tag?: string }, moves = false): void {
+  /** Inserts or overwrites, as the merge decided; `isMoved` puts an overwritten record at another reference, as another cost does. */
+  write(fields: RecordFields & { readonly key: string; readonly tag?: string }, isMoved = false): void {
     const record = recordOf({ ...fields, kind: this.kind, map: this.map });
     const name = `${fields.key}/${fields.tag ?? ''}`;
     const stored = this.#refs.get(name);
+    const moves = isMoved || (stored !== undefined && costOf(this.#cell(stored).record) !== costOf(record));
     const cell: Cell = { record, stagedAt: stored === undefined ? 0 : this.#cell(stored).stagedAt };
     const ref = stored !== undefined && !moves ? stored : ++this.#lastRef;
     if (stored !== undefined && moves) this.#cells.delete(stored);

@@ -18,10 +18,10 @@ export interface StagedSource {
   readonly slab?: Slab | undefined;
   /** Points `into` at the record; valid until the store changes. */
   read(ref: RecordRef, into: RecordImage): void;
-  /** A number kept beside the record: 0 when it is not staged, else its position in the staging list plus 1. */
+  /** A number kept beside the record for the staging area: 0 when it is not staged. */
   stagedAt(ref: RecordRef): number;
   setStagedAt(ref: RecordRef, position: number): void;
-  /** Bytes that the record counts for in the staging bound. */
+  /** Bytes that the record counts for in the staging bound. Asked when it is staged, and when it moves. */
   costBytes(ref: RecordRef): number;
 }
 

@@ -8,7 +8,7 @@
  *         5     nodeBytes u16 | flags u8 << 16 | expiry mark u8 << 24
  *         6     valueBytes
  *         7     entryHash u32     what the record adds to its Merkle leaf, before mixing
- *         8     stagedAt          0, or place in the staging list + 1
+ *         8     stagedAt          0, or what the staging area keeps here (staging.ts)
  *         9     version           writes that changed the record
  *        10-11  ttlMs f64         NaN: does not expire
  *        12     updatedS

@@ -84,6 +84,38 @@ describe('Staging', () => {
     assert.deepEqual(flightKeys(staging, staging.take(10, ALL, ALL)), [2, 3, 4, 5, 6]);
   });
 
+  test('a change of what waits costs no look at its slot; in flight it is staged again, with its new cost', () => {
+    const staging = new Staging();
+    const source = new NumberedSource();
+    staging.changed(source, 1, 0);
+    const { sequence } = staging;
+    source.costs.set(1, 30); // a record whose cost changes moves, which would be told
+    staging.changed(source, 1, 1);
+    assert.deepEqual([staging.coalesced, staging.sequence, staging.bytes], [1, sequence, 10]);
+    staging.moved(source, 1);
+    assert.equal(staging.bytes, 30);
+    const records = staging.take(10, ALL, ALL);
+    source.costs.set(1, 50);
+    staging.changed(source, 1, 2);
+    assert.deepEqual([staging.coalesced, staging.sequence, staging.bytes], [1, sequence + 1, 50]);
+    staging.changed(source, 1, 3);
+    assert.equal(staging.coalesced, 2);
+    finish(staging, records);
+    assert.deepEqual([staging.records, staging.bytes, staging.oldestSinceMs], [1, 50, 2]);
+    finish(staging, staging.take(10, ALL, ALL));
+    assert.deepEqual([staging.records, staging.bytes, source.stagedAt(1)], [0, 0, 0]);
+  });
+
+  test('a flight that failed leaves its records waiting: the next change of one coalesces', () => {
+    const staging = new Staging();
+    const source = new NumberedSource();
+    staging.changed(source, 1, 0);
+    staging.take(10, ALL, ALL);
+    staging.land();
+    staging.changed(source, 1, 1);
+    assert.deepEqual([staging.coalesced, staging.records, staging.oldestSinceMs], [1, 1, 0]);
+  });
+
   test('takes up to the bytes asked for, but at least one, and nothing staged after the sequence asked for', () => {
     const staging = new Staging();
     const source = new NumberedSource();

@@ -1,7 +1,8 @@
 /**
  * Staging area: which records changed and are not in the data store yet, oldest first. One slot a record.
  *
- *   slot        1 … capacity - 1, kept beside the record as `stagedAt`; 0 is none
+ *   slot        1 … capacity - 1, kept beside the record as `stagedAt`: as it is while linked, negative while only flying;
+ *               0 is none. So a record that waits already, the usual case under load, costs no look at the slot
  *   linked      waits in a doubly linked list ordered by sequence, so age order survives unlinking
  *   flying      taken by the flush under way; linked as well when the record changed since
  *   dropped     flying, but the record left memory meanwhile: the slot is only kept until the flight ends
@@ -70,22 +71,24 @@ export class Staging implements StagedQueue {
 
   /** Stages a change, or finds it staged. The hot path: no allocation. */
   changed(source: StagedSource, ref: RecordRef, nowMs: number): void {
-    const slot = source.stagedAt(ref);
-    if (slot === 0) {
+    const stagedAt = source.stagedAt(ref);
+    if (stagedAt > 0) {
+      this.coalesced += 1;
+    } else if (stagedAt === 0) {
       this.#add(source, ref, nowMs);
-      return;
+    } else {
+      this.#recost(-stagedAt, source.costBytes(ref));
+      source.setStagedAt(ref, -stagedAt);
+      this.#linkLast(-stagedAt, nowMs);
     }
-    const cost = source.costBytes(ref);
-    this.bytes += cost - (this.#costs[slot] as number);
-    this.#costs[slot] = cost;
-    if (((this.#states[slot] as number) & LINKED) !== 0) this.coalesced += 1;
-    else this.#linkLast(slot, nowMs);
   }
 
   /** The record is at `to` now and has taken its `stagedAt` along. */
   moved(source: StagedSource, to: RecordRef): void {
-    const slot = source.stagedAt(to);
-    if (slot !== 0) this.#refs[slot] = to;
+    const slot = Math.abs(source.stagedAt(to));
+    if (slot === 0) return;
+    this.#refs[slot] = to;
+    this.#recost(slot, source.costBytes(to));
   }
 
   /**
@@ -93,7 +96,7 @@ export class Staging implements StagedQueue {
    * says since when: whoever carries the removal must not let the watermark pass it before.
    */
   drop(source: StagedSource, ref: RecordRef): number {
-    const slot = source.stagedAt(ref);
+    const slot = Math.abs(source.stagedAt(ref));
     if (slot === 0) return -1;
     const state = this.#states[slot] as number;
     const cost = this.#costs[slot] as number;
@@ -127,6 +130,7 @@ export class Staging implements StagedQueue {
       if (taken > 0 && bytes > bytesMax) break;
       this.#unlink(slot);
       this.#states[slot] = FLYING;
+      this.#sources[slot]?.setStagedAt(this.#refs[slot] as number, -slot);
       this.#flight[taken] = slot;
       this.#flightSinceMs[taken] = this.#sinceMs[slot] as number;
       this.#flightSequences[taken] = this.#sequences[slot] as number;
@@ -188,6 +192,7 @@ export class Staging implements StagedQueue {
       return;
     }
     if ((state & LINKED) !== 0) this.#unlink(slot);
+    this.#sources[slot]?.setStagedAt(this.#refs[slot] as number, slot);
     this.#sinceMs[slot] = sinceMs;
     this.#sequences[slot] = sequence;
     this.#states[slot] = LINKED;
@@ -214,6 +219,11 @@ export class Staging implements StagedQueue {
     this.bytes += cost;
     source.setStagedAt(ref, slot);
     this.#linkLast(slot, nowMs);
+  }
+
+  #recost(slot: number, cost: number): void {
+    this.bytes += cost - (this.#costs[slot] as number);
+    this.#costs[slot] = cost;
   }
 
   #forget(slot: number, source: StagedSource, ref: RecordRef): void {
