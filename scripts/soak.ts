@@ -110,7 +110,7 @@ async function soak({ minutes, seed, workerLifeMs, isRecorded }: Wanted): Promis
     seed,
     writers: WRITERS,
     ledger: new ForgetfulLedger(),
-    persistsAlways: false,
+    flags: FLAGS,
     pauseMsMax: PAUSE_MS_MAX,
   });
   const failures: string[] = [];
@@ -118,7 +118,7 @@ async function soak({ minutes, seed, workerLifeMs, isRecorded }: Wanted): Promis
   const run = { isOver: false, troubles: 0 };
   try {
     await node.start();
-    load.begin(node.port);
+    load.begin(node);
     const trouble = makeTrouble(database.proxy, new Random(seed), run);
     print('      s   RSS MiB  heap MiB  slab MiB   fds  threads  records  tombstones  staged KiB   log KiB      acks');
     const endsMs = beganMs + minutes * 60_000;
@@ -152,7 +152,12 @@ async function soak({ minutes, seed, workerLifeMs, isRecorded }: Wanted): Promis
   if ((crashes === 0 && workerLifeMs > 0) || run.troubles === 0)
     failures.push(`${crashes} worker crashes and ${run.troubles} network troubles: nothing was struck`);
   const acknowledged = load.acknowledgedAt(0);
-  const notes = { ...verdict.notes, 'worker crashes': crashes, 'network troubles': run.troubles };
+  const notes = {
+    ...verdict.notes,
+    ...Object.fromEntries(load.counts.doors),
+    'worker crashes': crashes,
+    'network troubles': run.troubles,
+  };
   for (const [name, value] of Object.entries(notes)) print(`  ${name}: ${value}`);
   for (const text of failures) print(`FAILED ${text}`);
   print(failures.length === 0 ? `flat over ${minutes} min, ${acknowledged} ops` : `${failures.length} FAILURES`);

@@ -46,6 +46,8 @@ export interface Fault {
   readonly title: string;
   /** Writes acknowledged at this level outlive it. */
   readonly outlives: number;
+  /** Of every start, where they change what an acknowledgement is worth. */
+  readonly flags?: readonly string[];
   /** Makes the place; a text says why it cannot be done on this machine. */
   prepare(campaign: Campaign): Promise<Arena | string>;
 }
@@ -100,8 +102,13 @@ export class Campaign {
     this.options = options;
     this.random = new Random(options.seed);
     this.demand = options.demand ?? fault.outlives;
-    const { seed, writers, flags } = options;
-    this.load = new Load({ seed, writers, ledger: this.ledger, persistsAlways: flags.join(' ').includes('--wal-fsync always') });
+    const { seed, writers } = options;
+    this.load = new Load({ seed, writers, ledger: this.ledger, flags: this.flags });
+  }
+
+  /** Of every start of the server. */
+  get flags(): readonly string[] {
+    return ['--journal', 'on', ...(this.fault.flags ?? []), ...this.options.flags];
   }
 
   /** Notes something that must not be. */
@@ -138,7 +145,7 @@ export class Campaign {
   /** Sends again what has no answer until it has one, with the node serving. */
   async rest(node: StruckNode): Promise<void> {
     await this.load.stop(false);
-    this.load.begin(node.port);
+    this.load.begin(node);
     const left = await this.load.rest(REST_DEADLINE_MS);
     if (left > 0) this.fail(`${left} ops were not acknowledged within ${REST_DEADLINE_MS} ms after the fault was over`);
   }
@@ -171,7 +178,7 @@ export class Campaign {
 
   async #cycle(arena: Arena, index: number): Promise<void> {
     const before = this.load.acknowledgedAt(0);
-    this.load.begin(arena.node.port);
+    this.load.begin(arena.node);
     const healed = await arena.strike();
     const snapshot = await readMaps(arena.node.port, REST_DEADLINE_MS);
     this.#check(snapshot, `cycle ${index + 1}`, healed === 'untouched' ? Math.min(MEMORY, this.demand) : this.demand);
@@ -200,7 +207,10 @@ export class Campaign {
 
   #check(snapshot: Snapshot, where: string, demand: number): void {
     const violations = check(this.ledger, snapshot, demand);
-    for (const { kind, text } of violations) this.fail(`${where}: ${kind}: ${text}`);
+    for (const { kind, place, text } of violations) {
+      this.note(`${kind} in ${place}`);
+      this.fail(`${where}: ${kind}: ${place}/${text}`);
+    }
   }
 
   /** A run in which nothing could be lost proves nothing. */
@@ -223,7 +233,7 @@ export class Campaign {
       demanded: this.load.acknowledgedAt(this.demand),
       failures: this.#failureCount,
       failureTexts: this.#failures,
-      notes: this.#notes,
+      notes: { ...this.#notes, ...Object.fromEntries(counts.doors) },
     };
   }
 }

@@ -1,10 +1,6 @@
 /**
- * Does what the grid shows agree with what writers were told? Pure; every way in which it can fail is a kind of its own.
- *
- *   lost         acknowledged at a level that outlives the fault, and there is nothing, or an older write
- *   resurrected  a removal was acknowledged, and what it removed is back
- *   wrong value  the stamp of one write with the value of another
- *   unwritten    nobody wrote this
+ * Does what the grid shows agree with what writers were told? Pure; every way in which it can fail is a kind of its own
+ * (violation.ts). What was written through doors where the server stamps is checked by door-ledger.ts.
  *
  * Writes without such an acknowledgement may be there or not: a newer one of them may have superseded an acknowledged one.
  * A removal counts as kept only while its tombstone is there: without it an older write that is sent again would win.
@@ -13,14 +9,7 @@ import { compareStampsOf, stampText } from '../../gateway/testing/client-maps.ts
 import { type Ledger, type LwwWrite, NEVER, type OrTag } from './ledger.ts';
 import { LEVEL_NAMES } from './levels.ts';
 import type { Snapshot, StoredTag, StoredWrite } from './snapshot.ts';
-
-export type ViolationKind = 'lost' | 'resurrected' | 'wrong value' | 'unwritten';
-
-export interface Violation {
-  readonly kind: ViolationKind;
-  /** Map, key, what was acknowledged and what is there. */
-  readonly text: string;
-}
+import type { Violation } from './violation.ts';
 
 /** Everything that is wrong. `demand`: writes acknowledged at this level or a higher one must be there. */
 export function check(ledger: Ledger, snapshot: Snapshot, demand: number): Violation[] {
@@ -28,20 +17,23 @@ export function check(ledger: Ledger, snapshot: Snapshot, demand: number): Viola
   for (const [map, keys] of ledger.lww) {
     for (const [key, writes] of keys) {
       const violation = checkKey(writes, snapshot.lww.get(map)?.get(key), demand);
-      if (violation !== undefined) found.push({ kind: violation.kind, text: `${map}/${key}: ${violation.text}` });
+      if (violation !== undefined) found.push({ ...violation, place: map, text: `${key}: ${violation.text}` });
     }
   }
   for (const [map, tags] of ledger.or) {
     for (const entry of tags.values()) {
       const violation = checkTag(entry, snapshot.or.get(map)?.get(entry.tag), demand);
-      if (violation !== undefined)
-        found.push({ kind: violation.kind, text: `${map}/${entry.key} ${entry.tag}: ${violation.text}` });
+      if (violation !== undefined) found.push({ ...violation, place: map, text: `${entry.key} ${entry.tag}: ${violation.text}` });
     }
   }
-  return [...found, ...unwritten(ledger, snapshot)];
+  return [...found, ...unwritten(ledger, snapshot), ...ledger.doors.check(snapshot, demand)];
 }
 
-function checkKey(writes: readonly LwwWrite[], seen: StoredWrite | undefined, demand: number): Violation | undefined {
+function checkKey(
+  writes: readonly LwwWrite[],
+  seen: StoredWrite | undefined,
+  demand: number,
+): Omit<Violation, 'place'> | undefined {
   const known = newest(writes.filter(({ reached }) => reached >= demand));
   if (known !== undefined && (seen === undefined || compareStampsOf(seen.stamp, known.stamp) < 0)) {
     const isBack = known.value === undefined && seen !== undefined && seen.value !== undefined;
@@ -54,7 +46,7 @@ function checkKey(writes: readonly LwwWrite[], seen: StoredWrite | undefined, de
   return { kind: 'wrong value', text: `${written.map(writeText).join(' or ')}, there is ${storedText(seen)}` };
 }
 
-function checkTag(entry: OrTag, seen: StoredTag | undefined, demand: number): Violation | undefined {
+function checkTag(entry: OrTag, seen: StoredTag | undefined, demand: number): Omit<Violation, 'place'> | undefined {
   if (seen === undefined) {
     if (entry.removed !== NEVER || entry.added < demand) return undefined;
     return { kind: 'lost', text: `added at ${LEVEL_NAMES[entry.added]}, there is nothing` };
@@ -68,14 +60,14 @@ function unwritten(ledger: Ledger, snapshot: Snapshot): Violation[] {
   const found: Violation[] = [];
   for (const [map, keys] of snapshot.lww) {
     for (const [key, seen] of keys) {
-      if (ledger.lww.get(map)?.has(key) !== true)
-        found.push({ kind: 'unwritten', text: `${map}/${key}: there is ${storedText(seen)}` });
+      if (ledger.lww.get(map)?.has(key) !== true && ledger.doors.registers.get(map)?.has(key) !== true)
+        found.push({ kind: 'unwritten', place: map, text: `${key}: there is ${storedText(seen)}` });
     }
   }
   for (const [map, tags] of snapshot.or) {
     for (const [tag, { key, value }] of tags) {
       if (ledger.or.get(map)?.has(tag) !== true)
-        found.push({ kind: 'unwritten', text: `${map}/${key} ${tag}: there is ${value}` });
+        found.push({ kind: 'unwritten', place: map, text: `${key} ${tag}: there is ${value}` });
     }
   }
   return found;

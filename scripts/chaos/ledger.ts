@@ -3,12 +3,14 @@
  *
  *   lww   map, key ─▶ writes {stamp, value, reached}      reached: the level that an ack stated, UNKNOWN without one
  *   or    map, tag ─▶ {key, value, added, removed}        removed: NEVER when nobody asked for it
+ *   doors what was written by HTTP, Redis and counters    (door-ledger.ts)
  *
  * Writers hold the entries themselves and raise `reached` when an ack comes. What the checker has found on disk is settled:
  * of a key one write stays, so that a run of hundreds of cycles needs memory for its keys, not for its writes.
  */
 import { compareStampsOf } from '../../gateway/testing/client-maps.ts';
 import type { Stamp } from '../../engine/crdt/hlc.ts';
+import { DoorLedger } from './door-ledger.ts';
 import { SEEN, UNKNOWN } from './levels.ts';
 import type { Snapshot } from './snapshot.ts';
 
@@ -35,6 +37,7 @@ export interface OrTag {
 export class Ledger {
   readonly lww = new Map<string, Map<string, LwwWrite[]>>();
   readonly or = new Map<string, Map<string, OrTag>>();
+  readonly doors = new DoorLedger();
   /** Writes noted in all. */
   writes = 0;
 
@@ -71,6 +74,7 @@ export class Ledger {
     for (const [map, tags] of this.or) {
       for (const entry of tags.values()) settleTag(entry, snapshot.or.get(map)?.has(entry.tag) === true, demand);
     }
+    this.doors.settle(snapshot, demand);
   }
 }
 

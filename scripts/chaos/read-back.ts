@@ -1,5 +1,6 @@
 /**
- * Reads everything: as a client that comes for the first time, by a Merkle walk of each map, and from Postgres itself.
+ * Reads everything: as a client that comes for the first time, by a Merkle walk of each map and a question for each
+ * counter, and from Postgres itself.
  *
  * The walk only pulls: (OR)SYNC_INIT ─ root ─ bucket '' ─ buckets … leaves ─ (OR)SYNC_INIT ─ root. The two roots must be
  * equal, else somebody still writes and the walk begins anew; and the tree over what was read must have that root.
@@ -10,9 +11,13 @@ import { decodeFrame, encodeFrame, isMessage, type Message } from '../../gateway
 import { lwwRecord, mapIn, mapsIn, numberIn, orEntry, payloadOf, textIn } from '../../gateway/testing/client-fields.ts';
 import { ClientLwwMap, ClientOrMap, rootOf } from '../../gateway/testing/client-maps.ts';
 import { RawWebSocket } from '../../gateway/testing/raw-websocket.ts';
+import { readCounterState } from '../../engine/crdt/pn-counter.ts';
 import { PgClient } from '../../workers/postgres/connection.ts';
 import type { PgTarget } from '../../workers/postgres/pg-session.ts';
-import { Snapshot } from './snapshot.ts';
+import { Snapshot, type StoredWrite } from './snapshot.ts';
+import { COUNTERS } from './doors/counter-door.ts';
+import { DOOR_MAPS } from './doors/doors.ts';
+import { DATABASE_MAP } from './doors/resp-door.ts';
 import { LWW_MAPS, OR_MAPS } from './write-mix.ts';
 
 const WALK_DEADLINE_MS = 20_000;
@@ -37,20 +42,46 @@ async function readOnce(port: number): Promise<Snapshot> {
   const snapshot = new Snapshot();
   const socket = await RawWebSocket.open({ port, path: '/ws?events=interest' });
   try {
-    for (const map of LWW_MAPS) {
+    for (const map of [...LWW_MAPS, ...DOOR_MAPS]) {
       const { records } = await walk(socket, map, new ClientLwwMap());
       for (const [key, { value, timestamp }] of records)
-        snapshot.put(map, key, { stamp: timestamp, value: value === null ? undefined : JSON.stringify(value) });
+        noteWrite(snapshot, map, key, { stamp: timestamp, value: value === null ? undefined : JSON.stringify(value) });
     }
     for (const map of OR_MAPS) {
       const { items } = await walk(socket, map, new ClientOrMap());
       for (const [key, records] of items)
         for (const { tag, value } of records.values()) snapshot.add(map, tag, { key, value: JSON.stringify(value) });
     }
+    for (const name of COUNTERS) await readCounter(socket, name, snapshot);
     return snapshot;
   } finally {
     socket.terminate();
   }
+}
+
+/** Removals of a database are forgotten after ten minutes, in memory and in Postgres not at once: they are left out. */
+function noteWrite(snapshot: Snapshot, map: string, key: string, write: StoredWrite): void {
+  if (map !== DATABASE_MAP || write.value !== undefined) snapshot.put(map, key, write);
+}
+
+function readCounter(socket: RawWebSocket, name: string, snapshot: Snapshot): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = (text: string): void => reject(new Error(`counter ${name}: ${text}`));
+    const impatience = setTimeout(() => fail('the question was not answered'), ANSWER_MS_MAX);
+    void socket.closed.then(() => fail('the connection was closed'));
+    socket.onMessage = (frame) => {
+      const message = decodeFrame(frame);
+      if (!isMessage(message)) return;
+      if (message.type === 'ERROR') fail(JSON.stringify(payloadOf(message)));
+      if (message.type !== 'COUNTER_RESPONSE' || payloadOf(message).name !== name) return;
+      clearTimeout(impatience);
+      const { positive, negative } = readCounterState(payloadOf(message).state) ?? {};
+      for (const node of new Set([...(positive?.keys() ?? []), ...(negative?.keys() ?? [])]))
+        snapshot.count(name, node, { positive: positive?.get(node) ?? 0, negative: negative?.get(node) ?? 0 });
+      resolve();
+    };
+    socket.send(encodeFrame({ type: 'COUNTER_REQUEST', payload: { name } }));
+  });
 }
 
 /** Fills the map with all that the server has. */
@@ -150,16 +181,19 @@ export async function readStored(target: PgTarget): Promise<Snapshot> {
   const client = new PgClient({ target, applicationName: 'lattice chaos' });
   try {
     const snapshot = new Snapshot();
-    const [lww, or] = await client.run(STORAGE_DEADLINE_MS, async (session) => [
+    const [lww, or, counters] = await client.run(STORAGE_DEADLINE_MS, async (session) => [
       await session.rows('select map, key, millis, counter, node, value from lattice.lww'),
       await session.rows('select map, key, tag, value from lattice.or_map where not tombstone'),
+      await session.rows('select name, node, positive, negative from lattice.counter'),
     ]);
     for (const row of lww ?? []) {
       const stamp = { millis: Number(row.millis), counter: Number(row.counter), nodeId: textOf(row.node) };
-      snapshot.put(textOf(row.map), textOf(row.key), { stamp, value: jsonOf(row.value) });
+      noteWrite(snapshot, textOf(row.map), textOf(row.key), { stamp, value: jsonOf(row.value) });
     }
     for (const row of or ?? [])
       snapshot.add(textOf(row.map), textOf(row.tag), { key: textOf(row.key), value: jsonOf(row.value) ?? 'null' });
+    for (const row of counters ?? [])
+      snapshot.count(textOf(row.name), textOf(row.node), { positive: Number(row.positive), negative: Number(row.negative) });
     return snapshot;
   } finally {
     await client.close();

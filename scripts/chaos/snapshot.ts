@@ -1,8 +1,9 @@
 /**
  * Everything that a grid holds, in the one form in which clients' view, Postgres and the ledger can be compared.
  *
- *   lww   map ─▶ key ─▶ {stamp, value}      value: JSON text, undefined for a removal that is remembered
- *   or    map ─▶ tag ─▶ {key, value}        live tags only
+ *   lww       map ─▶ key ─▶ {stamp, value}      value: JSON text, undefined for a removal that is remembered
+ *   or        map ─▶ tag ─▶ {key, value}        live tags only
+ *   counters  name ─▶ node ─▶ {positive, negative}
  */
 import { compareStampsOf, stampText } from '../../gateway/testing/client-maps.ts';
 import type { Stamp } from '../../engine/crdt/hlc.ts';
@@ -17,9 +18,15 @@ export interface StoredTag {
   readonly value: string;
 }
 
+export type Side = 'positive' | 'negative';
+
+/** What a node of a PN counter has added and subtracted in all. */
+export type StoredSum = Readonly<Record<Side, number>>;
+
 export class Snapshot {
   readonly lww = new Map<string, Map<string, StoredWrite>>();
   readonly or = new Map<string, Map<string, StoredTag>>();
+  readonly counters = new Map<string, Map<string, StoredSum>>();
 
   put(map: string, key: string, write: StoredWrite): void {
     const keys = this.lww.get(map) ?? new Map<string, StoredWrite>();
@@ -31,8 +38,13 @@ export class Snapshot {
     this.or.set(map, tags.set(tag, entry));
   }
 
+  count(name: string, node: string, sum: StoredSum): void {
+    const nodes = this.counters.get(name) ?? new Map<string, StoredSum>();
+    this.counters.set(name, nodes.set(node, sum));
+  }
+
   get size(): number {
-    const sizes = [...this.lww.values(), ...this.or.values()].map(({ size }) => size);
+    const sizes = [...this.lww.values(), ...this.or.values(), ...this.counters.values()].map(({ size }) => size);
     return sizes.reduce((sum, size) => sum + size, 0);
   }
 }
@@ -49,7 +61,15 @@ export function differences(a: Snapshot, aName: string, b: Snapshot, bName: stri
     if (one?.key === other?.key && one?.value === other?.value) continue;
     found.push(`${map}/${tag}: ${aName} has ${one?.value ?? 'no such tag'}, ${bName} has ${other?.value ?? 'no such tag'}`);
   }
+  for (const [name, node, one, other] of pairs(a.counters, b.counters)) {
+    if (one?.positive === other?.positive && one?.negative === other?.negative) continue;
+    found.push(`counter ${name} of ${node}: ${aName} has ${sumText(one)}, ${bName} has ${sumText(other)}`);
+  }
   return found;
+}
+
+function sumText(sum: StoredSum | undefined): string {
+  return sum === undefined ? 'nothing' : `+${sum.positive} -${sum.negative}`;
 }
 
 function writeText(write: StoredWrite | undefined): string {

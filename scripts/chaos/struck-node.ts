@@ -6,12 +6,16 @@
  *                     └─ stop (SIGTERM) ─▶ gone, flushed
  */
 import { mkdtemp, chmod, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ServerProcess } from '../../gateway/testing/server-process.ts';
 import { startEmbedded } from '../../workers/postgres/embedded.ts';
 import type { PgTarget } from '../../workers/postgres/pg-session.ts';
+
+const LASTING_PORT_MIN = 16_000;
+const LASTING_PORTS = 16_000;
 
 export interface StruckNodeOptions {
   /** Of every start. */
@@ -24,6 +28,8 @@ export interface StruckNodeOptions {
 
 export class StruckNode {
   readonly dataDir: string;
+  /** For clients of Redis; the same for every start. */
+  readonly respPort: number;
   readonly #options: StruckNodeOptions;
   #server: ServerProcess | undefined;
   #port = 0;
@@ -32,15 +38,16 @@ export class StruckNode {
   /** What earlier processes said on stderr, of the last few. */
   #said: string[] = [];
 
-  private constructor(dataDir: string, options: StruckNodeOptions) {
+  private constructor(dataDir: string, respPort: number, options: StruckNodeOptions) {
     this.dataDir = dataDir;
+    this.respPort = respPort;
     this.#options = options;
   }
 
   static async make(options: StruckNodeOptions): Promise<StruckNode> {
     const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'lattice-chaos-')));
     if (options.dataDir === undefined) await chmod(dataDir, 0o711);
-    return new StruckNode(dataDir, options);
+    return new StruckNode(dataDir, await lastingPort(), options);
   }
 
   get port(): number {
@@ -68,7 +75,8 @@ export class StruckNode {
     const env: Record<string, string> = { LATTICE_DATA_DIR: this.dataDir, LATTICE_LOG_LEVEL: 'info' };
     if (database !== undefined) env.DATABASE_URL = database.url;
     const beganMs = performance.now();
-    const server = new ServerProcess(['--port', '0', ...flags, ...extraFlags], env);
+    const ports = ['--port', '0', '--resp-port', String(this.respPort)];
+    const server = new ServerProcess([...ports, ...flags, ...extraFlags], env);
     this.#server = server;
     if (until === 'spawned') return;
     this.#port = await server.port();
@@ -142,6 +150,19 @@ export class StruckNode {
   async #gone(server: ServerProcess): Promise<{ code: number | null }> {
     const exit = await server.exited;
     return { code: exit.code };
+  }
+}
+
+/** A free port below those that connections take for themselves, so that it is free at the next start as well. */
+async function lastingPort(): Promise<number> {
+  for (;;) {
+    const port = LASTING_PORT_MIN + Math.floor(Math.random() * LASTING_PORTS);
+    const isFree = await new Promise<boolean>((resolve) => {
+      const server = createServer();
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+    });
+    if (isFree) return port;
   }
 }
 

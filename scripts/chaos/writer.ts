@@ -13,7 +13,9 @@ import { opAck, type OpAck, payloadOf } from '../../gateway/testing/client-field
 import { RawWebSocket } from '../../gateway/testing/raw-websocket.ts';
 import type { Random } from '../../gateway/testing/random.ts';
 import type { Ledger } from './ledger.ts';
+import type { Target } from './doors/door.ts';
 import { APPLIED, levelOf, PERSISTED } from './levels.ts';
+import type { LoadWriter } from './load.ts';
 import { type PendingOp, type SharedTags, WriteMix } from './write-mix.ts';
 
 /** Ops without an acknowledgement, above which nothing new is written. */
@@ -31,6 +33,8 @@ export interface WriterCounts {
   readonly acknowledged: number[];
   /** Refusals and errors by code and first word: `507 DISK_FULL`. */
   readonly refused: Map<string, number>;
+  /** What was done at the other doors, by what it is. */
+  readonly doors: Map<string, number>;
   /** Answers that contradict themselves. */
   readonly contradictions: string[];
 }
@@ -47,7 +51,7 @@ export interface WriterOptions {
   readonly pauseMsMax: number;
 }
 
-export class Writer {
+export class Writer implements LoadWriter {
   readonly #options: WriterOptions;
   readonly #mix: WriteMix;
   readonly #pending = new Map<number, PendingOp>();
@@ -64,23 +68,20 @@ export class Writer {
     this.#mix = new WriteMix(options.nodeId, options.random, options.ledger, options.tags);
   }
 
-  /** Ops without an acknowledgement. */
   get pending(): number {
     return this.#pending.size;
   }
 
-  begin(port: number): void {
+  begin({ port }: Target): void {
     this.#isStopped = false;
     this.#isWriting = true;
     this.#run = this.#live(port);
   }
 
-  /** Writes nothing new; what is under way goes on. */
   pause(): void {
     this.#isWriting = false;
   }
 
-  /** Cuts the connection. Ops without an acknowledgement are sent again at the next `begin`, or given up for good. */
   async stop(givesUp: boolean): Promise<void> {
     this.#isStopped = true;
     this.#isWriting = false;

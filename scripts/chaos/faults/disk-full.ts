@@ -34,7 +34,7 @@ export const diskFullFault: Fault = {
       return `a tmpfs cannot be mounted here (${error instanceof Error ? error.message.split('\n').join(' ').trim() : String(error)})`;
     }
     const database = await externalDatabase();
-    const node = await StruckNode.make({ flags: [...campaign.options.flags, ...FLAGS], database, dataDir: folder });
+    const node = await StruckNode.make({ flags: [...campaign.flags, ...FLAGS], database, dataDir: folder });
     return {
       node,
       strike: () => strike(campaign, node, join(folder, 'filler')),
@@ -69,7 +69,7 @@ async function strike(campaign: Campaign, node: StruckNode, filler: string): Pro
     campaign.note('started on the full disk');
     await campaign.look(node, 'after a start on the full disk');
   }
-  load.begin(node.port);
+  load.begin(node);
   rmSync(filler);
   const acknowledged = load.acknowledgedAt(0);
   if (!(await becomes(() => load.acknowledgedAt(0) > acknowledged, REFUSED_MS_MAX)))

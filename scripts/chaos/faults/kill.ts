@@ -24,7 +24,7 @@ export const killFault: Fault = {
   title: 'kill -9 of the server, alone or with its embedded Postgres, also while it starts',
   outlives: APPLIED,
   async prepare(campaign: Campaign): Promise<Arena> {
-    const node = await StruckNode.make({ flags: campaign.options.flags });
+    const node = await StruckNode.make({ flags: campaign.flags });
     return { node, strike: () => strike(campaign, node), close: async () => {} };
   },
 };

@@ -19,7 +19,7 @@ export const postgresKillFault: Fault = {
   title: 'kill -9 of the embedded Postgres while the server lives',
   outlives: APPLIED,
   async prepare(campaign: Campaign): Promise<Arena> {
-    const node = await StruckNode.make({ flags: campaign.options.flags });
+    const node = await StruckNode.make({ flags: campaign.flags });
     return { node, strike: () => strike(campaign, node), close: async () => {} };
   },
 };

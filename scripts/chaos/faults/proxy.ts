@@ -27,7 +27,7 @@ export const proxyFault: Fault = {
   outlives: APPLIED,
   async prepare(campaign: Campaign): Promise<Arena> {
     const database = await externalDatabase();
-    const flags = [...campaign.options.flags, '--storage-timeout-ms', String(STORAGE_TIMEOUT_MS)];
+    const flags = [...campaign.flags, '--storage-timeout-ms', String(STORAGE_TIMEOUT_MS)];
     const node = await StruckNode.make({ flags, database });
     return {
       node,

@@ -11,8 +11,9 @@ export const stopFault: Fault = {
   name: 'stop',
   title: 'SIGTERM under load, without a log',
   outlives: MEMORY,
+  flags: ['--wal', 'off'],
   async prepare(campaign: Campaign): Promise<Arena> {
-    const node = await StruckNode.make({ flags: ['--wal', 'off', ...campaign.options.flags] });
+    const node = await StruckNode.make({ flags: campaign.flags });
     return { node, strike: () => strike(campaign, node), close: async () => {} };
   },
 };

@@ -21,7 +21,7 @@ export const syncErrorFault: Fault = {
   title: 'a sync of the log that fails, and a node that is read-only until it is started anew',
   outlives: APPLIED,
   async prepare(campaign: Campaign): Promise<Arena> {
-    const node = await StruckNode.make({ flags: [...campaign.options.flags, '--worker-threads', '1'] });
+    const node = await StruckNode.make({ flags: [...campaign.flags, '--worker-threads', '1'] });
     return { node, strike: () => strike(campaign, node), close: async () => {} };
   },
 };
@@ -32,12 +32,12 @@ async function strike(campaign: Campaign, node: StruckNode): Promise<'restarted'
   await load.stop(random.below(2) === 0);
   await node.kill();
   await startFaulty(campaign, node);
-  load.begin(node.port);
+  load.begin(node);
   await refused(campaign);
   // What is under way may have been synced before. From here on only new writes are sent.
   await load.stop(true);
   const persisted = load.acknowledgedAt(PERSISTED);
-  load.begin(node.port);
+  load.begin(node);
   await refused(campaign);
   await campaign.moment(5, 600);
   await campaign.look(node, 'while it is read-only');

@@ -31,7 +31,7 @@ export const workerFault: Fault = {
   title: 'worker threads that end under load',
   outlives: APPLIED,
   async prepare(campaign: Campaign): Promise<Arena> {
-    const node = await StruckNode.make({ flags: [...campaign.options.flags, '--worker-threads', String(WORKERS.length)] });
+    const node = await StruckNode.make({ flags: [...campaign.flags, '--worker-threads', String(WORKERS.length)] });
     return { node, strike: () => strike(campaign, node), calm: () => calm(node), close: async () => {} };
   },
 };
@@ -43,7 +43,7 @@ async function strike(campaign: Campaign, node: StruckNode): Promise<'in place'>
   const seed = faultSeed(campaign);
   const faults = ['--fault-injection', 'on', '--fault-worker-kill-ms', String(KILL_MS), '--fault-seed', String(seed)];
   await node.start(faults);
-  load.begin(node.port);
+  load.begin(node);
   await campaign.moment(500, 2000);
   const crashes = (): number => node.log.match(CRASHED)?.length ?? 0;
   if (!(await becomes(() => crashes() > 0, STRUCK_MS_MAX))) campaign.fail('no worker has crashed: the fault never struck');
