@@ -118,6 +118,8 @@ export const REQUEST_RECORD_PAGE = 42;
 export const REQUEST_PERSISTED = 43;
 /** Redis commands of one connection: engine/domains/kv/command-batch.ts. */
 export const REQUEST_COMMANDS = 70;
+/** The same, all or nothing: when one of the first commands, which look whether watched keys are unchanged, says no, none is run. */
+export const REQUEST_TRANSACTION = 71;
 
 /** A view of ring memory that both ends share; offsets are in bytes and 8-aligned at record starts. */
 export interface RingMemory {

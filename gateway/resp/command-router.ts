@@ -85,11 +85,12 @@ export class CommandRouter {
     }
   }
 
-  /** The workers that own keys of the command, ascending. */
+  /** The workers that own keys of the command. */
   ownersOf(spec: CommandSpec, args: RespCommand): number[] {
     const owners = new Set<number>();
+    if (this.#workers === 1) return [0];
     forEachKey(spec.keys, args.count, (index) => owners.add(this.#owner(args, index)));
-    return [...owners].sort((left, right) => left - right);
+    return [...owners];
   }
 
   ownerOfKey(key: Uint8Array): number {

@@ -13,6 +13,7 @@ import { commandCommand } from './command-command.ts';
 import { configCommand } from './config-command.ts';
 import { infoCommand } from './info-command.ts';
 import type { RespConnection } from './resp-connection.ts';
+import { discard, exec, multi, unwatch, watch } from './transaction-commands.ts';
 import { latencyCommand, slowLogCommand } from './slow-log-command.ts';
 
 export interface ConnectionCommand {
@@ -119,5 +120,10 @@ export const CONNECTION_COMMANDS: ReadonlyMap<string, ConnectionCommand> = new M
   command('latency', -2, latencyCommand, ADMIN),
   command('function', -2, functions, SLOW),
   command('wait', 3, wait, ['noscript']),
+  command('multi', 1, multi),
+  command('exec', 1, exec, ['noscript', 'loading', 'stale']),
+  command('discard', 1, discard),
+  command('watch', -2, watch),
+  command('unwatch', 1, unwatch),
   command('shutdown', -1, shutdown, ADMIN),
 ]);

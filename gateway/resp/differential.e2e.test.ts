@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Random } from '../testing/random.ts';
-import { type Command, redisSequence } from '../testing/redis-sequences.ts';
+import { type Command, redisSequence, transactionSequence } from '../testing/redis-sequences.ts';
 import { freePort, isRedisInstalled, type RedisServer, startRedis } from '../testing/redis-server.ts';
 import { encodeCommand, RespClient } from '../testing/resp-client.ts';
 import { startGrid, type TestGrid } from '../testing/test-grid.ts';
@@ -48,14 +48,18 @@ function isSameReply([name]: Command, ours: Buffer, theirs: Buffer): boolean {
   return Math.abs(Number(ours.toString().slice(1)) - Number(theirs.toString().slice(1))) <= 1;
 }
 
-async function compare(port: number, isResp3: boolean): Promise<void> {
+async function compare(
+  port: number,
+  isResp3: boolean,
+  sequenceOf: (random: Random) => Command[] = (random) => redisSequence(random, COMMANDS),
+): Promise<void> {
   assert.ok(redis !== undefined);
   const ours = await RespClient.open(port);
   const theirs = await RespClient.open(redis.port);
   if (isResp3) for (const client of [ours, theirs]) await client.command('HELLO', '3');
   const { seed } = Random.ofThisRun();
   for (let number = 0; number < SEQUENCES; number++) {
-    const sequence = redisSequence(new Random(seed + number), COMMANDS);
+    const sequence = sequenceOf(new Random(seed + number));
     const [our, their] = await Promise.all([repliesOf(ours, sequence), repliesOf(theirs, sequence)]);
     sequence.forEach((command, index) => {
       const [ourReply, theirReply] = [our[index], their[index]];
@@ -83,4 +87,8 @@ test('random sequences are answered as redis-server answers them, byte by byte',
 
 test('the same in RESP3', { skip: !hasRedis && 'no redis-server on PATH' }, async () => {
   for (const { port } of nodes) await compare(port, true);
+});
+
+test('transactions are answered as redis-server answers them', { skip: !hasRedis && 'no redis-server on PATH' }, async () => {
+  for (const { port } of nodes) await compare(port, false, (random) => transactionSequence(random, 8));
 });

@@ -11,7 +11,7 @@
  * bounded: above UNREAD_BYTES_HIGH nothing more is written to it or taken from it, and when it has not read for long it is closed.
  */
 import { CommandBatchWriter, replyStarts } from '../../engine/domains/kv/command-batch.ts';
-import { WORKER_COMMANDS } from '../../engine/domains/kv/commands.ts';
+import { commandNumber } from '../../engine/domains/kv/commands.ts';
 import { hasArity, KvError, wrongArguments, type CommandSpec } from '../../engine/domains/kv/command.ts';
 import { FULL_ACCESS } from '../../engine/domains/security/access.ts';
 import { REQUEST_COMMANDS } from '../../engine/protocol/envelope.ts';
@@ -27,6 +27,7 @@ import { CONNECTION_COMMANDS, type ConnectionCommand } from './connection-comman
 import { concat, integersOf } from './merge.ts';
 import type { RespContext } from './resp-context.ts';
 import type { RespSocket } from './resp-socket.ts';
+import { type QueuedCommand, transact, Transaction, type WatchedKey, writeOutcome } from './transaction.ts';
 import { Turn } from './turn.ts';
 
 export const RESP_LIMITS: RespLimits = { argumentsMax: 1 << 20, bulkBytesMax: 8 << 20, commandBytesMax: 32 << 20 };
@@ -61,6 +62,7 @@ export class RespConnection {
   isAuthenticated: boolean;
   /** Closed, or about to be. */
   isClosing = false;
+  readonly transaction = new Transaction();
   readonly #parser = new RespParser(RESP_LIMITS);
   readonly #session: Session;
   readonly #turns: Turn[] = [];
@@ -164,6 +166,7 @@ export class RespConnection {
   /** Back to what a new connection is. */
   reset(): void {
     const { authenticator, config, accessControl } = this.context;
+    this.transaction.end();
     this.isResp3 = false;
     this.db = 0;
     this.name = '';
@@ -179,7 +182,7 @@ export class RespConnection {
   async countKeys(): Promise<(readonly [keys: number, expiring: number])[]> {
     const { calls, writers } = this.context;
     const counts: [number, number][] = [];
-    const number = WORKER_COMMANDS.findIndex(({ name }) => name === 'keyspace');
+    const number = commandNumber('keyspace');
     const bodies = writers.map(() => {
       const writer = new CommandBatchWriter();
       writer.begin(number, false, 0, 0);
@@ -207,7 +210,7 @@ export class RespConnection {
 
   /** Commands queued by MULTI; -1: there is none. */
   get queuedCommands(): number {
-    return -1;
+    return this.transaction.queued?.length ?? -1;
   }
 
   /** Closes behind the reply of the command at hand; what follows it is not run. */
@@ -276,7 +279,9 @@ export class RespConnection {
     if (refusal !== undefined) {
       if (refusal === HANG_UP) this.kill();
       else this.#reply((out) => out.error(refusal));
-    } else {
+      this.transaction.isSpoilt = this.transaction.isOpen;
+    } else if (spec !== undefined && this.transaction.isOpen && !ENDS_QUEUE.has(name)) this.#queue(spec, args);
+    else {
       this.lastCommand = name;
       if (own !== undefined) this.#runOwn(own, args);
       else if (routed !== undefined) this.#route(routed.number, routed.spec, args);
@@ -289,7 +294,9 @@ export class RespConnection {
     if (spec === undefined) return FOREIGN.has(name) ? HANG_UP : unknownCommand(args);
     if (!hasArity(spec, args.count)) return wrongArguments(spec.name);
     if (!this.#isKnown() && !BEFORE_AUTH.has(name)) return 'NOAUTH Authentication required.';
-    return spec.route === 'gateway' ? undefined : this.#forbidden(spec, args);
+    return spec.route === 'gateway'
+      ? undefined
+      : this.#forbidden(spec, args, this.transaction.isOpen ? this.transaction.db : this.db);
   }
 
   /** A token ends, and with it what it allowed. */
@@ -298,23 +305,76 @@ export class RespConnection {
     return this.principal === undefined || this.context.clock.wallMs < this.principal.expiresSeconds * 1000;
   }
 
-  #forbidden(spec: CommandSpec, args: RespCommand): string | undefined {
-    const mapName = forbiddenMap(this.access, spec, args, this.db);
+  #forbidden(spec: CommandSpec, args: RespCommand, db: number): string | undefined {
+    const mapName = forbiddenMap(this.access, spec, args, db);
     if (mapName === undefined) return undefined;
     return `NOPERM this user has no permissions to run the '${args.text(0).toLowerCase()}' command on the map '${mapName}'`;
   }
 
-  #runOwn(own: ConnectionCommand, args: RespCommand): void {
+  #queue(spec: CommandSpec, args: RespCommand): void {
+    const refusal = this.#queueRefusal(spec);
     this.#reply((out) => {
-      const start = out.length;
       try {
-        own.run(this, args, out);
+        if (refusal !== undefined) throw new KvError(refusal);
+        this.transaction.queue(spec, args);
+        out.simple('QUEUED');
       } catch (error) {
         if (!(error instanceof KvError)) throw error;
-        out.length = start;
+        this.transaction.isSpoilt = true;
         out.error(error.message);
       }
     });
+  }
+
+  /** What cannot be one with other commands: what is answered later, and, over several workers, what asks all of them. */
+  #queueRefusal({ name, route }: CommandSpec): string | undefined {
+    const isLate = LATE.has(name);
+    const isWide = this.context.writers.length > 1 && WIDE.has(route);
+    return isLate || isWide ? `ERR '${name}' is not possible inside MULTI${isWide ? ' over several workers' : ''}` : undefined;
+  }
+
+  /** EXEC. */
+  async execute(queued: readonly QueuedCommand[], watched: readonly WatchedKey[], out: RespWriter): Promise<void> {
+    const commands = queued.filter(({ spec }) => spec.route !== 'gateway');
+    for (const { spec, args, db } of commands) {
+      const refusal = this.#forbidden(spec, args, db); // rights may have changed since it was queued
+      if (refusal !== undefined) return out.error(refusal);
+    }
+    const owners = this.#ownersOf(commands, watched);
+    const [only = 0] = owners;
+    if (owners.length > 1) return out.error('ERR EXEC over several workers is not possible yet');
+    const outcome = await transact(this.context, only, watched, commands, this.isResp3);
+    if (outcome === 'changed') out.nilArray();
+    else if (typeof outcome === 'string') out.error(outcome);
+    else writeOutcome(out, queued, outcome, (command, to) => this.#runQueued(command, to));
+  }
+
+  #runQueued({ spec, args }: QueuedCommand, out: RespWriter): void {
+    const own = CONNECTION_COMMANDS.get(spec.name);
+    if (own !== undefined) this.#answerOwn(own, args, out);
+  }
+
+  /** The workers that own keys or fields of the commands, ascending. */
+  #ownersOf(commands: readonly QueuedCommand[], watched: readonly WatchedKey[]): number[] {
+    const { router } = this.context;
+    const owners = new Set(watched.map(({ key }) => router.ownerOfKey(key)));
+    for (const { spec, args } of commands) for (const owner of router.ownersOf(spec, args)) owners.add(owner);
+    return [...owners].sort((left, right) => left - right);
+  }
+
+  #runOwn(own: ConnectionCommand, args: RespCommand): void {
+    this.#reply((out) => this.#answerOwn(own, args, out));
+  }
+
+  #answerOwn(own: ConnectionCommand, args: RespCommand, out: RespWriter): void {
+    const start = out.length;
+    try {
+      own.run(this, args, out);
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error;
+      out.length = start;
+      out.error(error.message);
+    }
   }
 
   #route(number: number, spec: CommandSpec, args: RespCommand): void {
@@ -456,6 +516,11 @@ type AloneWork = (out: RespWriter) => Promise<void>;
 
 /** No reply, and the connection ends. */
 const HANG_UP = '';
+/** Inside MULTI these are run at once. */
+const ENDS_QUEUE = new Set(['multi', 'exec', 'discard', 'watch', 'quit', 'reset']);
+/** Commands whose reply comes later. */
+const LATE = new Set(['auth', 'hello', 'info', 'shutdown']);
+const WIDE: ReadonlySet<string> = new Set(['workers', 'scan', 'field', 'fields']);
 const NAME_CHARACTERS_MAX = 128;
 
 /** As Redis says it, with the arguments it begins with. */

@@ -221,3 +221,34 @@ export function redisSequence(random: Random, commands: number): Command[] {
   for (const key of KEYS) sequence.push(['get', key], ['ttl', key]);
   return sequence;
 }
+
+/** A sequence with transactions in it, some of them spoilt, watched, or ended by DISCARD. */
+export function transactionSequence(random: Random, transactions: number): Command[] {
+  const sequence: Command[] = [['flushall'], ['select', '0']];
+  const add = (most: number): void => {
+    for (let left = random.below(most + 1); left > 0; left--) {
+      const command = random.pick(MAKERS)(random);
+      if (!isOfTheMoment(command)) sequence.push(command);
+    }
+  };
+  for (let index = 0; index < transactions; index++) {
+    add(4);
+    if (random.below(2) === 0) sequence.push(['watch', ...several(random, 3, () => anyKey(random))]);
+    if (random.below(4) === 0) add(2);
+    if (random.below(8) === 0) sequence.push(['unwatch']);
+    if (random.below(16) > 0) sequence.push(['multi']);
+    add(6);
+    for (const odd of [['multi'], ['watch', 'a'], ['unwatch'], ['nosuch'], ['get']])
+      if (random.below(16) === 0) sequence.push(odd);
+    add(2);
+    sequence.push([random.pick(['exec', 'exec', 'exec', 'EXEC', 'discard'])]);
+  }
+  sequence.push(['select', '0']);
+  for (const key of KEYS) sequence.push(['get', key]);
+  return sequence;
+}
+
+/** Answered by how much time has passed since another command. */
+function isOfTheMoment(command: Command): boolean {
+  return command[0] === 'ttl' || command.includes('gt') || command.includes('lt');
+}

@@ -24,6 +24,7 @@ function setBit(call: Call): void {
   const stored = call.space.get(key);
   const old = stored?.value ?? NONE;
   const before = bitAt(old, offset);
+  if (before === bit && offset >>> 3 < old.length) return call.out.integer(before);
   const value = new Uint8Array(Math.max(old.length, (offset >>> 3) + 1));
   value.set(old);
   const mask = 1 << (7 - (offset & 7));

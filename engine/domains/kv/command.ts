@@ -65,6 +65,8 @@ export interface Call {
   whole(db: number): WholeSpace;
   /** A map as a hash, whether or not it is there: what this worker has of it. */
   hash(name: Uint8Array): KeySpace & WholeSpace;
+  /** Changes whenever somebody writes the key of the database at hand. */
+  versionOf(key: Uint8Array): string;
   /** Names of the maps with live records on this worker, without those of databases. */
   hashNames(): Uint8Array[];
   /** From [0, 1). */

@@ -1,9 +1,11 @@
 /** All commands that workers run, by number and by name. The numbers cross the rings, between threads of one process. */
+import { assert } from '../../assert.ts';
 import { BIT_COMMANDS } from './bits.ts';
 import type { CommandSpec } from './command.ts';
 import { COUNTER_COMMANDS } from './counters.ts';
 import { DEADLINE_COMMANDS } from './deadlines.ts';
 import { HASH_COMMANDS } from './hashes.ts';
+import { INTERNAL_COMMANDS } from './internal-commands.ts';
 import { KEY_COMMANDS } from './keys.ts';
 import { LCS_COMMANDS } from './lcs.ts';
 import { PLAIN_COMMANDS } from './plain-commands.ts';
@@ -20,4 +22,12 @@ export const WORKER_COMMANDS: readonly CommandSpec[] = Object.freeze([
   ...KEY_COMMANDS,
   ...SCAN_COMMANDS,
   ...HASH_COMMANDS,
+  ...INTERNAL_COMMANDS,
 ]);
+
+/** The number of a command. */
+export function commandNumber(name: string): number {
+  const number = WORKER_COMMANDS.findIndex((spec) => spec.name === name);
+  assert(number >= 0, `no command ${name}`);
+  return number;
+}

@@ -10,7 +10,7 @@ import { type Call, type CommandSpec, DATABASES, KvError } from './command.ts';
 import { databaseName, HashNames } from './hash-names.ts';
 import { RecordSpace, type SpaceContext } from './record-space.ts';
 import { replyOf } from './refused-reply.ts';
-import type { KeySpace, WholeSpace } from './space.ts';
+import type { WholeSpace } from './space.ts';
 
 export interface KvRunnerOptions extends Omit<SpaceContext, 'names' | 'nowMs'> {
   readonly random: () => number;
@@ -47,6 +47,18 @@ export class KvRunner implements Call {
     this.#context.nowMs = nowMs;
   }
 
+  /** Throws ValueAway when a value of a key or field of the command was dropped from memory. */
+  assertHere(spec: CommandSpec, db: number): void {
+    const { args } = this;
+    const visit = ([first, last, step]: CommandSpec['keys'], space: RecordSpace): void => {
+      const end = last < 0 ? args.count + last : last;
+      for (let index = first; first > 0 && index <= end && index < args.count; index += step)
+        space.assertHere(args.argument(index));
+    };
+    visit(spec.keys, this.spaceOf(db));
+    if (spec.fields !== undefined && args.count > 1) visit(spec.fields, this.hash(args.argument(1)));
+  }
+
   /** Runs the command that `args` hold and appends one reply. Throws ValueAway when a value must be read back first. */
   run(spec: CommandSpec, db: number, isResp3: boolean): void {
     const { out } = this;
@@ -76,7 +88,7 @@ export class KvRunner implements Call {
     return this.spaceOf(db);
   }
 
-  hash(name: Uint8Array): KeySpace & WholeSpace {
+  hash(name: Uint8Array): RecordSpace {
     const text = latin1.decode(name);
     const known = this.#hashes.get(text);
     if (known !== undefined) return known;
@@ -84,6 +96,10 @@ export class KvRunner implements Call {
     const space = new RecordSpace(this.#context, name.slice(), false);
     this.#hashes.set(text, space);
     return space;
+  }
+
+  versionOf(key: Uint8Array): string {
+    return this.space.version(key);
   }
 
   hashNames(): Uint8Array[] {

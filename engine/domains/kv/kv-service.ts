@@ -9,12 +9,13 @@
  */
 import { assert } from '../../assert.ts';
 import type { GridRequest, LateParts, RequestAnswer, RequestHandler } from '../../operation/request-handler.ts';
-import { REQUEST_COMMANDS } from '../../protocol/envelope.ts';
+import { REQUEST_COMMANDS, REQUEST_TRANSACTION } from '../../protocol/envelope.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
 import type { RecordRef } from '../../storage/storage.ts';
-import { isWrite } from './command.ts';
+import { type CommandSpec, isWrite } from './command.ts';
 import { CommandBatchReader, packReplies } from './command-batch.ts';
 import { WORKER_COMMANDS } from './commands.ts';
+import { UNCHANGED } from './internal-commands.ts';
 import { KvRunner, type KvRunnerOptions } from './kv-runner.ts';
 import { ValueAway } from './space.ts';
 
@@ -44,9 +45,9 @@ interface Progress {
 const NO_BYTES = new Uint8Array(0);
 
 export class KvService implements RequestHandler {
-  readonly kinds = [REQUEST_COMMANDS];
-  readonly writeKinds = [REQUEST_COMMANDS];
-  readonly judgedKinds = [REQUEST_COMMANDS];
+  readonly kinds = [REQUEST_COMMANDS, REQUEST_TRANSACTION];
+  readonly writeKinds = this.kinds;
+  readonly judgedKinds = this.kinds;
   readonly #options: KvServiceOptions;
   readonly #runner: KvRunner;
   /** The last request of a session that waits, by gateway and session. */
@@ -67,8 +68,46 @@ export class KvService implements RequestHandler {
     return this.#inTurn(progress, this.#restore(away));
   }
 
+  #advance(progress: Progress, nowMs: number): ValueAway | undefined {
+    return progress.request.kind === REQUEST_TRANSACTION ? this.#transact(progress, nowMs) : this.#runOn(progress, nowMs);
+  }
+
+  /** All of them at once: values that are away are looked for before the first is run. */
+  #transact({ request, reader, lengths }: Progress, nowMs: number): ValueAway | undefined {
+    const runner = this.#runner;
+    const { out, args } = runner;
+    out.reset();
+    runner.nowMs = nowMs;
+    const away = this.#awayOf(request.body);
+    if (away !== undefined) return away;
+    while (lengths.length < reader.count) {
+      const start = out.length;
+      reader.next(args);
+      const spec = specAt(reader.spec);
+      if (request.isLogged === true && isWrite(spec)) out.error(UNKNOWN_OUTCOME);
+      else runner.run(spec, reader.db, reader.isResp3);
+      lengths.push(out.length - start);
+      if (spec.name === UNCHANGED && out.bytes[start + 1] === NO) return undefined;
+    }
+    return undefined;
+  }
+
+  #awayOf(body: Uint8Array): ValueAway | undefined {
+    const reader = new CommandBatchReader(body);
+    try {
+      for (let index = 0; index < reader.count; index++) {
+        reader.next(this.#runner.args);
+        this.#runner.assertHere(specAt(reader.spec), reader.db);
+      }
+    } catch (error) {
+      if (error instanceof ValueAway) return error;
+      throw error;
+    }
+    return undefined;
+  }
+
   /** Runs on until the end, or to a command that needs a value which is away. */
-  #advance({ request, reader, lengths }: Progress, nowMs: number): ValueAway | undefined {
+  #runOn({ request, reader, lengths }: Progress, nowMs: number): ValueAway | undefined {
     const runner = this.#runner;
     const { out } = runner;
     out.reset();
@@ -76,8 +115,7 @@ export class KvService implements RequestHandler {
     while (lengths.length < reader.count) {
       const start = out.length;
       reader.next(runner.args);
-      const spec = WORKER_COMMANDS[reader.spec];
-      assert(spec !== undefined, `command number ${reader.spec}`);
+      const spec = specAt(reader.spec);
       try {
         if (request.isLogged === true && isWrite(spec)) out.error(UNKNOWN_OUTCOME);
         else if (start > REPLY_BYTES_MAX) out.error(TOO_MUCH);
@@ -139,6 +177,15 @@ export class KvService implements RequestHandler {
     assert(restore !== undefined, 'values are dropped only where they can be read back');
     for (const ref of refs) await restore(store, ref);
   }
+}
+
+/** Second byte of the reply `:0`. */
+const NO = 0x30;
+
+function specAt(number: number): CommandSpec {
+  const spec = WORKER_COMMANDS[number];
+  assert(spec !== undefined, `command number ${number}`);
+  return spec;
 }
 
 function sessionKey({ gateway, session }: GridRequest): string {

@@ -217,8 +217,19 @@ export class RecordSpace implements KeySpace, WholeSpace {
     return next < 0 ? 0 : scanCursor(next, FROM_END);
   }
 
+  /** Throws ValueAway when the key's value was dropped from memory. */
+  assertHere(key: Uint8Array): void {
+    const store = this.#store();
+    if (store === undefined || store.evicted === 0 || this.isHash(key)) return;
+    const ref = this.#find(store, key);
+    if (ref === 0) return;
+    store.read(ref, this.#stored);
+    if (this.#stored.evicted) throw new ValueAway(store, [ref]);
+  }
+
   /** Stamp of the record of a key, live or not, for WATCH: the same as long as nobody writes. */
   version(key: Uint8Array): string {
+    if (this.isHash(key)) return 'a hash';
     const store = this.#store();
     this.#identify(key);
     const ref = store === undefined ? 0 : store.find(this.#image);

@@ -196,16 +196,6 @@ function copyOf(call: Call, db: number): CopiedKey[] {
   return copied;
 }
 
-/** Per database: its keys, and about how many of them expire. */
-function countKeys(call: Call): void {
-  call.out.array(2 * DATABASES);
-  for (let db = 0; db < DATABASES; db++) {
-    const space = call.whole(db);
-    call.out.integer(space.size);
-    call.out.integer(space.expiring);
-  }
-}
-
 const NO_KEYS = [0, 0, 0] as const;
 
 export const SCAN_COMMANDS: readonly CommandSpec[] = [
@@ -231,6 +221,5 @@ export const SCAN_COMMANDS: readonly CommandSpec[] = [
   },
   { name: 'flushdb', arity: -1, flags: ['write'], keys: NO_KEYS, route: 'workers', merge: 'first', run: flush },
   { name: 'flushall', arity: -1, flags: ['write'], keys: NO_KEYS, route: 'workers', merge: 'first', run: flushAll },
-  { name: 'keyspace', arity: 1, flags: ['readonly'], keys: NO_KEYS, route: 'workers', isInternal: true, run: countKeys },
   { name: 'swapdb', arity: 3, flags: ['write', 'fast'], keys: NO_KEYS, route: 'workers', merge: 'first', run: swap },
 ];

@@ -1,0 +1,49 @@
+/** The commands of transactions, as a connection runs them. */
+import { KvError } from '../../engine/domains/kv/command.ts';
+import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
+import { GridError } from '../../engine/protocol/errors.ts';
+import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
+import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
+import type { RespConnection } from './resp-connection.ts';
+import { versionsOf } from './transaction.ts';
+
+export function multi(connection: RespConnection, _args: RespCommand, out: RespWriter): void {
+  connection.transaction.begin(connection.db);
+  out.ok();
+}
+
+export function discard(connection: RespConnection, _args: RespCommand, out: RespWriter): void {
+  if (!connection.transaction.isOpen) throw new KvError('ERR DISCARD without MULTI');
+  connection.transaction.end();
+  out.ok();
+}
+
+export function unwatch(connection: RespConnection, _args: RespCommand, out: RespWriter): void {
+  connection.transaction.watched = [];
+  out.ok();
+}
+
+export function watch(connection: RespConnection, args: RespCommand, _out: RespWriter): void {
+  const { transaction, context, db } = connection;
+  if (transaction.isOpen) throw new KvError('ERR WATCH inside MULTI is not allowed');
+  const keys = Array.from({ length: args.count - 1 }, (_, index) => args.argument(index + 1).slice());
+  connection.alone(async (out) => {
+    try {
+      transaction.watch(await versionsOf(context, db, keys));
+      out.ok();
+    } catch (error) {
+      if (error instanceof GridError) out.error(replyOf(error));
+      else if (error instanceof KvError) out.error(error.message);
+      else throw error;
+    }
+  });
+}
+
+export function exec(connection: RespConnection, _args: RespCommand, _out: RespWriter): void {
+  const { transaction } = connection;
+  const { queued, watched, isSpoilt } = transaction;
+  if (queued === undefined) throw new KvError('ERR EXEC without MULTI');
+  transaction.end();
+  if (isSpoilt) throw new KvError('EXECABORT Transaction discarded because of previous errors.');
+  connection.alone((out) => connection.execute(queued, watched, out));
+}

@@ -1,0 +1,184 @@
+/**
+ * MULTI, EXEC, DISCARD, WATCH, UNWATCH: commands that are run as one.
+ *
+ *   MULTI ─ commands are copied, and answered +QUEUED ─ EXEC ─ one request: are the watched keys unchanged? then all of them
+ *
+ * Commands of the connection itself (PING, SELECT, …) in a transaction are run when the workers have answered; SELECT counts
+ * for the commands behind it from the moment it is queued.
+ */
+import { CommandBatchWriter, replyStarts } from '../../engine/domains/kv/command-batch.ts';
+import { type CommandSpec, DATABASES, KvError } from '../../engine/domains/kv/command.ts';
+import { commandNumber } from '../../engine/domains/kv/commands.ts';
+import { UNCHANGED } from '../../engine/domains/kv/internal-commands.ts';
+import { integerOf } from '../../engine/domains/kv/numbers.ts';
+import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
+import { REQUEST_COMMANDS, REQUEST_TRANSACTION } from '../../engine/protocol/envelope.ts';
+import { GridError } from '../../engine/protocol/errors.ts';
+import { RespCommand } from '../../engine/protocol/resp-parser.ts';
+import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
+import type { RespContext } from './resp-context.ts';
+
+/** A queued command; its bytes are its own. */
+export interface QueuedCommand {
+  readonly spec: CommandSpec;
+  readonly args: RespCommand;
+  readonly db: number;
+}
+
+/** A key that must not change, as it was. */
+export interface WatchedKey {
+  readonly db: number;
+  readonly key: Uint8Array;
+  readonly version: string;
+}
+
+/** What a transaction may hold. */
+const QUEUED_BYTES_MAX = 16 << 20;
+const QUEUED_MAX = 100_000;
+const WATCHED_MAX = 10_000;
+
+export class Transaction {
+  /** Commands since MULTI; undefined outside of one. */
+  queued: QueuedCommand[] | undefined;
+  watched: WatchedKey[] = [];
+  /** A command was refused while it was queued: EXEC runs none. */
+  isSpoilt = false;
+  /** The database that the next queued command is for. */
+  db = 0;
+  #bytes = 0;
+
+  get isOpen(): boolean {
+    return this.queued !== undefined;
+  }
+
+  begin(db: number): void {
+    if (this.isOpen) throw new KvError('ERR MULTI calls can not be nested');
+    this.queued = [];
+    this.db = db;
+  }
+
+  /** Copies the command into the queue. Throws KvError when there is no room. */
+  queue(spec: CommandSpec, args: RespCommand): void {
+    const { queued } = this;
+    if (queued === undefined) throw new Error('no transaction');
+    const copy = new RespCommand();
+    let bytes = 0;
+    for (let index = 0; index < args.count; index++) bytes += args.lengths[index] as number;
+    this.#bytes += bytes;
+    if (this.#bytes > QUEUED_BYTES_MAX || queued.length >= QUEUED_MAX) throw new KvError('ERR the transaction is too large');
+    copy.clear(new Uint8Array(bytes));
+    let at = 0;
+    for (let index = 0; index < args.count; index++) {
+      copy.bytes.set(args.argument(index), at);
+      copy.add(at, args.lengths[index] as number);
+      at += args.lengths[index] as number;
+    }
+    queued.push({ spec, args: copy, db: this.db });
+    if (spec.name === 'select') this.#select(copy);
+  }
+
+  watch(keys: readonly WatchedKey[]): void {
+    if (this.watched.length + keys.length > WATCHED_MAX) throw new KvError('ERR too many keys are watched');
+    this.watched.push(...keys);
+  }
+
+  /** Forgets queue and watched keys. */
+  end(): void {
+    this.queued = undefined;
+    this.watched = [];
+    this.isSpoilt = false;
+    this.#bytes = 0;
+  }
+
+  #select(args: RespCommand): void {
+    const db = integerOf(args.argument(1));
+    if (typeof db === 'number' && db >= 0 && db < DATABASES) this.db = db;
+  }
+}
+
+/** Versions of keys, for WATCH. Rejects with GridError. */
+export async function versionsOf(context: RespContext, db: number, keys: readonly Uint8Array[]): Promise<WatchedKey[]> {
+  const number = commandNumber('version');
+  const watched: WatchedKey[] = [];
+  for (const key of keys) {
+    const writer = new CommandBatchWriter();
+    addWords(writer, number, db, [key]);
+    const body = writer.take();
+    const [parts] = await context.calls.request(REQUEST_COMMANDS, [context.router.ownerOfKey(key)], () => body);
+    const reply = parts?.[0];
+    if (reply === undefined) throw new GridError('UNAVAILABLE', 'a worker gave no answer');
+    watched.push({ db, key, version: bulkText(reply.subarray(replyStarts(reply)[0])) });
+  }
+  return watched;
+}
+
+/** What a worker answered to a transaction: a reply for each command, or `changed`, or one error for all. */
+export type TransactionOutcome = readonly Uint8Array[] | 'changed' | string;
+
+/** Runs commands of one owner as one. */
+export async function transact(
+  context: RespContext,
+  worker: number,
+  watched: readonly WatchedKey[],
+  commands: readonly QueuedCommand[],
+  isResp3: boolean,
+): Promise<TransactionOutcome> {
+  const writer = new CommandBatchWriter();
+  const unchanged = commandNumber(UNCHANGED);
+  for (const { db, key, version } of watched) addWords(writer, unchanged, db, [key, encoder.encode(version)]);
+  for (const { spec, args, db } of commands) writer.add(commandNumber(spec.name), isResp3, db, args);
+  const body = writer.take();
+  try {
+    const [parts] = await context.calls.request(REQUEST_TRANSACTION, [worker], () => body);
+    const reply = parts?.[0];
+    if (reply === undefined) return 'TRYAGAIN UNAVAILABLE no answer';
+    const starts = replyStarts(reply);
+    const all = Array.from({ length: starts.length - 1 }, (_, index) => reply.subarray(starts[index], starts[index + 1]));
+    return all.slice(0, watched.length).some(isNo) ? 'changed' : all.slice(watched.length);
+  } catch (error) {
+    if (error instanceof GridError) return replyOf(error);
+    throw error;
+  }
+}
+
+/** A command of `name` and these arguments. */
+export function addWords(writer: CommandBatchWriter, number: number, db: number, words: readonly Uint8Array[]): void {
+  writer.begin(number, false, db, words.length + 1);
+  writer.argument(NO_NAME, 0, 0);
+  for (const word of words) writer.argument(word, 0, word.length);
+  writer.end();
+}
+
+/** The reply `:0`. */
+function isNo(reply: Uint8Array): boolean {
+  return reply[1] === 0x30;
+}
+
+function bulkText(reply: Uint8Array): string {
+  const text = decoder.decode(reply);
+  return text.slice(text.indexOf('\r\n') + 2, -2);
+}
+
+const NO_NAME = new Uint8Array(0);
+const encoder = new TextEncoder();
+const decoder = new TextDecoder('latin1');
+
+/** Writes the reply of EXEC: what the workers answered, and what the connection answers itself, in the order of the queue. */
+export function writeOutcome(
+  out: RespWriter,
+  queued: readonly QueuedCommand[],
+  replies: readonly Uint8Array[],
+  runOwn: (command: QueuedCommand, out: RespWriter) => void,
+): void {
+  out.array(queued.length);
+  let next = 0;
+  for (const command of queued) {
+    if (command.spec.route === 'gateway') {
+      runOwn(command, out);
+      continue;
+    }
+    const reply = replies[next];
+    next += 1;
+    if (reply !== undefined) out.raw(reply);
+  }
+}
