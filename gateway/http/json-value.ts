@@ -20,6 +20,11 @@ export function jsonValue(value: Uint8Array): unknown {
   return withBinaries(decode(value));
 }
 
+/** Decoded data, ready for JSON.stringify: byte strings become objects. Changes the maps in it. */
+export function jsonOf(data: unknown): unknown {
+  return withBinaries(data);
+}
+
 /** MessagePack of a JSON text. Throws GridError BAD_REQUEST with what is wrong. */
 export function valueOfJson(text: Uint8Array): Uint8Array {
   return encode(withBytes(parseJson(text), 0)).slice();

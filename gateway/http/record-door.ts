@@ -86,7 +86,8 @@ export class RecordDoor {
 
   #levelOf(name: string): number {
     if (name === '') return 0;
-    const asked = CONCERN_NAMES.findIndex((known) => known === name);
+    const names: readonly string[] = CONCERN_NAMES;
+    const asked = names.indexOf(name);
     if (asked < 0)
       throw new GridError('BAD_REQUEST', `no durability level is named ${name}: ${CONCERN_NAMES.slice(1).join(', ')}`);
     const { levels } = this.#door;
