@@ -1,12 +1,12 @@
 /**
  * The durability levels that a batch asks for, and how far it has come: only batches that name a level have one.
  *
- *   asked    a level per op: its own `writeConcern`, else the batch's; and how long to wait for PERSISTED
+ *   asked    a level per op: its own `writeConcern`, else the batch's; and how long it waits for PERSISTED
  *   acks     one per worker: the log sequence that holds its part of the batch
  *   missing  the workers whose part is applied and not persisted yet
  *
- * A batch is answered once, when all of its ops have what they can have; so one op that asks for PERSISTED makes the whole
- * batch wait, and then all of it is persisted. The shortest `timeout` among those ops ends the wait for all.
+ * One op that asks for PERSISTED makes the whole batch wait for its ack. An op whose own time is up before that of others
+ * is told by an ack of its own, which names it and nothing else; the last one's time ends the wait of the batch.
  */
 import { type AckLevels, levelName } from '../engine/protocol/ack-level.ts';
 import { FLAG_PERSIST } from '../engine/protocol/envelope.ts';
@@ -17,6 +17,8 @@ import {
   CONCERN_NONE,
   CONCERN_PERSISTED,
   CONCERN_SHIFT,
+  FLAG_EMPTY,
+  FLAG_INVALID,
   OP,
   OP_WORDS,
   type OpIndex,
@@ -65,8 +67,10 @@ export class AskedLevels {
   readonly forgets: boolean;
   /** Some op waits for PERSISTED, which a plain ack does not say here. */
   readonly persists: boolean;
-  /** Until when to wait for PERSISTED, in ms of the gateway's clock. */
-  readonly deadlineMs: number;
+  /** When the next op has waited long enough for PERSISTED, in ms of the gateway's clock. */
+  deadlineMs: number;
+  /** Ops whose time was up and who were told. */
+  readonly told = new Set<number>();
   readonly acks: WorkerAck[] = [];
   /** One bit per worker whose part is applied and not persisted. */
   missing = 0;
@@ -74,14 +78,28 @@ export class AskedLevels {
   failure: ErrorCode | undefined;
   proof: readonly Proof[] = [];
   readonly #plain: number;
+  /** Until when each op waits; Infinity for those who do not ask for PERSISTED. */
+  readonly #deadlinesMs: readonly number[];
+  /** One bit for the worker of each op, 0 for ops that go to none. */
+  readonly #workers: readonly number[];
 
-  constructor(slot: number, batch: ScannedBatch, levels: AckLevels, nowMs: number, bounds: WaitBounds) {
+  /** @param workerOf the worker that owns a key, by the key's hash */
+  constructor(
+    slot: number,
+    batch: ScannedBatch,
+    levels: AckLevels,
+    nowMs: number,
+    bounds: WaitBounds,
+    workerOf: (keyHash: number) => number,
+  ) {
     const concerns = concernsOf(batch);
     this.slot = slot;
     this.concerns = concerns;
     this.forgets = concerns.length > 0 && concerns.every((concern) => concern === CONCERN_FIRE_AND_FORGET);
     this.persists = levels.persists && levels.plain !== CONCERN_PERSISTED && concerns.includes(CONCERN_PERSISTED);
-    this.deadlineMs = nowMs + waitMs(batch, concerns, bounds);
+    this.#deadlinesMs = waitsMs(batch, concerns, bounds).map((waitMs) => nowMs + waitMs);
+    this.deadlineMs = this.#deadlinesMs.reduce((first, deadlineMs) => Math.min(first, deadlineMs), Number.POSITIVE_INFINITY);
+    this.#workers = workersOf(batch, workerOf);
     this.#plain = levels.plain;
   }
 
@@ -95,14 +113,36 @@ export class AskedLevels {
     return this.missing === 0 || this.failure !== undefined;
   }
 
-  /** The level that all ops of the batch have reached, once it is settled. */
-  get reached(): number {
-    if (this.forgets) return CONCERN_FIRE_AND_FORGET;
-    return this.persists && this.failure === undefined ? CONCERN_PERSISTED : this.#plain;
+  /** The level that all ops of the batch have reached, once it is applied. */
+  get reachedName(): string {
+    return levelName(this.#reached(this.missing === 0));
   }
 
-  get reachedName(): string {
-    return levelName(this.reached);
+  /** The level that the op has reached, once the batch is applied. */
+  reachedBy(op: number): number {
+    return this.#reached((this.missing & (this.#workers[op] as number)) === 0);
+  }
+
+  /** True when no op may wait any longer. */
+  isDue(nowMs: number): boolean {
+    return this.#deadlinesMs.every((deadlineMs) => deadlineMs < nowMs || deadlineMs === Number.POSITIVE_INFINITY);
+  }
+
+  /** Takes the ops whose time is up and who were not told yet. */
+  takeDue(nowMs: number): readonly number[] {
+    const due: number[] = [];
+    this.deadlineMs = Number.POSITIVE_INFINITY;
+    this.#deadlinesMs.forEach((deadlineMs, op) => {
+      if (deadlineMs >= nowMs) this.deadlineMs = Math.min(this.deadlineMs, deadlineMs);
+      else if (!this.told.has(op)) due.push(op);
+    });
+    for (const op of due) this.told.add(op);
+    return due;
+  }
+
+  #reached(isPersisted: boolean): number {
+    if (this.forgets) return CONCERN_FIRE_AND_FORGET;
+    return this.persists && isPersisted ? CONCERN_PERSISTED : this.#plain;
   }
 }
 
@@ -123,12 +163,19 @@ function concernsOf({ index, writeConcern }: ScannedBatch): number[] {
   });
 }
 
-function waitMs({ index, timeoutMs }: ScannedBatch, concerns: readonly number[], { usualMs, longestMs }: WaitBounds): number {
-  let shortestMs = longestMs;
-  concerns.forEach((concern, op) => {
-    if (concern !== CONCERN_PERSISTED) return;
+/** How long each op waits, in ms: its own time, else the batch's, else the usual one; Infinity for ops that do not. */
+function waitsMs({ index, timeoutMs }: ScannedBatch, concerns: readonly number[], { usualMs, longestMs }: WaitBounds): number[] {
+  return concerns.map((concern, op) => {
+    if (concern !== CONCERN_PERSISTED) return Number.POSITIVE_INFINITY;
     const ownMs = index.words[op * OP_WORDS + OP.TIMEOUT_MS] as number;
-    shortestMs = Math.min(shortestMs, ownMs > 0 ? ownMs : timeoutMs > 0 ? timeoutMs : usualMs);
+    return Math.min(longestMs, ownMs > 0 ? ownMs : timeoutMs > 0 ? timeoutMs : usualMs);
   });
-  return shortestMs;
+}
+
+function workersOf({ index }: ScannedBatch, workerOf: (keyHash: number) => number): number[] {
+  return Array.from({ length: index.count }, (_, op) => {
+    const row = op * OP_WORDS;
+    const goesNowhere = ((index.words[row + OP.FLAGS] as number) & (FLAG_EMPTY | FLAG_INVALID)) !== 0;
+    return goesNowhere ? 0 : 1 << workerOf(index.words[row + OP.KEY_HASH] as number);
+  });
 }

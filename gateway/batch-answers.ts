@@ -49,8 +49,30 @@ export class BatchAnswers {
       this.#reject(session, known.ids[ordinal] ?? '', error, known.refusals.get(ordinal));
     }
     const achievedLevel = known.levels?.reachedName ?? levelName(this.#levels.plain);
-    const results = resultsOf(known, lastId, achievedLevel, this.#levels);
-    const payload = { lastId: String(lastId), achievedLevel, results, ...proofOf(known.levels) };
+    this.#acknowledge(session, lastId, achievedLevel, resultsOf(known, lastId, this.#levels), known.levels);
+  }
+
+  /** Names some ops of a batch that is applied and not answered yet, with what they have reached. */
+  tell(levels: AskedLevels, ordinals: readonly number[]): void {
+    const session = this.#calls.sessions[levels.slot];
+    const details = this.#calls.details[levels.slot];
+    if (session === undefined || details === undefined || !session.isOpen || session.closing !== undefined) return;
+    const results = ordinals.flatMap((ordinal) => {
+      const opId = details.ids[ordinal] ?? '';
+      return opId === '' || details.rejected.has(ordinal) ? [] : [resultOf(opId, ordinal, details, this.#levels)];
+    });
+    this.#acknowledge(session, session.ackedId, levels.reachedName, results, levels);
+  }
+
+  #acknowledge(
+    session: Session,
+    lastId: number,
+    achievedLevel: string,
+    results: readonly OpResult[],
+    levels: AskedLevels | undefined,
+  ): void {
+    const named = results.length > 0 ? { results } : {};
+    const payload = { lastId: String(lastId), achievedLevel, ...named, ...proofOf(levels) };
     this.#enqueue(session, encode({ type: 'OP_ACK', payload }).slice());
   }
 
@@ -78,41 +100,44 @@ function proofOf(levels: AskedLevels | undefined): object {
   return levels === undefined || levels.forgets ? {} : { proof: levels.proof };
 }
 
-/** Results for every op that `lastId` does not cover or that names a level; undefined when none. */
-function resultsOf(
-  { ids, rejected, refusals, levels }: BatchDetails,
-  lastId: number,
-  achievedLevel: string,
-  nodeLevels: AckLevels,
-): OpResult[] | undefined {
+/** Results for every op that `lastId` does not cover or that names a level, and was not told before. */
+function resultsOf(details: BatchDetails, lastId: number, nodeLevels: AckLevels): OpResult[] {
+  const { ids, rejected, levels } = details;
   const results: OpResult[] = [];
   const named = new Set<string>();
   ids.forEach((opId, ordinal) => {
     if (opId === '' || named.has(opId)) return;
-    const rejection = rejected.get(ordinal);
-    const asked = levels?.concerns[ordinal] ?? 0;
-    if (isCovered(opId, lastId) && rejection === undefined && asked === 0) return;
+    const isPlain = isCovered(opId, lastId) && !rejected.has(ordinal) && (levels?.concerns[ordinal] ?? 0) === 0;
+    if (isPlain || (levels?.told.has(ordinal) === true && !rejected.has(ordinal))) return;
     named.add(opId);
-    if (rejection !== undefined) {
-      const error = reasonOf(ERROR_CODES[rejection] ?? 'INTERNAL', refusals.get(ordinal));
-      results.push({ opId, success: false, achievedLevel: 'FIRE_AND_FORGET', error });
-    } else if (levels === undefined || hasReached(asked, levels.reached)) {
-      results.push({ opId, success: true, achievedLevel });
-    } else {
-      const error = `${shortfall(asked, levels, nodeLevels)}; reached ${achievedLevel}, and the write stays`;
-      results.push({ opId, success: false, achievedLevel, error });
-    }
+    results.push(resultOf(opId, ordinal, details, nodeLevels));
   });
-  return results.length > 0 ? results : undefined;
+  return results;
+}
+
+function resultOf(opId: string, ordinal: number, { rejected, refusals, levels }: BatchDetails, nodeLevels: AckLevels): OpResult {
+  const rejection = rejected.get(ordinal);
+  if (rejection !== undefined) {
+    const error = reasonOf(ERROR_CODES[rejection] ?? 'INTERNAL', refusals.get(ordinal));
+    return { opId, success: false, achievedLevel: 'FIRE_AND_FORGET', error };
+  }
+  if (levels === undefined) return { opId, success: true, achievedLevel: levelName(nodeLevels.plain) };
+  const asked = levels.concerns[ordinal] ?? 0;
+  const reached = levels.reachedBy(ordinal);
+  const achievedLevel = levelName(reached);
+  if (hasReached(asked, reached)) return { opId, success: true, achievedLevel };
+  const error = `${shortfall(asked, levels, nodeLevels)}; reached ${achievedLevel}, and the write stays`;
+  return { opId, success: false, achievedLevel, error };
 }
 
 /** Why an op did not get the level that it asked for. */
 function shortfall(asked: number, levels: AskedLevels, nodeLevels: AckLevels): string {
   const askedFor = `asked for ${levelName(asked)}`;
   const shortage = levelShortage(asked, nodeLevels);
-  if (shortage !== '' || levels.failure === undefined) return `LEVEL_UNAVAILABLE: ${askedFor}, but ${shortage}`;
-  if (levels.failure === 'LEVEL_TIMEOUT') return `LEVEL_TIMEOUT: ${askedFor}, which took longer than its timeout`;
-  return `${levels.failure}: ${askedFor}, which what is not persisted yet can no longer reach here`;
+  if (shortage !== '') return `LEVEL_UNAVAILABLE: ${askedFor}, but ${shortage}`;
+  const { failure = 'LEVEL_TIMEOUT' } = levels;
+  if (failure === 'LEVEL_TIMEOUT') return `LEVEL_TIMEOUT: ${askedFor}, which took longer than its timeout`;
+  return `${failure}: ${askedFor}, which what is not persisted yet can no longer reach here`;
 }
 
 function isCovered(opId: string, lastId: number): boolean {

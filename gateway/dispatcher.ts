@@ -431,8 +431,9 @@ export class Dispatcher {
   }
 
   #askedLevels(slot: number): AskedLevels {
-    const { levels, clock, opTimeoutMs, waitMaxMs } = this.#options;
-    return new AskedLevels(slot, this.#scanner, levels, clock.nowMs, { usualMs: opTimeoutMs, longestMs: waitMaxMs });
+    const { levels, clock, opTimeoutMs, waitMaxMs, router } = this.#options;
+    const bounds = { usualMs: opTimeoutMs, longestMs: waitMaxMs };
+    return new AskedLevels(slot, this.#scanner, levels, clock.nowMs, bounds, (keyHash) => router.ownerOf(keyHash));
   }
 
   readonly #detailsOf = (slot: number): BatchDetails => this.#details(slot);

@@ -103,7 +103,7 @@ test('at its timeout a batch that is applied is answered: who asked for PERSISTE
   }
 });
 
-test('the shortest timeout of the ops that ask for PERSISTED counts, and none is longer than a request may take', async () => {
+test('an op waits as long as it says, else as its batch says, else as usual, and none longer than a request may take', async () => {
   const waits = async (asks: Asks, ...ops: object[]): Promise<number> => {
     const node = await PlayedNode.create({ config: { ...LOGGED, opTimeoutMs: 5000, requestTimeoutMs: 30_000 } });
     const client = node.client();
@@ -122,6 +122,69 @@ test('the shortest timeout of the ops that ask for PERSISTED counts, and none is
   assert.equal(await waits(persisted, put(1, 'a', { timeout: 7000 }), put(2, 'b', { timeout: 600 })), 700);
   assert.equal(await waits({}, put(1, 'a', { ...persisted, timeout: 600 }), put(2, 'b', { timeout: 200 })), 700);
   assert.equal(await waits({ ...persisted, timeout: 86_400_000 }, put(1, 'a')), 30_100);
+});
+
+test('an op whose time is up is told by itself, with the proof; the others go on waiting, each for its own time', async () => {
+  const node = await PlayedNode.create({ config: LOGGED });
+  const client = node.client();
+  const persisted = { writeConcern: 'PERSISTED' };
+  client.say(
+    batch(
+      {},
+      put(1, 'a', { ...persisted, timeout: 100 }),
+      put(2, 'b', { ...persisted, timeout: 400 }),
+      put(3, 'c'),
+      put(4, 'd', persisted),
+    ),
+  );
+  node.ack(0, 3, node.callAt());
+  node.pass(101);
+  const early = ackOf(client);
+  assert.deepEqual(
+    [early.lastId, early.achievedLevel, early.proof, ...resultsOf(early)],
+    ['0', 'APPLIED', [{ worker: 0, wal: 3, synced: 0, postgres: 0 }], ['1', false, 'APPLIED', 'LEVEL_TIMEOUT']],
+  );
+  node.pass(200);
+  assert.deepEqual(acksOf(client), [], 'it is told once');
+  node.pass(100);
+  assert.deepEqual(resultsOf(ackOf(client)), [['2', false, 'APPLIED', 'LEVEL_TIMEOUT']]);
+  node.persisted(0, 3);
+  const last = ackOf(client);
+  assert.deepEqual([last.lastId, last.achievedLevel, ...resultsOf(last)], ['4', 'PERSISTED', ['4', true, 'PERSISTED']]);
+  assert.deepEqual([client.session.openCalls, node.counters.levelTimeouts], [0, 2]);
+});
+
+test('at its time an op has reached what its own worker has, whatever the others have not', async () => {
+  const node = await PlayedNode.create({ workers: 2, config: LOGGED });
+  const client = node.client();
+  const soon = { writeConcern: 'PERSISTED', timeout: 100 };
+  const late = { writeConcern: 'PERSISTED', timeout: 900 };
+  client.say(batch({}, put(1, node.keyOf(0), soon), put(2, node.keyOf(1), soon), put(3, node.keyOf(1), late)));
+  node.ack(0, 5, node.callAt(0));
+  node.ack(1, 7, node.callAt(1));
+  node.persisted(0, 5);
+  node.pass(101);
+  const early = ackOf(client);
+  assert.deepEqual(
+    [early.achievedLevel, ...resultsOf(early)],
+    ['APPLIED', ['1', true, 'PERSISTED'], ['2', false, 'APPLIED', 'LEVEL_TIMEOUT']],
+  );
+  node.pass(800);
+  const last = ackOf(client);
+  assert.deepEqual([last.lastId, ...resultsOf(last)], ['3', ['3', false, 'APPLIED', 'LEVEL_TIMEOUT']]);
+  assert.equal(client.session.openCalls, 0);
+});
+
+test('a worker that is replaced after an op was told at its time makes the batch come again', async () => {
+  const node = await PlayedNode.create({ config: LOGGED });
+  const client = node.client();
+  client.say(batch({ writeConcern: 'PERSISTED' }, put(1, 'a', { timeout: 100 }), put(2, 'b')));
+  node.ack(0, 3, node.callAt());
+  node.pass(101);
+  assert.equal(ackOf(client).lastId, '0');
+  node.gateway.workerReplaced(0);
+  node.pass(0);
+  assert.deepEqual([errorsOf(client).map(({ code }) => code), client.closes.map(({ code }) => code)], [[503], [1013]]);
 });
 
 test('a worker that has not applied its part by the deadline ends the connection, whatever was asked for', async () => {

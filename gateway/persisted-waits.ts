@@ -4,7 +4,8 @@
  *   ack of worker w, sequence n ─┬─ n is persisted ─────────────────────────────────────▶ nothing to wait for
  *                                └─ queue w  … n ─┬─ PERSISTED up to n or beyond ───────▶ worker done; the last one answers
  *                                                 ├─ PERSISTED, and no more will be ────▶ answered: READ_ONLY
- *                                                 ├─ the deadline passed ───────────────▶ answered: LEVEL_TIMEOUT
+ *                                                 ├─ the time of an op is up ───────────▶ the op is told: LEVEL_TIMEOUT
+ *                                                 ├─ that of the last one, too ─────────▶ answered: LEVEL_TIMEOUT
  *                                                 └─ the worker was replaced ───────────▶ not answered: must come again
  *
  * A worker's acks come in the order of their sequences, so a queue is in order by itself and PERSISTED takes from its
@@ -13,6 +14,7 @@
  */
 import type { AckLevels } from '../engine/protocol/ack-level.ts';
 import { ERROR_CODES } from '../engine/protocol/errors.ts';
+import { CONCERN_PERSISTED } from '../engine/protocol/op-index.ts';
 import type { CounterRow } from '../workers/counters.ts';
 import type { WorkerCounter } from '../workers/worker-counters.ts';
 import type { AskedLevels, Proof } from './asked-levels.ts';
@@ -113,9 +115,21 @@ export class PersistedWaits {
   #isOver(levels: AskedLevels, nowMs: number): boolean {
     if (!this.#isOpen(levels)) return true;
     if (levels.deadlineMs >= nowMs || this.#options.calls.waiting[levels.slot] !== 0) return false;
+    if (!levels.isDue(nowMs)) {
+      this.#tell(levels, nowMs);
+      return false;
+    }
     this.#options.counters.levelTimeouts += 1;
     this.#fail(levels, 'LEVEL_TIMEOUT');
     return true;
+  }
+
+  /** Tells the ops whose time is up; the batch goes on waiting for the others. */
+  #tell(levels: AskedLevels, nowMs: number): void {
+    const due = levels.takeDue(nowMs);
+    if (due.some((op) => levels.reachedBy(op) !== CONCERN_PERSISTED)) this.#options.counters.levelTimeouts += 1;
+    levels.proof = this.#proofsOf(levels);
+    this.#options.answers.tell(levels, due);
   }
 
   #fail(levels: AskedLevels, code: AskedLevels['failure']): void {
@@ -128,8 +142,12 @@ export class PersistedWaits {
   }
 
   #answer(levels: AskedLevels): void {
-    levels.proof = levels.acks.map(({ worker, sequence }) => this.#proofOf(worker, sequence)).sort((a, b) => a.worker - b.worker);
+    levels.proof = this.#proofsOf(levels);
     this.#options.answers.settle(levels.slot);
+  }
+
+  #proofsOf({ acks }: AskedLevels): Proof[] {
+    return acks.map(({ worker, sequence }) => this.#proofOf(worker, sequence)).sort((a, b) => a.worker - b.worker);
   }
 
   /** The worker publishes on a rhythm; what it said of PERSISTED may be newer. */

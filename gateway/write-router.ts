@@ -186,6 +186,11 @@ export class WriteRouter {
     return 'sent';
   }
 
+  /** The worker that owns the key with this hash. */
+  ownerOf(keyHash: number): number {
+    return this.#links.table.ownerOf(partitionOf(keyHash));
+  }
+
   /** Finds each op's worker. Returns the worker when every op goes to the same one, else -1. */
   #assign(frame: Uint8Array, index: OpIndex, slot: number, listens: boolean, detailsOf: DetailsOf): number {
     if (index.count > this.#workers.length) this.#workers = new Int32Array(index.count * 2);
@@ -204,7 +209,7 @@ export class WriteRouter {
       let worker = -1;
       if (error >= 0) detailsOf(slot).rejected.set(op, error);
       else if (((words[row + OP.FLAGS] as number) & FLAG_EMPTY) === 0) {
-        worker = hasOneWorker ? 0 : this.#links.table.ownerOf(partitionOf(words[row + OP.KEY_HASH] as number));
+        worker = hasOneWorker ? 0 : this.ownerOf(words[row + OP.KEY_HASH] as number);
         words[row + OP.FLAGS] = (words[row + OP.FLAGS] as number) | writerListens;
         this.#targets |= 1 << worker;
         if (!packsLater) packedBytes += bytesWhenPacked(words, row, words[row + OP.MAP_ID] !== mapId);
