@@ -36,7 +36,7 @@ export function parseJson(text: Uint8Array): unknown {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(text));
   } catch (error) {
     if (!(error instanceof SyntaxError) && !(error instanceof TypeError)) throw error;
-    throw new GridError('BAD_REQUEST', `the body is no JSON: ${error.message}`);
+    throw new GridError('BAD_REQUEST', `no JSON: ${error.message}`);
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * Records for people with curl:
  *
- *   GET /maps/{map}            a page of records, or of keys
+ *   GET /maps/{map}            a page of records, or of keys; with `where` or `sort`, of the rows that a query finds (map-query.ts)
  *   GET /maps/{map}/{key}      the value, its clock as ETag
  *   PUT, DELETE                a write by the server's clock, strictly behind the stored one; If-Match, If-None-Match
  *
@@ -22,7 +22,9 @@ import type { HttpQuestion } from './exchange.ts';
 import { emptyReply, errorReply, type Headers, type HttpReply, jsonReply, JSON_TYPE } from './http-reply.ts';
 import { jsonValue, valueOfJson } from './json-value.ts';
 import { cursorText, positionOfCursor } from './page-cursor.ts';
-import type { Page, RecordDoor, Written } from './record-door.ts';
+import type { HttpDoor } from './http-door.ts';
+import { MAP_QUERY, queryMap } from './map-query.ts';
+import { type Page, RecordDoor, type Written } from './record-door.ts';
 import { type Asked, type Endpoint, queried, type Route } from './route.ts';
 
 const OCTETS = 'application/octet-stream';
@@ -41,10 +43,13 @@ const PAGE_QUERY = z.strictObject({
   limit: z.coerce.number().int().min(1).max(PAGE_LIMIT_MAX).default(PAGE_LIMIT).describe('Records of a page'),
   cursor: z.string().max(4096).optional().describe('Where the page begins: `cursor` of the one before'),
   keys: z.enum(['on', 'off']).default('off').describe('Keys without their values'),
+  ...MAP_QUERY,
 });
 const PAGE = z.object({
   map: z.string(),
-  entries: z.array(z.object({ key: z.string(), value: z.unknown().optional(), etag: z.string(), ttlMs: z.number().optional() })),
+  entries: z.array(
+    z.object({ key: z.string(), value: z.unknown().optional(), etag: z.string().optional(), ttlMs: z.number().optional() }),
+  ),
   cursor: z.string().optional().describe('Where the next page begins; left out after the last'),
 });
 
@@ -56,10 +61,10 @@ const CONDITIONS = {
 };
 const LEVEL_HEADER = { 'Lattice-Level': 'As the parameter `level`' };
 
-/** @param records undefined while the node does not serve; then nobody gets as far as here. */
-export function mapRoutes(records: () => RecordDoor, valueBytesMax: number): Route[] {
+export function mapRoutes(door: () => HttpDoor, valueBytesMax: number): Route[] {
+  const records = (): RecordDoor => new RecordDoor(door());
   return [
-    { path: '/maps/{map}', summary: 'Records of a map', methods: { get: pageEndpoint(records) } },
+    { path: '/maps/{map}', summary: 'Records of a map', methods: { get: pageEndpoint(door) } },
     {
       path: '/maps/{map}/{key}',
       summary: 'One record',
@@ -149,19 +154,25 @@ function removeEndpoint(records: () => RecordDoor): Endpoint {
   });
 }
 
-function pageEndpoint(records: () => RecordDoor): Endpoint {
+function pageEndpoint(door: () => HttpDoor): Endpoint {
   return queried({
-    summary: 'A page of the records of a map, in no order that means anything',
+    summary: 'A page of the records of a map: in no order that means anything, or in that of `sort`',
     access: 'subject',
     query: PAGE_QUERY,
     answers: { 200: { about: 'the page; it may have fewer records than asked for', schema: PAGE } },
     answer: async ({ question, subject, query }: Asked<z.output<typeof PAGE_QUERY>>) => {
       const { map } = named(question, subject.access.may.bind(subject.access), 'read');
-      const page = await records().page(map, {
+      const withValues = query.keys === 'off';
+      if (query.where !== undefined || query.sort !== undefined) {
+        const { rows, cursor } = await queryMap(door(), subject.principal, map, query);
+        const entries = withValues ? rows : rows.map(({ key }) => ({ key }));
+        return jsonReply(200, { map, entries, ...(cursor === undefined ? {} : { cursor }) });
+      }
+      const page = await new RecordDoor(door()).page(map, {
         after: positionOfCursor(query.cursor),
         limit: query.limit,
         bytesMax: PAGE_BYTES_MAX,
-        withValues: query.keys === 'off',
+        withValues,
         since: undefined,
         scope: subject.access.scope,
       });

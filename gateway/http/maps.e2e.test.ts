@@ -243,4 +243,42 @@ describe('a map', () => {
     assert.equal((await ask('GET', `/maps/${map}?limit=0`)).status, 400);
     assert.deepEqual(await (await ask('GET', '/maps/nothing')).json(), { map: 'nothing', entries: [] });
   });
+
+  test('is asked with a condition and an order, page by page', async () => {
+    const map = uniqueName('tasks');
+    for (let n = 0; n < 25; n++)
+      await ask('PUT', `/maps/${map}/k${n}`, { n, done: n % 2 === 1, owner: { name: n < 20 ? 'ann' : 'bob' } });
+    const page = async (
+      parameters: Record<string, string>,
+    ): Promise<Record<string, unknown> & { entries: { key: string }[] }> => {
+      const response = await ask('GET', `/maps/${map}?${new URLSearchParams(parameters)}`);
+      assert.equal(response.status, 200, await response.clone().text());
+      return Object(await response.json());
+    };
+    const keysOf = ({ entries }: { entries: { key: string }[] }): string[] => entries.map(({ key }) => key);
+    const where = JSON.stringify({ done: false });
+    const first = await page({ where, sort: '-n', limit: '8' });
+    assert.deepEqual(first.entries[0], { key: 'k24', value: { n: 24, done: false, owner: { name: 'bob' } } });
+    const second = await page({ where, sort: '-n', limit: '8', cursor: String(first.cursor) });
+    const even = [24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0].map((n) => `k${n}`);
+    assert.deepEqual([...keysOf(first), ...keysOf(second)], even);
+    assert.equal(second.cursor, undefined);
+    const predicate = JSON.stringify({
+      op: 'and',
+      children: [
+        { op: 'gte', attribute: 'n', value: 18 },
+        { op: 'eq', attribute: 'owner.name', value: 'ann' },
+      ],
+    });
+    assert.deepEqual((await page({ where: predicate, keys: 'on', sort: 'n' })).entries, [{ key: 'k18' }, { key: 'k19' }]);
+    assert.equal(keysOf(await page({ sort: 'owner.name,-n', limit: '1' }))[0], 'k19');
+    for (const [name, text] of [
+      ['where', '{'],
+      ['where', '[]'],
+      ['where', '{"op":"no such thing"}'],
+      ['sort', 'a,b,c,d,e,f,g,h,i'],
+    ] as const)
+      assert.equal((await ask('GET', `/maps/${map}?${new URLSearchParams({ [name]: text })}`)).status, 400, text.slice(0, 40));
+    assert.equal((await ask('GET', `/maps/${map}?${new URLSearchParams({ where, cursor: 'bad' })}`)).status, 400);
+  });
 });

@@ -6,7 +6,6 @@ import { eventsRoute } from './events-route.ts';
 import { type HealthRouteOptions, healthRoutes } from './health-routes.ts';
 import { mapRoutes } from './maps-route.ts';
 import { openApiRoute } from './openapi.ts';
-import { RecordDoor } from './record-door.ts';
 import type { Route } from './route.ts';
 import { syncRoute } from './sync-route.ts';
 
@@ -21,7 +20,7 @@ export function allRoutes(options: RoutesOptions): Route[] {
   const { door, bodyBytesMax, idleTimeoutMs, version } = options;
   const routes: Route[] = [
     ...healthRoutes(options),
-    ...mapRoutes(() => new RecordDoor(door()), bodyBytesMax),
+    ...mapRoutes(door, bodyBytesMax),
     syncRoute(door, bodyBytesMax),
     eventsRoute(door, idleTimeoutMs),
     ...adminRoutes(options),

@@ -1,8 +1,9 @@
 /**
  * The ops and queries of one POST /sync, as a session says them and hears the answers.
  */
-import { type Data, isData } from '../../engine/protocol/codec.ts';
+import { type Data, encode, isData } from '../../engine/protocol/codec.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
+import { checkBounds } from '../../engine/protocol/msgpack-bounds.ts';
 import type { Principal } from '../authentication.ts';
 import { DoorSession } from './door-session.ts';
 import type { HttpDoor } from './http-door.ts';
@@ -46,7 +47,7 @@ export class SyncSession {
       if (message.type === 'OP_ACK') ack = payload;
       return message.type === 'OP_ACK' || message.type === 'ERROR';
     };
-    await this.#ask(() => this.#session.sayFrame(opsFrame(operations)), isAnswer);
+    await this.#say(() => this.#session.sayFrame(opsFrame(operations)), isAnswer);
     return { ack: ack && acknowledgement(ack, ids), errors };
   }
 
@@ -59,26 +60,36 @@ export class SyncSession {
       ...(window === undefined ? {} : { limit: window }),
       ...(cursor == null ? {} : { cursor }),
     };
+    const answer = await this.ask(queryId, mapName, query);
+    return resultOf(queryId, answer, skipped, limit != null);
+  }
+
+  /** The result of a query as it is now. Rejects with GridError when it is refused. */
+  async ask(queryId: string, mapName: string, query: object): Promise<Data> {
     let answer: Data = {};
-    const say = (): void => this.#session.say({ type: 'QUERY_SUB', payload: { queryId, mapName, query } });
-    await this.#ask(say, (message) => {
-      if (message.type === 'ERROR') throw errorFrom(message.payload);
-      if (message.type !== 'QUERY_RESP' || !isData(message.payload)) return false;
-      answer = message.payload;
-      return true;
-    });
+    const frame = encode({ type: 'QUERY_SUB', payload: { queryId, mapName, query } }).slice();
+    if (checkBounds(frame, 0, frame.length) !== 0) throw new GridError('BAD_REQUEST', 'the query is nested too deep');
+    await this.#say(
+      () => this.#session.sayFrame(frame),
+      (message) => {
+        if (message.type === 'ERROR') throw errorFrom(message.payload);
+        if (message.type !== 'QUERY_RESP' || !isData(message.payload)) return false;
+        answer = message.payload;
+        return true;
+      },
+    );
     this.#session.say({ type: 'QUERY_UNSUB', payload: { queryId } });
     if (typeof answer.error === 'string' && answer.error !== '') throw new GridError('BAD_REQUEST', answer.error);
     if (answer.cursorStatus === 'expired' || answer.cursorStatus === 'invalid')
       throw new GridError('BAD_REQUEST', `the cursor is ${answer.cursorStatus}`);
-    return resultOf(queryId, answer, skipped, limit != null);
+    return answer;
   }
 
   close(): void {
     this.#session.close();
   }
 
-  #ask(say: () => void, isAnswer: (message: Data) => boolean): Promise<void> {
+  #say(say: () => void, isAnswer: (message: Data) => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#ends = reject;
       this.#hears = (message) => {
