@@ -48,7 +48,9 @@ export class AskingSocket {
     const question = this.#question;
     try {
       const message = decodeFrame(frame);
-      if (isMessage(message) && question?.take(message) === true) question.resolve();
+      if (!isMessage(message) || question?.take(message) !== true) return;
+      this.#question = undefined; // what comes in the same breath answers nothing
+      question.resolve();
     } catch (error) {
       question?.reject(error instanceof Error ? error : new Error(String(error)));
     }
