@@ -193,6 +193,8 @@ function contradictions(config: Config): string[] {
         'set JWT_SECRET (a secret of 32 bytes or more, or a public key in PEM form), or bind 127.0.0.1',
     );
   }
+  if ((config.tlsCertFile === undefined) !== (config.tlsKeyFile === undefined))
+    problems.push('tlsCertFile and tlsKeyFile need each other: set both, or none');
   if (config.sessionBufferBytesMax < config.frameBytesMax) {
     problems.push(
       `sessionBufferBytesMax ${config.sessionBufferBytesMax} cannot hold one frame: ` +

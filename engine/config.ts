@@ -120,6 +120,18 @@ const DEFINITIONS = {
     allowed: 'a text',
     about: 'The aud that every token must carry. Not set: any, or none.',
   }),
+  tlsCertFile: optionalText({
+    section: 'security',
+    allowed: 'a path',
+    about:
+      'Certificate in PEM form, with those between it and the root behind it: WebSocket, HTTP and the Redis port speak TLS only. ' +
+      'It is read again when it changes and on SIGHUP; connections that are open stay. Needs tlsKeyFile.',
+  }),
+  tlsKeyFile: optionalText({
+    section: 'security',
+    allowed: 'a path',
+    about: 'Private key of tlsCertFile in PEM form, without a passphrase.',
+  }),
   adminUsername: text({
     section: 'security',
     default: 'admin',

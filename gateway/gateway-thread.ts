@@ -7,8 +7,16 @@
  * ends, the listen socket and the app are closed: a live uWS handle would make Node abort the whole process.
  */
 import { getHeapStatistics } from 'node:v8';
-import { App, us_listen_socket_close, us_socket_local_port, type us_listen_socket } from 'uWebSockets.js';
+import {
+  App,
+  SSLApp,
+  type TemplatedApp,
+  us_listen_socket_close,
+  us_socket_local_port,
+  type us_listen_socket,
+} from 'uWebSockets.js';
 import pino from 'pino';
+import { assert } from '../engine/assert.ts';
 import type { Config } from '../engine/config.ts';
 import { OperationMetrics } from '../engine/operation/operation-metrics.ts';
 import { JournalSequence } from '../engine/domains/persistence/journal-sequence.ts';
@@ -36,6 +44,7 @@ import { GATEWAY_COUNTERS, GatewayCounters } from './gateway-counters.ts';
 import { RespListener } from './resp/resp-listener.ts';
 import { type GatewayFacts, type NodeAnswer, NodeDesk, type NodeQuestion } from './node-desk.ts';
 import { originRefusal } from './origin.ts';
+import { readTlsPair, tlsFilesOf } from '../workers/tls-files.ts';
 import { listenExclusively } from './uws.ts';
 import { serveWebSocket } from './websocket.ts';
 import { packageVersion } from '../workers/package-folder.ts';
@@ -54,6 +63,8 @@ export type GatewayCommand =
   | { readonly kind: 'listen'; readonly host: string; readonly port: number }
   /** Take sockets that the first gateway accepts. */
   | { readonly kind: 'join' }
+  /** Serve new connections with the TLS files as they are now. */
+  | { readonly kind: 'renew' }
   /** Hand accepted sockets to these apps. */
   | { readonly kind: 'share'; readonly descriptors: readonly number[] }
   /** Serve clients. */
@@ -79,6 +90,7 @@ export type GatewayMessage =
   | { readonly kind: 'listening'; readonly port: number }
   | { readonly kind: 'listenFailed'; readonly reason: string }
   | { readonly kind: 'joined'; readonly descriptor: number }
+  | { readonly kind: 'renewFailed'; readonly reason: string }
   | { readonly kind: 'opened' }
   | { readonly kind: 'openFailed'; readonly reason: string }
   | { readonly kind: 'wildClock'; readonly node: Uint8Array; readonly millis: number }
@@ -104,7 +116,8 @@ class GatewayThread {
     thread: `gateway ${this.#data.gateway}`,
   });
   readonly #bells = this.#data.bells.map((port) => new Doorbell(port));
-  readonly #app = App();
+  /** The last one takes new connections; those before it have other TLS files, and connections that are open still. */
+  readonly #apps: TemplatedApp[] = [];
   readonly #thread = new CounterRow(this.#data.memory.threadCounters, THREAD_COUNTERS, this.#data.gateway);
   readonly #loopDelay = new LoopDelaySampler(this.#thread);
   readonly #stats = setInterval(() => this.#publishThread(), STATS_MS);
@@ -119,19 +132,44 @@ class GatewayThread {
   start(): void {
     this.#thread.set('startedAtMs', Date.now());
     process.once('uncaughtException', (error) => this.#die(error));
-    this.#addRoutes();
+    this.#addApp();
     this.#owner.listen({ onMessage: (command) => void this.#obey(command), onStop: () => void this.#stop() });
     this.#owner.ready();
   }
 
-  #addRoutes(): void {
+  get #app(): TemplatedApp {
+    const app = this.#apps.at(-1);
+    assert(app !== undefined, 'a gateway has an app from its start on');
+    return app;
+  }
+
+  /** Throws when uWS does not take the TLS files. */
+  #addApp(): void {
+    const files = tlsFilesOf(this.#data.config);
+    const app = files === undefined ? App() : SSLApp({ cert_file_name: files.certFile, key_file_name: files.keyFile });
+    this.#addRoutes(app);
+    this.#apps.push(app);
+  }
+
+  #renew(): void {
+    try {
+      this.#addApp();
+      const files = tlsFilesOf(this.#data.config);
+      if (files !== undefined) this.#respListener?.renew(readTlsPair(files));
+      this.#owner.send({ kind: 'joined', descriptor: Number(this.#app.getDescriptor()) });
+    } catch (error) {
+      this.#owner.send({ kind: 'renewFailed', reason: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  #addRoutes(app: TemplatedApp): void {
     const { config, memory } = this.#data;
     const refuses = (origin: string, host: string): string | undefined =>
       config.jwtSecret === undefined && originRefusal({ origin, host }, config.trustedOrigins) !== undefined
         ? '403 Forbidden'
         : undefined;
     serveWebSocket(
-      this.#app,
+      app,
       {
         frameBytesMax: config.frameBytesMax,
         unreadBytesMax: config.sessionBackpressureBytesMax,
@@ -150,7 +188,7 @@ class GatewayThread {
       },
     );
     serveHttp(
-      this.#app,
+      app,
       httpOptions(config, {
         memory,
         version: packageVersion(),
@@ -171,6 +209,8 @@ class GatewayThread {
         return this.#listen(command.host, command.port);
       case 'join':
         return this.#owner.send({ kind: 'joined', descriptor: Number(this.#app.getDescriptor()) });
+      case 'renew':
+        return this.#renew();
       case 'share':
         for (const descriptor of command.descriptors) this.#app.addChildAppDescriptor(descriptor);
         return;
@@ -194,7 +234,9 @@ class GatewayThread {
     }
   }
 
+  /** In place of the socket that was listened on before. */
   #listen(host: string, port: number): void {
+    this.#closeListenSocket();
     listenExclusively(this.#app, host, port, (socket) => {
       if (socket === false)
         return this.#owner.send({ kind: 'listenFailed', reason: `${host}:${port} cannot be bound: is it in use?` });
@@ -266,9 +308,16 @@ class GatewayThread {
   async #listenForRedis(gateway: Gateway): Promise<void> {
     const { config } = this.#data;
     if (gateway.resp === undefined) return;
-    this.#respListener = await RespListener.listen(config.host, config.respPort, gateway.resp, (bytes) => {
-      for (let worker = 0; worker < this.#bells.length; worker++) this.#bells[worker]?.wrote(bytes);
-      this.#loop?.nudge();
+    const files = tlsFilesOf(config);
+    this.#respListener = await RespListener.listen({
+      host: config.host,
+      port: config.respPort,
+      door: gateway.resp,
+      tls: files && readTlsPair(files),
+      onWritten: (bytes) => {
+        for (let worker = 0; worker < this.#bells.length; worker++) this.#bells[worker]?.wrote(bytes);
+        this.#loop?.nudge();
+      },
     });
   }
 
@@ -309,7 +358,7 @@ class GatewayThread {
     await this.#loopEnded;
     clearInterval(this.#stats);
     this.#loopDelay.stop();
-    this.#app.close();
+    for (const app of this.#apps) app.close();
     for (const bell of this.#bells) bell.close();
     this.#owner.close();
   }
@@ -318,7 +367,7 @@ class GatewayThread {
   #die(error: Error): void {
     this.#log.fatal({ error: error.stack ?? error.message }, 'a gateway thread failed');
     this.#closeListenSocket();
-    this.#app.close();
+    for (const app of this.#apps) app.close();
     setTimeout(() => {
       throw error;
     }, DYING_MS);

@@ -30,6 +30,7 @@ import type { GatewayFacts, NodeQuestion } from './node-desk.ts';
 import { FLUSH_LAG_MS_MAX } from './degradations.ts';
 import { PolicyStore } from './policy-store.ts';
 import { NodeWatch } from './node-watch.ts';
+import { readTlsPair, type TlsFiles, tlsFilesOf, watchTlsFiles } from '../workers/tls-files.ts';
 import { faultOptions, logSettings, workerConfig } from './worker-settings.ts';
 import type { GatewayCommand, GatewayMessage, GatewayThreadData } from './gateway-thread.ts';
 
@@ -87,6 +88,10 @@ export class Grid {
   #registry: DefinitionRegistry | undefined;
   #pool: WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage> | undefined;
   #pruner: NodeJS.Timeout | undefined;
+  readonly #tlsFiles: TlsFiles | undefined;
+  #unwatchTls: () => void = () => {};
+  /** One renewal at a time. */
+  #renewing: Promise<void> = Promise.resolve();
   #port = 0;
   #stopping: Promise<void> | undefined;
   /** A worker that did not end in order: what it had staged may be missing in the data store. */
@@ -96,6 +101,7 @@ export class Grid {
     this.#config = config;
     this.#log = log;
     this.#events = events;
+    this.#tlsFiles = tlsFilesOf(config);
     this.#tuning = tuning;
     this.memory = createGridMemory({
       gateways: config.gatewayThreads,
@@ -157,9 +163,19 @@ export class Grid {
     return this.#stopping;
   }
 
+  /**
+   * Serves new connections with the TLS files as they are now; open ones stay. When the files are not good, that is said in the
+   * log, and the old ones serve on.
+   */
+  renewTls(): Promise<void> {
+    this.#renewing = this.#renewing.then(() => this.#renewTls());
+    return this.#renewing;
+  }
+
   async #start(): Promise<void> {
     const { config, memory } = { config: this.#config, memory: this.memory };
     this.#state.startedMs = Date.now();
+    if (this.#tlsFiles !== undefined) this.#judgeTls(this.#tlsFiles);
     new CounterRow(memory.threadCounters, THREAD_COUNTERS, memory.gateways + memory.workers).set('startedAtMs', Date.now());
     await this.#startGateways();
     this.#port = await this.#listen();
@@ -178,6 +194,7 @@ export class Grid {
     await this.#openGateways();
     this.#startPruner();
     this.#watch.watchHealth();
+    if (this.#tlsFiles !== undefined) this.#unwatchTls = watchTlsFiles(this.#tlsFiles, () => void this.renewTls());
     this.#state.lifecycle = 'ready';
     this.#log.info({ port: this.#port, workers: memory.workers, gateways: memory.gateways }, 'ready');
   }
@@ -213,15 +230,41 @@ export class Grid {
     const answer = await this.#ask(0, { kind: 'listen', host, port }, ['listening', 'listenFailed']);
     if (answer.kind !== 'listening')
       throw new GridError('UNAVAILABLE', answer.kind === 'listenFailed' ? answer.reason : 'no answer to listen');
-    if (this.#gateways.length > 1) {
-      const descriptors: number[] = [];
-      for (let gateway = 0; gateway < this.#gateways.length; gateway++) {
-        const joined = await this.#ask(gateway, { kind: 'join' }, ['joined']);
-        if (joined.kind === 'joined') descriptors.push(joined.descriptor);
-      }
-      this.#gateways[0]?.send({ kind: 'share', descriptors });
-    }
+    if (this.#gateways.length > 1) this.#gateways[0]?.send({ kind: 'share', descriptors: await this.#descriptors('join') });
     return answer.port;
+  }
+
+  /** Of the apps of all gateways, or, with `renew`, of new ones with the TLS files of now. */
+  async #descriptors(kind: 'join' | 'renew'): Promise<number[]> {
+    const descriptors: number[] = [];
+    for (let gateway = 0; gateway < this.#gateways.length; gateway++) {
+      const joined = await this.#ask(gateway, { kind }, ['joined', 'renewFailed']);
+      if (joined.kind === 'renewFailed') throw new GridError('UNAVAILABLE', joined.reason);
+      if (joined.kind === 'joined') descriptors.push(joined.descriptor);
+    }
+    return descriptors;
+  }
+
+  #judgeTls(files: TlsFiles): void {
+    const { subject, validTo } = readTlsPair(files);
+    this.#log.info({ subject, validTo }, 'TLS certificate read');
+  }
+
+  async #renewTls(): Promise<void> {
+    const files = this.#tlsFiles;
+    if (files === undefined || this.#state.lifecycle !== 'ready') return;
+    try {
+      this.#judgeTls(files);
+      const descriptors = await this.#descriptors('renew');
+      if (descriptors.length > 1) this.#gateways[0]?.send({ kind: 'share', descriptors });
+      const answer = await this.#ask(0, { kind: 'listen', host: this.#config.host, port: this.#port }, [
+        'listening',
+        'listenFailed',
+      ]);
+      if (answer.kind === 'listenFailed') this.#events.onFatal(new GridError('UNAVAILABLE', answer.reason));
+    } catch (error) {
+      this.#log.error({ error: String(error) }, 'the TLS files were not taken: the old certificate is served on');
+    }
   }
 
   #newPool(): WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage> {
@@ -419,6 +462,7 @@ export class Grid {
     const { shutdownNetworkMs, shutdownStorageMs } = this.#config;
     const wasReady = this.#state.lifecycle === 'ready';
     this.#watch.stop();
+    this.#unwatchTls();
     clearInterval(this.#pruner);
     this.#state.lifecycle = 'draining';
     if (this.#port !== 0) await this.#drainGateways(shutdownNetworkMs);

@@ -26,6 +26,7 @@ export async function run(config: Config): Promise<void> {
     process.exitCode = 1;
     return;
   }
+  if (config.tlsCertFile !== undefined) process.on('SIGHUP', () => void grid.renewTls());
   process.stdout.write(`PORT=${grid.port}\n`);
   const failure = await ended;
   if (failure !== undefined) log.fatal({ error: describe(failure) }, 'the server cannot go on');

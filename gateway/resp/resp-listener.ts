@@ -1,12 +1,28 @@
 /**
  * The TCP port of the Redis door: sockets of node:net, each with its connection.
  *
+ * With a certificate the port speaks TLS (node:tls), and a connection begins when its handshake is over.
+ *
  *   data ─ connection.received ─ requests in the rings ─ `onWritten`: whoever sleeps at their other end is woken
  */
 import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, Server as TlsServer } from 'node:tls';
 import { GridError } from '../../engine/protocol/errors.ts';
 import type { RespDoor } from './resp-door.ts';
 import type { RespSocket } from './resp-socket.ts';
+
+/** Who has not shaken hands by then is cut off. */
+const HANDSHAKE_MS = 10_000;
+
+export interface RespListenerOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly door: RespDoor;
+  /** Certificate and key in PEM form; undefined: the port speaks plainly. */
+  readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
+  /** Told of bytes that were taken. */
+  readonly onWritten: (bytes: number) => void;
+}
 
 export class RespListener {
   readonly #server: Server;
@@ -17,16 +33,26 @@ export class RespListener {
   }
 
   /** Listens. Rejects with GridError UNAVAILABLE when the port cannot be bound. */
-  static listen(host: string, port: number, door: RespDoor, onWritten: (bytes: number) => void): Promise<RespListener> {
-    const server = createServer({ noDelay: true });
+  static listen({ host, port, door, tls, onWritten }: RespListenerOptions): Promise<RespListener> {
+    const noDelay = true;
+    const server =
+      tls === undefined
+        ? createServer({ noDelay })
+        : createTlsServer({ noDelay, cert: tls.cert, key: tls.key, handshakeTimeout: HANDSHAKE_MS });
     const listener = new RespListener(server);
-    server.on('connection', (socket) => listener.#accept(socket, door, onWritten));
+    server.on(tls === undefined ? 'connection' : 'secureConnection', (socket) => listener.#accept(socket, door, onWritten));
+    if (tls !== undefined) server.on('connection', (socket) => listener.#keep(socket));
     return new Promise((resolve, reject) => {
       server.once('error', (error) => {
         reject(new GridError('UNAVAILABLE', `${host}:${port} cannot be bound for Redis clients: ${error.message}`));
       });
       server.listen({ host, port, exclusive: true }, () => resolve(listener));
     });
+  }
+
+  /** New connections get this certificate. */
+  renew({ cert, key }: { readonly cert: Buffer; readonly key: Buffer }): void {
+    if (this.#server instanceof TlsServer) this.#server.setSecureContext({ cert, key });
   }
 
   /** Takes no more connections. */
@@ -38,6 +64,12 @@ export class RespListener {
   destroy(): void {
     this.stop();
     for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** A connection whose handshake is under way. */
+  #keep(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.on('close', () => this.#sockets.delete(socket));
   }
 
   #accept(socket: Socket, door: RespDoor, onWritten: (bytes: number) => void): void {

@@ -9,6 +9,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 
 const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 const OPEN_DEADLINE_MS = 10_000;
@@ -35,6 +36,8 @@ export interface RawWebSocketOptions {
   readonly port: number;
   /** Default `/ws`. */
   readonly path?: string | undefined;
+  /** Certificate to be trusted: TLS is spoken then, to the name localhost. */
+  readonly ca?: Buffer | undefined;
   /** Set, replaced, or with '' left out. Default: Host 127.0.0.1 and the port. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
 }
@@ -67,7 +70,9 @@ export class RawWebSocket {
 
   /** Connects to 127.0.0.1. Rejects with UpgradeRefused when the answer is not 101. */
   static async open(options: RawWebSocketOptions): Promise<RawWebSocket> {
-    const socket = connect({ host: '127.0.0.1', port: options.port, noDelay: true });
+    const address = { host: '127.0.0.1', port: options.port, noDelay: true };
+    const socket =
+      options.ca === undefined ? connect(address) : connectTls({ ...address, ca: options.ca, servername: 'localhost' });
     try {
       const key = randomBytes(16).toString('base64');
       socket.write(upgradeRequest(options, key));

@@ -1,5 +1,6 @@
 /** A client of the Redis protocol that keeps replies as the bytes they are, for comparing two servers byte by byte. */
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 
 const CR = 0x0d;
 
@@ -19,11 +20,13 @@ export class RespClient {
     });
   }
 
-  static open(port: number): Promise<RespClient> {
+  /** @param ca certificate to be trusted: TLS is spoken then, to the name localhost. */
+  static open(port: number, ca?: Buffer): Promise<RespClient> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ port, host: '127.0.0.1', noDelay: true });
+      const address = { port, host: '127.0.0.1', noDelay: true };
+      const socket = ca === undefined ? connect(address) : connectTls({ ...address, ca, servername: 'localhost' });
       socket.once('error', reject);
-      socket.once('connect', () => resolve(new RespClient(socket)));
+      socket.once(ca === undefined ? 'connect' : 'secureConnect', () => resolve(new RespClient(socket)));
     });
   }
 
