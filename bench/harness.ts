@@ -14,7 +14,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { diskFolder } from './disk-folder.ts';
-import type { GeneratorAnswer } from './load-generator.ts';
+import type { GeneratorAnswer } from './generator-process.ts';
 import type { LoadPlan, LoadReport } from './load.ts';
 
 const START_DEADLINE_MS = 90_000;
@@ -36,8 +36,21 @@ const PRODUCT_SETTINGS = {
 
 export type ProductVariant = keyof typeof PRODUCT_SETTINGS;
 
+/** What runs beside the product: a script of this folder and its arguments. */
+const REFERENCE_COMMANDS = {
+  raw: ['./raw-server'],
+  replay: ['./replay-server'],
+  naive: ['./naive-server', 'single'],
+  pm: ['./naive-server', 'pm'],
+  'raw-fan-out': ['./fan-out/raw-fan-out-server'],
+  'socket.io': ['./fan-out/peer-server', 'socket.io'],
+  'y-websocket': ['./fan-out/peer-server', 'y-websocket'],
+  hocuspocus: ['./fan-out/peer-server', 'hocuspocus'],
+  gun: ['./fan-out/peer-server', 'gun'],
+} as const;
+
 /** What is measured: the product, and its references. */
-export type Variant = ProductVariant | 'raw' | 'naive' | 'pm' | 'replay';
+export type Variant = ProductVariant | keyof typeof REFERENCE_COMMANDS;
 
 export function isProduct(variant: Variant): variant is ProductVariant {
   return variant in PRODUCT_SETTINGS;
@@ -70,18 +83,9 @@ export function productExists(): boolean {
 
 /** The command line of a variant, after `node`. */
 function argumentsOf(variant: Variant): string[] {
-  switch (variant) {
-    case 'raw':
-      return [siblingPath('./raw-server')];
-    case 'replay':
-      return [siblingPath('./replay-server')];
-    case 'naive':
-      return [siblingPath('./naive-server'), 'single'];
-    case 'pm':
-      return [siblingPath('./naive-server'), 'pm'];
-    default:
-      return [siblingPath('../gateway/cli'), 'start', '--port', '0'];
-  }
+  if (isProduct(variant)) return [siblingPath('../gateway/cli'), 'start', '--port', '0'];
+  const [script, ...words] = REFERENCE_COMMANDS[variant];
+  return [siblingPath(script), ...words];
 }
 
 /** The product's environment: its own data, no authentication, no rate limit, what makes the variant; nothing else is changed. */
@@ -184,8 +188,13 @@ function removeFolder(folder: string): void {
 
 /** Runs one plan in a generator process of its own. Rejects when the load failed. */
 export function runGenerator(plan: LoadPlan, pinning?: Pinning): Promise<LoadReport> {
+  return generated<LoadPlan, LoadReport>('./load-generator', plan, pinning);
+}
+
+/** Hands a plan to a script of this folder, in a process of its own, and resolves with its report. Rejects when it failed. */
+export function generated<Plan extends object, Report>(path: string, plan: Plan, pinning?: Pinning): Promise<Report> {
   return new Promise((resolve, reject) => {
-    const script = siblingPath('./load-generator');
+    const script = siblingPath(path);
     const child =
       pinning === undefined
         ? fork(script)
@@ -194,7 +203,7 @@ export function runGenerator(plan: LoadPlan, pinning?: Pinning): Promise<LoadRep
           });
     child.once('error', reject);
     child.once('exit', (code) => reject(new Error(`the generator ended with ${code} and without a report`)));
-    child.once('message', (answer: GeneratorAnswer) => {
+    child.once('message', (answer: GeneratorAnswer<Report>) => {
       if ('report' in answer) resolve(answer.report);
       else reject(new Error(answer.failure));
     });

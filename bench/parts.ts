@@ -6,6 +6,7 @@ import type { PagePart } from './page/results-page.ts';
 import { type RunSettings, runIngest } from './ingest.bench.ts';
 import { runIngestWal } from './ingest-wal.bench.ts';
 import { runColdSync } from './cold-sync.bench.ts';
+import { FAN_OUT_SCENARIOS, runFanOutPart } from './fan-out/fan-out.bench.ts';
 import { runMemory } from './memory.bench.ts';
 import type { ScenarioResult } from './result.ts';
 import { runRing } from './ring.bench.ts';
@@ -37,6 +38,15 @@ export const PARTS: readonly Part[] = [
     scenarios: ['F1-WAL', 'F10-WAL', 'W50-WAL', 'W1-WAL', 'ISO'],
     plot: PER_CPU,
     run: runIngestWal,
+  },
+  {
+    name: 'fan-out',
+    title: 'One writer, many subscribers',
+    about:
+      'Writes on a schedule (an open loop: latencies run from when a write was due), and subscribers of which every tenth reads slowly. Deliveries are counted, and each must come once. The client of a live query gets the event of the map, too: two deliveries a write. `raw` publishes the bytes of the events.',
+    scenarios: FAN_OUT_SCENARIOS,
+    plot: { figure: 'opsPerCpuSecond', heading: 'deliveries per CPU second of the server', logarithmic: true },
+    run: runFanOutPart,
   },
   {
     name: 'memory',

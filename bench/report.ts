@@ -83,6 +83,8 @@ const LABELS: Readonly<Record<string, string>> = {
   opsPerLogSync: 'ops a log sync',
   rowsFlushedPerSecond: 'rows/s into Postgres meanwhile',
   p50ToBound: 'p50 ÷ (2 × disk p50 + 1 ms)',
+  behindMs: 'ms from the last write due to the last delivery',
+  slowClosed: 'slow subscribers closed',
   nsPerRecord: 'ns of CPU a record',
   rssBytesPerRecord: 'B of RSS a record',
   syncMs: 'ms until the roots are equal',

@@ -1,0 +1,168 @@
+/**
+ * FAN: one writer, many subscribers of which every tenth reads slowly. How long until everybody has each write, and what it costs.
+ *
+ *   lattice-event   changes of a map        lattice-query   the same as updates of a live query each       lattice-topic   messages
+ *   raw             a uWebSockets.js server that publishes the same bytes        and the peers that are installed
+ *
+ * Scenarios are named by subscribers and writes a second. `per second` counts deliveries. A run in which somebody misses a write, or
+ * gets one twice, is void; so is one that is not done in time, because the rate is beyond what the server can do here. Peers are
+ * left out where the deliveries a second are beyond what any of them does on two cores.
+ */
+import { generated, productExists, startServer, type Variant } from '../harness.ts';
+import type { RunSettings } from '../ingest.bench.ts';
+import { reasonMissing } from '../peer-packages.ts';
+import { RedisPeer, redisMissing } from '../redis-peer.ts';
+import { type Figures, ScenarioResult } from '../result.ts';
+import type { FanOutPlan, FanOutReport } from './fan-out-load.ts';
+import type { FanOutWireName } from './fan-out-wires.ts';
+
+interface Contender {
+  readonly name: string;
+  readonly wire: FanOutWireName;
+  /** What serves it; Redis is started by redis-peer.ts. */
+  readonly server: Variant | 'redis';
+  /** Package that it needs. */
+  readonly needs?: string;
+}
+
+const CONTENDERS: readonly Contender[] = [
+  { name: 'lattice-event', wire: 'event', server: 'lattice' },
+  { name: 'lattice-query', wire: 'query', server: 'lattice' },
+  { name: 'lattice-topic', wire: 'topic', server: 'lattice' },
+  { name: 'raw', wire: 'raw', server: 'raw-fan-out' },
+  { name: 'redis-pubsub', wire: 'redis', server: 'redis' },
+  { name: 'socket.io', wire: 'socket.io', server: 'socket.io', needs: 'socket.io' },
+  { name: 'y-websocket', wire: 'y-websocket', server: 'y-websocket', needs: 'y-websocket/bin/utils' },
+  { name: 'hocuspocus', wire: 'hocuspocus', server: 'hocuspocus', needs: '@hocuspocus/server' },
+  { name: 'gun', wire: 'gun', server: 'gun', needs: 'gun' },
+];
+const PEER_DELIVERIES_MAX = 500_000;
+
+interface FanOutScenario {
+  readonly name: string;
+  readonly subscribers: number;
+  readonly writesPerSecond: number;
+}
+
+const SCENARIOS: readonly FanOutScenario[] = [100, 1000, 5000].flatMap((subscribers) =>
+  [50, 500, 2000].map((writesPerSecond) => ({ name: `FAN-${subscribers}x${writesPerSecond}`, subscribers, writesPerSecond })),
+);
+export const FAN_OUT_SCENARIOS: readonly string[] = SCENARIOS.map(({ name }) => name);
+
+/** A server that contenders share, by the name of what serves them. */
+interface Served {
+  readonly port: number;
+  readonly pid: number;
+  stop(): Promise<void>;
+}
+
+let rooms = 0;
+
+export async function* runFanOutPart(settings: RunSettings): AsyncGenerator<ScenarioResult> {
+  const wanted = SCENARIOS.filter(({ name }) => settings.scenarios?.has(name) ?? true);
+  const servers = new Map<string, Served>();
+  try {
+    for (const scenario of wanted) yield await runScenario(scenario, servers, settings);
+  } finally {
+    for (const server of servers.values()) await server.stop();
+  }
+}
+
+async function runScenario(
+  scenario: FanOutScenario,
+  servers: Map<string, Served>,
+  settings: RunSettings,
+): Promise<ScenarioResult> {
+  const { name, subscribers, writesPerSecond } = scenario;
+  const title = `${subscribers.toLocaleString('en')} subscribers, ${writesPerSecond.toLocaleString('en')} writes a second`;
+  const ceilings = Object.fromEntries(CONTENDERS.map((contender) => [contender.name, 'raw']));
+  const result = new ScenarioResult({ scenario: name, title, ceilings });
+  const contenders = await present(scenario, result);
+  for (let run = 1; run <= settings.runs; run++) {
+    for (const contender of contenders) {
+      const outcome = await runOnce(scenario, contender, servers, settings).catch(
+        (cause: unknown) => `void: ${messageOf(cause)}`,
+      );
+      if (typeof outcome === 'string') {
+        result.addVoid(contender.name, outcome);
+        await servers.get(contender.server)?.stop(); // whatever went wrong must not reach the next run
+        servers.delete(contender.server);
+      } else result.add(contender.name, outcome);
+      settings.progress(`${name} run ${run}/${settings.runs} ${contender.name}: ${progressText(outcome)}`);
+    }
+  }
+  return result;
+}
+
+/** The contenders that can run here; why the others do not is noted. */
+async function present({ subscribers, writesPerSecond }: FanOutScenario, result: ScenarioResult): Promise<Contender[]> {
+  const here: Contender[] = [];
+  for (const contender of CONTENDERS) {
+    const reason = await reasonAbsent(contender, subscribers * writesPerSecond);
+    if (reason === undefined) here.push(contender);
+    else result.notMeasured(contender.name, reason);
+  }
+  return here;
+}
+
+async function reasonAbsent({ server, needs }: Contender, deliveriesPerSecond: number): Promise<string | undefined> {
+  if (server === 'lattice') return productExists() ? undefined : 'it is not built';
+  if (server === 'raw-fan-out') return undefined;
+  if (deliveriesPerSecond > PEER_DELIVERIES_MAX) return `${deliveriesPerSecond} deliveries a second are asked for`;
+  if (server === 'redis') return redisMissing();
+  return needs === undefined ? undefined : reasonMissing(needs);
+}
+
+async function runOnce(
+  scenario: FanOutScenario,
+  { wire, server: serverName }: Contender,
+  servers: Map<string, Served>,
+  settings: RunSettings,
+): Promise<Figures | string> {
+  const server = servers.get(serverName) ?? (await start(serverName, settings));
+  servers.set(serverName, server);
+  rooms += 1;
+  const plan: FanOutPlan = {
+    wire,
+    room: `fan-${rooms}`,
+    port: server.port,
+    serverPid: server.pid,
+    subscribers: scenario.subscribers,
+    writesPerSecond: scenario.writesPerSecond,
+    warmUpMs: settings.quick ? 300 : 1000,
+    measureMs: settings.quick ? 1000 : 3000,
+  };
+  const report = await generated<FanOutPlan, FanOutReport>('./fan-out/fan-out-generator', plan, settings.pinning);
+  return report.reason ?? figuresOf(report);
+}
+
+async function start(name: Variant | 'redis', settings: RunSettings): Promise<Served> {
+  settings.progress(`starting ${name}`);
+  if (name === 'redis') return RedisPeer.start();
+  return startServer(name, settings.pinning);
+}
+
+function figuresOf(report: FanOutReport): Figures {
+  return {
+    opsPerSecond: (report.deliveries * 1000) / report.windowMs,
+    opsPerCpuSecond: (report.deliveries * 1000) / report.serverCpuMs,
+    p50Us: report.p50Us,
+    p99Us: report.p99Us,
+    serverCores: report.serverCpuMs / report.windowMs,
+    generatorCores: report.generatorCpuMs / report.windowMs,
+    rssMb: report.serverRssBytes / 1e6,
+    behindMs: report.behindMs,
+    slowClosed: report.slowClosed,
+  };
+}
+
+function progressText(outcome: Figures | string): string {
+  if (typeof outcome === 'string') return outcome;
+  const { opsPerSecond, p50Us, p99Us, serverCores } = outcome;
+  const rate = Math.round(opsPerSecond ?? 0).toLocaleString('en');
+  return `${rate} deliveries/s, ${serverCores?.toFixed(2)} cores, p50 ${p50Us?.toFixed(0)} µs, p99 ${p99Us?.toFixed(0)} µs`;
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}

@@ -1,0 +1,136 @@
+/**
+ * The subscribers of one run: which writes each has got, and when.
+ *
+ *   heard    a count per subscriber and write: exactly `copies` of each, or the run is void
+ *   slow     reads for a moment, then nothing for a while; may be closed by the server, and otherwise must get everything, too
+ *
+ * A latency runs from the moment at which the write was due, whenever it was really sent: who falls behind counts as waiting
+ * (coordinated omission). Slow subscribers are left out of the latencies.
+ */
+import type { LatencyHistogram } from '../statistics.ts';
+import { ByteStream, type Step } from './byte-stream.ts';
+import { MarkerReader } from './marker.ts';
+
+/** A slow subscriber reads once in so many ms, 64 KiB at the most. */
+const SLOW_PAUSE_MS = 250;
+/** Connections that are opened at a time. */
+const OPENING_MAX = 100;
+
+/** What is measured of a write: from when on it was due, in µs of the clock. */
+export interface Schedule {
+  /** The first write that counts; those before warm up. */
+  first: number;
+  /** Writes that count end before this one. */
+  end: number;
+  dueUs(number: number): number;
+}
+
+export class Subscriber {
+  readonly isSlow: boolean;
+  /** Deliveries of writes that count. */
+  delivered = 0;
+  /** Has heard anything at all. */
+  isWarm = false;
+  /** Why the connection ended, if it did. */
+  ended: string | undefined;
+  readonly #stream: ByteStream;
+  readonly #markers = new MarkerReader();
+  readonly #heard: Uint8Array;
+  readonly #schedule: Schedule;
+  readonly #latencies: LatencyHistogram;
+  readonly #copies: number;
+  #hurries = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  private constructor(stream: ByteStream, options: SubscriberOptions, isSlow: boolean) {
+    this.#stream = stream;
+    this.isSlow = isSlow;
+    this.#heard = new Uint8Array(options.writes);
+    this.#schedule = options.schedule;
+    this.#latencies = options.latencies;
+    this.#copies = options.copies;
+    stream.onBytes = (chunk) => this.#take(chunk);
+    stream.onClosed = (reason) => {
+      this.ended = reason;
+    };
+  }
+
+  static async open(options: SubscriberOptions, isSlow: boolean): Promise<Subscriber> {
+    return new Subscriber(await ByteStream.open(options.port, options.steps), options, isSlow);
+  }
+
+  /** True when every write that counts has come exactly as often as it should. */
+  get isComplete(): boolean {
+    const { first, end } = this.#schedule;
+    if (this.delivered !== (end - first) * this.#copies) return false;
+    for (let number = first; number < end; number++) if (this.#heard[number] !== this.#copies) return false;
+    return true;
+  }
+
+  /** Reads like the others from now on. */
+  hurry(): void {
+    this.#hurries = true;
+    if (this.#timer !== undefined) this.#stream.resume();
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#stream.close();
+  }
+
+  #take(chunk: Buffer): boolean {
+    const nowUs = performance.now() * 1000;
+    this.isWarm = true;
+    this.#markers.take(chunk, (number) => this.#hear(number, nowUs));
+    if (!this.isSlow || this.#hurries) return true;
+    this.#timer = setTimeout(() => this.#stream.resume(), SLOW_PAUSE_MS);
+    return false;
+  }
+
+  #hear(number: number, nowUs: number): void {
+    const { first, end } = this.#schedule;
+    if (number < first || number >= end) return;
+    const copies = (this.#heard[number] as number) + 1;
+    this.#heard[number] = Math.min(copies, 255);
+    this.delivered += 1;
+    if (!this.isSlow && copies === this.#copies) this.#latencies.record(nowUs - this.#schedule.dueUs(number));
+  }
+}
+
+export interface SubscriberOptions {
+  readonly port: number;
+  readonly steps: readonly Step[];
+  /** Writes of the run, those that warm up included. */
+  readonly writes: number;
+  readonly copies: number;
+  readonly schedule: Schedule;
+  readonly latencies: LatencyHistogram;
+}
+
+/** Opens `count` subscribers, of which every tenth is slow. */
+export async function openSubscribers(options: SubscriberOptions, count: number): Promise<Subscriber[]> {
+  const subscribers: Subscriber[] = [];
+  while (subscribers.length < count) {
+    const from = subscribers.length;
+    const size = Math.min(OPENING_MAX, count - from);
+    const opened = Array.from({ length: size }, (_, place) => Subscriber.open(options, (from + place) % 10 === 9));
+    subscribers.push(...(await Promise.all(opened)));
+  }
+  return subscribers;
+}
+
+/** Why the deliveries make the run void, undefined when everybody has what they should. */
+export function reasonUndelivered(subscribers: readonly Subscriber[], writes: number, copies: number): string | undefined {
+  const lost = subscribers.filter((subscriber) => subscriber.ended !== undefined && !subscriber.isSlow);
+  if (lost.length > 0) return `void: ${lost.length} subscribers were closed: ${lost[0]?.ended}`;
+  const open = subscribers.filter(({ ended }) => ended === undefined);
+  const wanted = open.length * writes * copies;
+  const delivered = open.reduce((sum, subscriber) => sum + subscriber.delivered, 0);
+  if (delivered !== wanted) {
+    const behind = open.filter((subscriber) => !subscriber.isComplete);
+    const slow = behind.filter(({ isSlow }) => isSlow).length;
+    return `void: ${delivered} of ${wanted} deliveries; ${behind.length} subscribers lack some, ${slow} of them slow ones`;
+  }
+  const wrong = open.filter((subscriber) => !subscriber.isComplete).length;
+  return wrong === 0 ? undefined : `void: ${wrong} subscribers got some writes twice and others not at all`;
+}
