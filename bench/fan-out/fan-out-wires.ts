@@ -1,7 +1,7 @@
 /**
  * How each server is spoken to in a fan-out: how a subscriber subscribes, how the writer opens, and the bytes of its writes.
  *
- * Values are the same everywhere: the marker of the write and 48 letters from a seed, under one of 1000 keys. Writes are made
+ * Values are the same everywhere: the marker of the write and 48 letters from a seed, under one of 64 keys. Writes are made
  * before the clock starts. Where writes carry clocks, each is a millisecond later than the one before, and none is ahead of the server.
  */
 import { encode } from '../../engine/protocol/codec.ts';
@@ -11,7 +11,7 @@ import { clientFrameHeader } from '../write-frames.ts';
 import type { Step } from './byte-stream.ts';
 import { markerText } from './marker.ts';
 
-const KEYS = 1000;
+const KEYS = 64;
 const LETTERS = 48;
 
 export const FAN_OUT_WIRES = [
@@ -32,6 +32,8 @@ export interface FanOutWire {
   readonly writer: readonly Step[];
   /** How often a subscriber gets each write: the client of a live query gets the event of the map, too. */
   readonly copies: number;
+  /** Keys that the writes go round, where the second copies of a key's writes may be joined into the last one. */
+  readonly joinedKeys: number;
   /** The bytes of `count` writes, with markers from 0 on. */
   writes(count: number): Promise<Uint8Array[]>;
 }
@@ -44,7 +46,11 @@ export function fanOutWire(name: FanOutWireName, room: string): FanOutWire {
     case 'query': {
       const query = message({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: room, query: {} } });
       const steps = [{ send: query, expect: 'QUERY_RESP' }];
-      return { ...ours('/ws?events=interest', steps, (value, number) => opBatch(room, value, number)), copies: 2 };
+      return {
+        ...ours('/ws?events=interest', steps, (value, number) => opBatch(room, value, number)),
+        copies: 2,
+        joinedKeys: KEYS,
+      };
     }
     case 'topic': {
       const steps = [{ send: message({ type: 'TOPIC_SUB', payload: { topic: room } }), expect: '' }];
@@ -64,7 +70,7 @@ export function fanOutWire(name: FanOutWireName, room: string): FanOutWire {
         writer: [{ send: commandText(['PING']), expect: 'PONG' }],
       };
     case 'y-websocket':
-      return { ...yjs([upgrade(`/${room}`)], ''), copies: 1 };
+      return yjs([upgrade(`/${room}`)], '');
     case 'hocuspocus': {
       const login = binaryFrame([...varString(room), 2, 0, ...varString('')]);
       return yjs([upgrade('/'), { send: login, expect: 'read-write' }], room);
@@ -85,7 +91,7 @@ type WriteOf = (value: Value, number: number) => Uint8Array;
 
 function plain(steps: readonly Step[], write: WriteOf): FanOutWire {
   const writes = async (count: number): Promise<Uint8Array[]> => values(count).map(write);
-  return { subscriber: steps, writer: steps, copies: 1, writes };
+  return { subscriber: steps, writer: steps, copies: 1, joinedKeys: Number.POSITIVE_INFINITY, writes };
 }
 
 function ours(path: string, steps: readonly Step[], write: WriteOf): FanOutWire {
@@ -156,7 +162,7 @@ function gunWrites(room: string): WriteOf {
   return (value, number) => {
     const field = `k${number % KEYS}`;
     const node = { _: { '#': room, '>': { [field]: FIRST_MILLIS + number } }, [field]: value.text };
-    return textFrame(JSON.stringify({ '#': `w${number}`, put: { [room]: node } }));
+    return textFrame(JSON.stringify({ '#': `w${number.toString(36).padStart(6, 'a')}x`, put: { [room]: node } }));
   };
 }
 
@@ -183,7 +189,7 @@ function yjs(steps: readonly Step[], room: string): FanOutWire {
     for (const [number, value] of values(count).entries()) map.set(`k${number % KEYS}`, value);
     return frames;
   };
-  return { subscriber: steps, writer: steps, copies: 1, writes };
+  return { subscriber: steps, writer: steps, copies: 1, joinedKeys: Number.POSITIVE_INFINITY, writes };
 }
 
 function varString(text: string): number[] {
