@@ -201,6 +201,12 @@ function contradictions(config: Config): string[] {
         `set it to frameBytesMax (${config.frameBytesMax}) or more`,
     );
   }
+  if (config.heldBytesMax < config.sessionBufferBytesMax) {
+    problems.push(
+      `heldBytesMax ${config.heldBytesMax} is less than what one connection may hold: ` +
+        `set it to sessionBufferBytesMax (${config.sessionBufferBytesMax}) or more`,
+    );
+  }
   return problems;
 }
 

@@ -195,6 +195,7 @@ test('a host that others can reach needs a secret, and the message says what to 
 
 test('a connection must be able to hold one frame', () => {
   assert.match(problems({ env: { LATTICE_SESSION_BUFFER_BYTES_MAX: '65536' } })[0] ?? '', /sessionBufferBytesMax 65536/);
+  assert.match(problems({ env: { LATTICE_HELD_BYTES_MAX: '65536' } })[0] ?? '', /heldBytesMax 65536/);
 });
 
 test('a short secret is warned of', () => {

@@ -266,6 +266,17 @@ const DEFINITIONS = {
     raise: 'rides out longer stalls, in memory for each connection.',
     lower: 'refuses sooner; at least frameBytesMax.',
   }),
+  heldBytesMax: integer({
+    section: 'flow',
+    default: 256 * MIB,
+    min: 64 * KIB,
+    max: 16_384 * MIB,
+    unit: 'bytes',
+    about:
+      'Frames held for all connections of one gateway thread, while rings are full or a worker is replaced; beyond it a further one is refused with 429.',
+    raise: 'more clients ride out a stall together, in memory.',
+    lower: 'a stall under load takes less memory and refuses sooner; at least sessionBufferBytesMax.',
+  }),
   sessionBackpressureBytesMax: integer({
     section: 'flow',
     default: 4 * MIB,

@@ -179,7 +179,8 @@ export class Dispatcher {
 
   /** Copies what is counted of held frames. */
   count(counters: GatewayCounters): void {
-    const { waiting, served, refused } = this.#held;
+    const { waiting, served, refused, bytes } = this.#held;
+    counters.heldBytes = bytes;
     counters.heldHigh = waiting.high;
     counters.heldNormal = waiting.normal;
     counters.heldLow = waiting.low;

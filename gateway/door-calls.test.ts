@@ -41,7 +41,7 @@ class Doors {
     const writer = new RingWriter(new RingProducer(ring, () => {}));
     this.#links = new WorkerLinks(new PartitionTable(memory.table), [writer], () => true, { window });
     const classes = { weights: { high: 3, normal: 2, low: 1 }, framesMax, window };
-    this.#held = new HeldFrames({ bytesMax: 1 << 20, ageMaxMs: 1000, classes });
+    this.#held = new HeldFrames({ bytesMax: 1 << 20, bytesMaxOfAll: 1 << 24, ageMaxMs: 1000, classes });
     const queue = new DoorCalls(this.#held, () => this.nowMs);
     this.#workerCalls = new WorkerCalls({ calls: this.#calls, links: this.#links, queue, deadlineMs: () => 1e6 });
   }

@@ -36,6 +36,7 @@ export const GATEWAY_COUNTERS = [
   'topicMessagesDelivered',
   'openCalls', // gauge
   'heldSessions', // gauge
+  'heldBytes', // gauge
   'sessionBytes', // gauge
   'clocksRefused',
   'loadShed',
@@ -90,6 +91,7 @@ export class GatewayCounters implements Fields {
   topicMessagesDelivered = 0;
   openCalls = 0;
   heldSessions = 0;
+  heldBytes = 0;
   sessionBytes = 0;
   clocksRefused = 0;
   loadShed = 0;

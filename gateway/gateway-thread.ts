@@ -19,6 +19,7 @@ import pino from 'pino';
 import { assert } from '../engine/assert.ts';
 import type { Config } from '../engine/config.ts';
 import { OperationMetrics } from '../engine/operation/operation-metrics.ts';
+import { RECOVERY_STATES } from '../engine/storage/recovery-state.ts';
 import { JournalSequence } from '../engine/domains/persistence/journal-sequence.ts';
 import { faultsOf } from '../engine/faults.ts';
 import { type Definition, Definitions } from '../engine/operation/definitions.ts';
@@ -299,6 +300,7 @@ class GatewayThread {
         memoryBytes: () => workers.reduce((sum, row) => sum + row.get('memoryBytes'), 0),
         memoryMaxBytes: () => this.#state.workerMemoryBytesMax * memory.workers,
         isLoading: () => workers.some((_, worker) => !this.#state.isWorkerReady(worker)),
+        recovery: () => workers.map((row) => RECOVERY_STATES[row.get('recoveryState')] ?? 'failed'),
         commands: () => rows.reduce((sum, row) => sum + row.get('respCommands'), 0),
       },
       shutDown: () => process.kill(process.pid, 'SIGTERM'),

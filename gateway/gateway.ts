@@ -80,6 +80,7 @@ export interface GatewayConfig extends DurabilityOptions {
   readonly rateBurstOps: number;
   readonly driftMaxMs: number;
   readonly sessionBufferBytesMax: number;
+  readonly heldBytesMax: number;
   readonly sessionBackpressureBytesMax: number;
   readonly callsInFlightMax: number;
   readonly workerBreakerFailures: number;
@@ -228,7 +229,12 @@ export class Gateway implements WebSocketEvents {
       : undefined;
     this.#listeners = this.#newListeners();
     if (this.#listeners.length > 0) this.#calls.onEnd = (slot) => this.#ended(slot);
-    this.#held = new HeldFrames({ bytesMax: config.sessionBufferBytesMax, ageMaxMs: config.requestTimeoutMs, classes });
+    this.#held = new HeldFrames({
+      bytesMax: config.sessionBufferBytesMax,
+      bytesMaxOfAll: config.heldBytesMax,
+      ageMaxMs: config.requestTimeoutMs,
+      classes,
+    });
     this.#dispatcher = new Dispatcher({
       desk: this.#desk,
       router: new WriteRouter(this.#links, maps, this.#calls, this.#quarantine),

@@ -9,6 +9,10 @@ function write(client: TestClient, id: number, key: string): void {
   client.write({ id: String(id), mapName: 'todos', opType: 'PUT', key, record: { value: id, timestamp } });
 }
 
+function errorCodes(client: TestClient): number[] {
+  return client.heardOf('ERROR').map(({ payload }) => (payload as { code: number }).code);
+}
+
 function closeCodes({ closes }: TestClient): number[] {
   return closes.map(({ code }) => code);
 }
@@ -47,6 +51,30 @@ test('frames that find room at last are handled, not counted as late', async () 
   node.state.setWorkerState(0, 'ready');
   node.pass(5000); // the gateway itself stood still
   assert.deepEqual([closeCodes(client), node.received().length], [[], 3]);
+});
+
+test('all that wait together are bounded in bytes: a further frame is refused, whosever it is, and there is room again behind them', async () => {
+  const node = await PlayedNode.create({ config: { heldBytesMax: 4000, requestTimeoutMs: 10_000 } });
+  node.state.setWorkerState(0, 'loading');
+  const clients = Array.from({ length: 20 }, () => node.client());
+  for (const client of clients) write(client, 1, 'a');
+  const refused = clients.filter((client) => closeCodes(client).includes(1013));
+  assert.ok(refused.length > 0 && refused.length < clients.length, `${refused.length} are refused`);
+  for (const client of refused) assert.deepEqual(errorCodes(client), [429]);
+  node.pass(0);
+  assert.ok(node.counters.heldBytes > 3000 && node.counters.heldBytes <= 4000, `${node.counters.heldBytes} bytes wait`);
+  const [gone] = clients;
+  gone?.leave();
+  const successor = node.client();
+  write(successor, 1, 'a');
+  assert.deepEqual(closeCodes(successor), [], 'who left has made room');
+  node.state.setWorkerState(0, 'ready');
+  node.pass(0);
+  assert.equal(node.received().length, clients.length - refused.length);
+  node.pass(1);
+  assert.equal(node.counters.heldBytes, 0);
+  write(node.client(), 1, 'a');
+  assert.equal(node.received().length, 1);
 });
 
 test('items of a BATCH that wait are as old as their BATCH', async () => {

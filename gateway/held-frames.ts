@@ -2,7 +2,8 @@
  * Frames that found no room, per session and in their order, until there is some.
  *
  *   no room ─▶ held ─┬─ room: handled, the oldest of a session first
- *                    ├─ more bytes than a session may hold, more frames than its class may: OVERLOADED, the session is closed
+ *                    ├─ more bytes than a session may hold, or all together; more frames than its class may: OVERLOADED, the
+ *                    │  session is closed
  *                    └─ the oldest is too old: UNAVAILABLE, the session is closed
  *
  * Bounded in bytes and in age, so that a client learns of a server that stands still, and goes to another or waits on its
@@ -32,18 +33,21 @@ export interface HeldClasses {
 export interface HeldFramesOptions {
   /** Of one session. */
   readonly bytesMax: number;
+  /** Of all sessions together. */
+  readonly bytesMaxOfAll: number;
   /** Of the oldest frame of a session. */
   readonly ageMaxMs: number;
   readonly classes?: HeldClasses | undefined;
 }
 
 /** Why a frame is not held. */
-export type HoldRefusal = 'session-full' | 'class-full';
+export type HoldRefusal = 'session-full' | 'all-full' | 'class-full';
 
 /** What is counted for a session while it stands here: its class may change meanwhile, the counts must not. */
 interface Place {
   readonly priority: Priority;
   frames: number;
+  bytes: number;
   worker: number;
 }
 
@@ -55,6 +59,7 @@ export class HeldFrames {
   readonly #options: HeldFramesOptions;
   readonly #turns: WeightedTurns | undefined;
   readonly #places = new Map<Session, Place>();
+  #bytes = 0;
 
   constructor(options: HeldFramesOptions) {
     this.#options = options;
@@ -68,17 +73,17 @@ export class HeldFrames {
 
   /** Bytes of all held frames. */
   get bytes(): number {
-    let bytes = 0;
-    for (const session of this.#places.keys()) bytes += session.heldBytes;
-    return bytes;
+    return this.#bytes;
   }
 
   /** Keeps a copy of the frame behind those of its session; answers why not when there is no room for it. */
   hold(session: Session, frame: Uint8Array, sinceMs: number, call?: HeldCall): HoldRefusal | undefined {
     const held: HeldFrame = { frame: frame.slice(), sinceMs, call };
-    const heldBytes = session.heldBytes + bytesOf(held);
+    const bytes = bytesOf(held);
+    const heldBytes = session.heldBytes + bytes;
     if (heldBytes > this.#options.bytesMax) return 'session-full';
-    const place = this.#places.get(session) ?? { priority: session.priority, frames: 0, worker: -1 };
+    if (this.#bytes + bytes > this.#options.bytesMaxOfAll) return 'all-full';
+    const place = this.#places.get(session) ?? { priority: session.priority, frames: 0, bytes: 0, worker: -1 };
     const { classes } = this.#options;
     if (classes !== undefined && this.waiting[place.priority] >= classes.framesMax) {
       this.refused[place.priority] += 1;
@@ -86,7 +91,7 @@ export class HeldFrames {
     }
     session.held.push(held);
     session.heldBytes = heldBytes;
-    this.#count(place, 1);
+    this.#count(place, 1, bytes);
     this.#places.set(session, place);
     this.#waitsFor(place, session.heldFor);
     return undefined;
@@ -189,25 +194,28 @@ export class HeldFrames {
   /** Takes the oldest frame out, unless a refusal has emptied the list. */
   #shift(session: Session, held: HeldFrame): void {
     if (session.held.shift() === undefined) return;
-    session.heldBytes -= bytesOf(held);
+    const bytes = bytesOf(held);
+    session.heldBytes -= bytes;
     const place = this.#places.get(session);
-    if (place !== undefined) this.#count(place, -1);
+    if (place !== undefined) this.#count(place, -1, -bytes);
   }
 
   #isOverdue({ sinceMs }: HeldFrame, nowMs: number): boolean {
     return nowMs - sinceMs > this.#options.ageMaxMs;
   }
 
-  #count(place: Place, by: number): void {
-    place.frames += by;
-    this.waiting[place.priority] += by;
+  #count(place: Place, frames: number, bytes: number): void {
+    place.frames += frames;
+    place.bytes += bytes;
+    this.waiting[place.priority] += frames;
+    this.#bytes += bytes;
   }
 
   #leave(session: Session): void {
     const place = this.#places.get(session);
     if (place === undefined) return;
     this.#places.delete(session);
-    this.#count(place, -place.frames);
+    this.#count(place, -place.frames, -place.bytes);
     this.#waitsFor(place, -1);
   }
 

@@ -68,6 +68,7 @@ export const GATEWAY_METRICS: Readonly<Record<GatewayCounter, MetricDefinition>>
   topicMessagesDelivered: counter('topic_messages_delivered', 'Messages of topics handed to subscribers.'),
   openCalls: gauge('calls_in_flight', 'Calls that wait for workers.'),
   heldSessions: gauge('sessions_held', 'Sessions with frames held back.'),
+  heldBytes: gauge('held_bytes', 'Frames held back, of all sessions.'),
   sessionBytes: gauge(
     'session_bytes',
     'Memory of all sessions: frames held for them, bytes they have not read, what they listen to.',

@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
 import { testFolder } from '../workers/postgres/test-postgres.ts';
+import { RespClient } from './testing/resp-client.ts';
 import { ServerProcess } from './testing/server-process.ts';
 import { eventually, healthOf, metricOf, startGrid, testStorage } from './testing/test-grid.ts';
 import { TopGunClient } from './testing/topgun-client.ts';
@@ -76,13 +77,17 @@ test('while the node loads, health answers and says how far it is; it is ready w
   assert.equal(await metricOf(port, 'lattice_records'), ROWS);
 });
 
-test('while Postgres is away health and metrics name each trouble, and all of it is over when it is back', async (t) => {
+test('while Postgres is away health, metrics and INFO name each trouble, and all of it is over when it is back', async (t) => {
   const storage = await testStorage();
-  const node = await startGrid({ ...storage.config, store: 'write-behind', flushDelayMs: 0 });
+  const respPort = await freePort();
+  const node = await startGrid({ ...storage.config, store: 'write-behind', flushDelayMs: 0, respPort });
   const { port } = node;
+  const redis = await RespClient.open(respPort);
+  const recovery = async (): Promise<string | undefined> => /\nrecovery_state:(\w+)/.exec(await redis.text('INFO', 'stats'))?.[1];
   const ann = new TopGunClient({ port, nodeId: 'a001' });
   t.after(async () => {
     ann.close();
+    redis.close();
     await node.grid.stop();
     await storage.close();
   });
@@ -94,12 +99,14 @@ test('while Postgres is away health and metrics name each trouble, and all of it
   await eventually(() => assertReasons(port, ['STORAGE_DEGRADED', 'BREAKER_OPEN']));
   await eventually(async () => assert.equal(await metricOf(port, 'lattice_database_away'), 1));
   await eventually(async () => assert.equal(await metricOf(port, 'lattice_recovery_state'), 1, 'degraded'), 20_000);
+  assert.equal(await recovery(), 'degraded');
   await eventually(() => assertReasons(port, ['FLUSH_LAGGING']), 20_000);
   const { ready, writable } = await healthOf(port);
   assert.deepEqual([ready, writable], [true, true], 'reads and writes go on');
   storage.proxy.restore();
   await eventually(async () => assert.deepEqual(await listOf(port, 'reasons'), []), 30_000);
   assert.equal(await metricOf(port, 'lattice_recovery_state'), 0);
+  assert.equal(await recovery(), 'normal');
   assert.equal(await metricOf(port, 'lattice_breaker_state'), 0);
 });
 

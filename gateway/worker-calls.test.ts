@@ -29,7 +29,7 @@ class CallsUnderTest {
   constructor() {
     const writers = ringAt(this.#memory.inboxes, 0).map((ring) => new RingWriter(new RingProducer(ring, () => {})));
     const links = new WorkerLinks(new PartitionTable(this.#memory.table), writers, (worker) => !this.down.has(worker));
-    const held = new HeldFrames({ bytesMax: 1 << 20, ageMaxMs: 1000 });
+    const held = new HeldFrames({ bytesMax: 1 << 20, bytesMaxOfAll: 1 << 24, ageMaxMs: 1000 });
     this.workerCalls = new WorkerCalls({ calls: this.calls, links, queue: new DoorCalls(held, () => 0), deadlineMs: () => 1000 });
   }
 

@@ -1,12 +1,15 @@
 /** INFO: what the server is and how it does, section by section, as clients of Redis read it. */
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
+import type { RecoveryState } from '../../engine/storage/recovery-state.ts';
 import { REDIS_VERSION } from './auth-commands.ts';
 import { seesDatabase } from './command-rights.ts';
 import type { RespConnection } from './resp-connection.ts';
 import { DATABASES } from '../../engine/domains/kv/command.ts';
 
 type Section = (connection: RespConnection) => readonly (readonly [string, string | number])[];
+
+const RECOVERY_BY_TROUBLE: readonly RecoveryState[] = ['normal', 'recovering', 'degraded', 'failed'];
 
 const SECTIONS: ReadonlyMap<string, Section> = new Map<string, Section>([
   ['server', server],
@@ -95,8 +98,14 @@ function stats({ context }: RespConnection): [string, string | number][] {
     ['total_connections_received', counters.respConnections],
     ['total_commands_processed', facts.commands()],
     ['rejected_connections', counters.connectionsRefused],
-    ['recovery_state', facts.isLoading() ? 'recovering' : 'normal'],
+    ['recovery_state', worstRecovery(facts.recovery())],
+    ...facts.recovery().map((state, worker): [string, string] => [`recovery_state_worker_${worker}`, state]),
   ];
+}
+
+/** Of all workers, the one in most trouble. */
+function worstRecovery(states: readonly RecoveryState[]): RecoveryState {
+  return RECOVERY_BY_TROUBLE.findLast((state) => states.includes(state)) ?? 'normal';
 }
 
 function cpu(): [string, string | number][] {

@@ -1,6 +1,7 @@
 /** What all connections of the Redis door share. */
 import type { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
+import type { RecoveryState } from '../../engine/storage/recovery-state.ts';
 import type { AccessControl } from '../access-control.ts';
 import type { Authenticator } from '../authentication.ts';
 import type { GatewayCounters } from '../gateway-counters.ts';
@@ -62,5 +63,7 @@ export interface RespFacts {
   readonly memoryBytes: () => number;
   readonly memoryMaxBytes: () => number;
   readonly isLoading: () => boolean;
+  /** How each worker stands with its storage. */
+  readonly recovery: () => readonly RecoveryState[];
   readonly commands: () => number;
 }

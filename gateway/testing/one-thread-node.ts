@@ -56,6 +56,7 @@ export const GATEWAY_CONFIG: GatewayConfig = {
   rateBurstOps: 0,
   driftMaxMs: 60_000,
   sessionBufferBytesMax: 4 << 20,
+  heldBytesMax: 256 << 20,
   sessionBackpressureBytesMax: 4 << 20,
   callsInFlightMax: 0,
   workerBreakerFailures: 5,
