@@ -33,7 +33,13 @@ const RIGHTS: ReadonlyMap<string, Right> = new Map<string, Right>([
   ['COUNTER_SYNC', 'writeCounter'],
   ['LOCK_REQUEST', 'lock'],
   ['LOCK_RELEASE', 'free'],
+  ['PARTITION_MAP_REQUEST', 'free'],
 ]);
+
+/** True for a message that somebody thought about. */
+export function hasRight(type: string): boolean {
+  return RIGHTS.has(type);
+}
 
 /** Why the session may not send this message, or undefined. Says nothing of whether there is what it names. */
 export function rightRefusal(access: SessionAccess, message: ClientMessage): string | undefined {
