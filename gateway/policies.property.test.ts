@@ -16,7 +16,8 @@ import {
 } from '../engine/domains/security/policy-oracle.ts';
 import type { Subject } from '../engine/domains/security/subject.ts';
 import { encode } from '../engine/protocol/codec.ts';
-import { type Message, OneThreadNode, type TestClient } from './testing/one-thread-node.ts';
+import type { Message, OneThreadNode, TestClient } from './testing/one-thread-node.ts';
+import { define, gatewayOf, newNode, rootOf, settle } from './testing/policy-node.ts';
 
 const MAPS = ['notes', 'notes.a', 'staff'];
 const KEYS = ['k', 'l', 'm'];
@@ -82,47 +83,6 @@ type Fields = Readonly<Record<string, unknown>>;
 function listOf(value: unknown): unknown[] {
   return Array.isArray(value) ? value : [];
 }
-
-function gatewayOf(node: OneThreadNode): OneThreadNode['gateways'][number] {
-  const [gateway] = node.gateways;
-  assert.ok(gateway);
-  return gateway;
-}
-
-/** Carries everything to its end: scans answer in a later turn, and may be followed by another question. */
-async function settle(node: OneThreadNode): Promise<void> {
-  for (let turn = 0; turn < SCANS_IN_A_ROW; turn++) {
-    await node.pump();
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  await node.pump();
-}
-
-const SCANS_IN_A_ROW = 3;
-
-function newNode(): Promise<OneThreadNode> {
-  return OneThreadNode.create({ workers: 2, config: { policyBypassSubjects: ['root'] } });
-}
-
-/** A client that passes all policies. */
-function rootOf(node: OneThreadNode): TestClient {
-  const client = node.client();
-  client.session.access = gatewayOf(node).accessControl.accessOf({ id: 'root', roles: [], claims: new Map(), expiresSeconds: 0 });
-  return client;
-}
-
-function define(node: OneThreadNode, policies: readonly Policy[], version: number): void {
-  const known = new Set(node.definitions.of('policy').map(({ name }) => name));
-  for (const policy of policies) {
-    known.delete(policy.id);
-    node.definitions.apply({ kind: 'policy', name: policy.id, version, body: JSON.stringify(policy), changedAtMs: 1 });
-  }
-  for (const name of known) node.definitions.apply({ kind: 'policy', name, version, body: undefined, changedAtMs: 1 });
-  node.definitions.apply({ kind: 'policy', name: 'none', version, body: JSON.stringify(NONE), changedAtMs: 1 });
-}
-
-/** There is a policy, whatever is drawn. */
-const NONE: Policy = { id: 'none', pattern: 'none', actions: ['read'], effect: 'deny' };
 
 const write = fc.record({
   writer: fc.nat(2),

@@ -1,0 +1,45 @@
+/** For tests: a node in one thread under policies, and clients that pass them or do not. */
+import assert from 'node:assert/strict';
+import type { Policy } from '../../engine/domains/security/policy.ts';
+import { OneThreadNode, type TestClient } from './one-thread-node.ts';
+
+export function gatewayOf(node: OneThreadNode): OneThreadNode['gateways'][number] {
+  const [gateway] = node.gateways;
+  assert.ok(gateway);
+  return gateway;
+}
+
+/** Carries everything to its end: scans answer in a later turn, and may be followed by another question. */
+export async function settle(node: OneThreadNode): Promise<void> {
+  for (let turn = 0; turn < SCANS_IN_A_ROW; turn++) {
+    await node.pump();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await node.pump();
+}
+
+const SCANS_IN_A_ROW = 3;
+
+export function newNode(): Promise<OneThreadNode> {
+  return OneThreadNode.create({ workers: 2, config: { policyBypassSubjects: ['root'] }, domains: { journal: 'on' } });
+}
+
+/** A client that passes all policies. */
+export function rootOf(node: OneThreadNode): TestClient {
+  const client = node.client();
+  client.session.access = gatewayOf(node).accessControl.accessOf({ id: 'root', roles: [], claims: new Map(), expiresSeconds: 0 });
+  return client;
+}
+
+export function define(node: OneThreadNode, policies: readonly Policy[], version: number): void {
+  const known = new Set(node.definitions.of('policy').map(({ name }) => name));
+  for (const policy of policies) {
+    known.delete(policy.id);
+    node.definitions.apply({ kind: 'policy', name: policy.id, version, body: JSON.stringify(policy), changedAtMs: 1 });
+  }
+  for (const name of known) node.definitions.apply({ kind: 'policy', name, version, body: undefined, changedAtMs: 1 });
+  node.definitions.apply({ kind: 'policy', name: 'none', version, body: JSON.stringify(NONE), changedAtMs: 1 });
+}
+
+/** There is a policy, whatever is drawn. */
+const NONE: Policy = { id: 'none', pattern: 'none', actions: ['read'], effect: 'deny' };
