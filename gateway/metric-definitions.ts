@@ -155,6 +155,9 @@ export const WORKER_METRICS: Readonly<Record<WorkerCounter, MetricDefinition>> =
   counterBytes: gauge('counter_bytes', 'Memory of the PN counters at the worker, about.'),
   counterJoins: counter('counter_joins', 'Sums of nodes of PN counters that rose.'),
   counterRefusals: counter('counter_refusals', 'Sums of nodes of PN counters refused because the node is another device.'),
+  queryRowsLooked: counter('query_rows_looked', 'Rows looked at to fill live queries.'),
+  indexEntries: gauge('index_entries', 'Rows in the indexes of attributes at the worker.'),
+  indexBytes: gauge('index_bytes', 'Memory of the indexes of attributes at the worker, about.'),
 };
 
 export const THREAD_METRICS: Readonly<Record<ThreadCounter, MetricDefinition>> = {

@@ -26,6 +26,7 @@ export function workerConfig(config: Config): PartitionWorkerData['config'] {
     maxCounters: config.maxCounters,
     maxQueries: config.maxQueries,
     queryKeptRowsMax: config.queryKeptRowsMax,
+    indexBytesMax: Math.ceil(config.indexBytesMax / config.workerThreads),
     counterNodesMax: config.counterNodesMax,
     journal: config.journal,
     journalMaps: config.journalMaps,

@@ -17,6 +17,9 @@ import { RecordReader } from '../engine/domains/records/record-reader.ts';
 import { RecordService } from '../engine/domains/records/record-service.ts';
 import type { ChangeEvents } from '../engine/domains/crdt/change-events.ts';
 import { KvService } from '../engine/domains/kv/kv-service.ts';
+import { IndexKeeper } from '../engine/domains/query/index-keeper.ts';
+import { QueryExplain } from '../engine/domains/query/query-explain.ts';
+import type { RowEnvironment } from '../engine/domains/query/row-pass.ts';
 import { QueryService } from '../engine/domains/query/query-service.ts';
 import { keepSchemas } from '../engine/domains/schema/schema-keeper.ts';
 import { TopicService } from '../engine/domains/messaging/topic-service.ts';
@@ -96,6 +99,8 @@ export interface DomainConfig {
   readonly maxCounters: number;
   readonly maxQueries: number;
   readonly queryKeptRowsMax: number;
+  /** This worker's share. */
+  readonly indexBytesMax: number;
   readonly counterNodesMax: number;
   readonly journal: 'auto' | 'on' | 'off';
   readonly journalMaps: readonly string[];
@@ -120,18 +125,27 @@ export function domainHandlers(context: DomainContext): RequestHandlers {
   const newRoll = (): RollCall => new RollCall(context.isReplacement ? context.gateways : 0, monotonicMs(), ROLL_CALL_MS);
   const { crdt, nodeId, loader, hasRoomFor, nowMs, durability } = context;
   const reader = new RecordReader({ loader, hasRoomFor, nowMs });
+  const rows: RowEnvironment = { nowMs, clockMs: monotonicMs, nextTurn: yieldTurn, loader, hasRoomFor };
+  const indexes = new IndexKeeper({
+    maps,
+    definitions,
+    observers: context.observers,
+    rows,
+    bytesMax: config.indexBytesMax,
+    warn,
+    onSizes: (entries, bytes) => {
+      context.set('indexEntries', entries);
+      context.set('indexBytes', bytes);
+    },
+  });
   const queries = new QueryService({
     maps,
     pushes,
     observers: context.observers,
     scopes: rowRules.scopes,
-    rows: {
-      nowMs,
-      clockMs: monotonicMs,
-      nextTurn: yieldTurn,
-      loader,
-      hasRoomFor,
-    },
+    rows,
+    indexes,
+    onLooked: (looked) => context.set('queryRowsLooked', looked),
     bounds: {
       queriesMax: config.maxQueries,
       keptRowsMax: config.queryKeptRowsMax,
@@ -144,6 +158,8 @@ export function domainHandlers(context: DomainContext): RequestHandlers {
     new SyncHandler(sync, rowRules.sync),
     new ScopeHandler(rowRules.scopes, context.observers, new ScopedEvents(rowRules.scopes, pushes, context.nowMs)),
     queries,
+    indexes,
+    new QueryExplain({ maps, scopes: rowRules.scopes, indexes, rows, spareRowsMax: QUERY_SPARE_ROWS_MAX }),
     new MapStatsHandler(maps),
     new RecordService({ maps, crdt, reader, scopes: rowRules.scopes, judge: rowRules.judge, nodeId, yieldTurn }),
     new PersistedHandler(durability),

@@ -56,6 +56,9 @@ export const WORKER_COUNTERS = [
   'counterBytes', // gauge
   'counterJoins',
   'counterRefusals',
+  'queryRowsLooked',
+  'indexEntries', // gauge
+  'indexBytes', // gauge
 ] as const;
 
 export type WorkerCounter = (typeof WORKER_COUNTERS)[number];

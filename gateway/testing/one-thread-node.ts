@@ -348,6 +348,7 @@ export class OneThreadNode {
           maxCounters: 4,
           maxQueries: 1000,
           queryKeptRowsMax: 100_000,
+          indexBytesMax: 16 << 20,
           counterNodesMax: 100,
           journal: 'auto',
           journalMaps: [],

@@ -7,6 +7,9 @@ import { decode, encode } from '../../protocol/codec.ts';
 import { UNSCOPED } from '../security/access.ts';
 import { BoundedEngine, MIB } from '../testing/bounded-engine.ts';
 import { plain, utf8 } from '../testing/scanned-ops.ts';
+import { Definitions } from '../../operation/definitions.ts';
+import { indexBody, indexName } from './index-definition.ts';
+import { IndexKeeper } from './index-keeper.ts';
 import { QueryService } from './query-service.ts';
 import { encodeSubscribe, type QueryItem, readPush } from './query-wire.ts';
 
@@ -15,11 +18,22 @@ const PADDING = 'x'.repeat(2000);
 class Bench {
   readonly engine = new BoundedEngine({ boundBytes: 64 * MIB });
   readonly items: QueryItem[] = [];
+  readonly definitions = new Definitions();
+  readonly indexes: IndexKeeper;
   readonly service: QueryService;
   millis = 1;
 
   constructor() {
     const { engine } = this;
+    const rows = {
+      nowMs: () => engine.time.nowMs(),
+      clockMs: () => 0,
+      nextTurn: () => Promise.resolve(),
+      loader: engine.loader,
+      hasRoomFor: () => false,
+    };
+    const { maps, observers } = engine;
+    this.indexes = new IndexKeeper({ maps, observers, rows, definitions: this.definitions, bytesMax: MIB, warn: () => {} });
     this.service = new QueryService({
       maps: engine.maps,
       observers: engine.observers,
@@ -27,13 +41,8 @@ class Bench {
         push: (_gateway, _session, _kind, body) => readPush(body, (_number, _epoch, items) => this.items.push(...items)),
       },
       scopes: UNSCOPED,
-      rows: {
-        nowMs: () => engine.time.nowMs(),
-        clockMs: () => 0,
-        nextTurn: () => Promise.resolve(),
-        loader: engine.loader,
-        hasRoomFor: () => false,
-      },
+      rows,
+      indexes: this.indexes,
       bounds: { queriesMax: 10, keptRowsMax: 10_000, groupsMax: 10, spareRowsMax: 2 },
       gateways: 1,
     });
@@ -128,4 +137,28 @@ test('while the data store is away a first result is an error, and a live view s
   faults.beforeRead = () => Promise.resolve();
   const told = [...(await bench.told(600)), ...(await bench.told(600)), ...(await bench.told(600))];
   assert.deepEqual(told, ['ENTER k6 6', 'ENTER k7 7', 'LEAVE k0', 'LEAVE k2']);
+});
+
+test('an index is built with values that are read back, names dropped rows, and none is taken for missing', async () => {
+  const bench = await withDroppedRows();
+  const { faults } = bench.engine.dataStore;
+  const query = { predicate: { op: 'between', attribute: 'n', value: [40, 42] } };
+  const name = indexName('map', 'n');
+  const body = indexBody({ map: 'map', attribute: 'n', kind: 'ordered' });
+  bench.definitions.apply({ kind: 'index', name, version: 1, body });
+  faults.beforeRead = () => Promise.reject(new GridError('STORAGE_UNAVAILABLE', 'away'));
+  bench.indexes.tick(bench.engine.time.nowMs());
+  await bench.told();
+  assert.equal(bench.indexes.of(utf8('map')).length, 0, 'half an index is none');
+  faults.beforeRead = () => Promise.resolve();
+  await bench.told(2000);
+  bench.indexes.tick(bench.engine.time.nowMs());
+  await bench.told();
+  assert.equal(bench.indexes.of(utf8('map')).length, 1);
+  await bench.dropValues();
+  const loaded = bench.engine.loader.loaded;
+  bench.subscribe(query);
+  assert.deepEqual(await bench.told(), ['ENTER k40 40', 'ENTER k41 41', 'ENTER k42 42', 'READY']);
+  assert.equal(bench.service.rowsLooked, 3);
+  assert.ok(bench.engine.loader.loaded - loaded <= 2 * 3, 'only the rows that match were read back');
 });

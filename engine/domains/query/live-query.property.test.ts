@@ -1,153 +1,50 @@
 /**
- * Live queries against an oracle that knows no windows: after each change, what a client was told must be what a fresh query
- * over all rows would answer. Random rows, queries, changes, removals, expiry, OR-Map noise, replaced workers.
+ * Live queries against an oracle that knows no windows and no indexes: after each change, what a client was told must be what a
+ * fresh query over all rows would answer. Random rows, queries, cursors, projections, indexes that come and go, changes,
+ * removals, expiry, OR-Map noise, replaced workers.
+ *
+ * QUERY_SEEDS and QUERY_SEED run more of them, or one again.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type ClientView, QueryGrid } from '../testing/query-grid.ts';
-import { compareValues } from './comparison.ts';
+import { type ClientView, QueryGrid, type QueryGridOptions } from '../testing/query-grid.ts';
+import { type OracleAsk, type OracleQuery, type OracleRow, oracleResult, sortOf } from '../testing/query-oracle.ts';
+import { pick, type Random, randomOf, randomQuery, randomRow } from '../testing/random-queries.ts';
 import { fieldOf } from './attribute.ts';
+import { writeCursor } from './cursor.ts';
+import { parseQuery } from './query-spec.ts';
 
 const SEEDS = Number(process.env.QUERY_SEEDS ?? 1000);
 const FIRST_SEED = Number(process.env.QUERY_SEED ?? 1);
 const CHANGES = 30;
+const ROWS_MAX = 10_000;
+const KEYS = 30;
 
-/** Mulberry32. */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
-  };
-}
-
-interface OracleRow {
-  readonly value: Record<string, unknown>;
+interface MortalRow {
+  readonly value: OracleRow;
   readonly expiresMs: number;
-}
-
-type Random = (below: number) => number;
-type Asked = {
-  readonly where?: Record<string, unknown>;
-  readonly predicate?: { op: string; attribute: string; value: unknown };
-  readonly sort?: readonly { readonly field: string; readonly direction: 'asc' | 'desc' }[];
-  readonly limit?: number;
-  readonly groupBy?: readonly string[];
-  readonly aggregations?: readonly { readonly func: string; readonly field?: string }[];
-};
-
-function pick<T>(random: Random, items: readonly T[]): T {
-  return items[random(items.length)] as T;
-}
-
-function randomRow(random: Random): Record<string, unknown> {
-  const row: Record<string, unknown> = { n: random(6), group: pick(random, ['a', 'b', 'c']), done: random(2) === 0 };
-  if (random(4) === 0) delete row.n;
-  if (random(6) === 0) row.n = null;
-  if (random(8) === 0) row.n = pick(random, ['x', 'y', 2.5, -1]);
-  return row;
-}
-
-function randomQuery(random: Random): Asked {
-  const filters: Asked[] = [
-    {},
-    { where: { done: false } },
-    { where: { group: 'a', done: true } },
-    { predicate: { op: 'gt', attribute: 'n', value: 2 } },
-  ];
-  const filter = pick(random, filters);
-  if (random(6) === 0) {
-    const aggregations = [
-      { func: 'count' },
-      { func: 'sum', field: 'n' },
-      { func: 'min', field: 'n' },
-      { func: 'max', field: 'n' },
-      { func: 'avg', field: 'n' },
-    ];
-    return { ...filter, ...(random(3) === 0 ? {} : { groupBy: ['group'] }), aggregations };
-  }
-  const direction = (): 'asc' | 'desc' => pick(random, ['asc', 'desc'] as const);
-  const sorts: Asked[] = [
-    {},
-    { sort: [{ field: 'n', direction: direction() }] },
-    {
-      sort: [
-        { field: 'group', direction: direction() },
-        { field: 'n', direction: direction() },
-      ],
-    },
-  ];
-  return { ...filter, ...pick(random, sorts), ...(random(4) === 0 ? {} : { limit: pick(random, [1, 2, 3, 5, 10]) }) };
-}
-
-/** The result as a list, from the rows alone. */
-function oracle(asked: Asked, rows: ReadonlyMap<string, OracleRow>, nowMs: number): [string, unknown][] {
-  const wanted = [...rows].filter(([, { value, expiresMs }]) => expiresMs >= nowMs && matches(asked, value));
-  if (asked.aggregations !== undefined)
-    return groupsOf(
-      asked,
-      wanted.map(([, { value }]) => value),
-    );
-  wanted.sort(([keyA, a], [keyB, b]) => {
-    for (const { field, direction } of asked.sort ?? []) {
-      const order = compareValues(a.value[field], b.value[field]);
-      if (order !== 0) return direction === 'asc' ? order : -order;
-    }
-    return keyA < keyB ? -1 : 1;
-  });
-  return wanted.slice(0, asked.limit ?? wanted.length).map(([key, { value }]) => [key, value]);
-}
-
-function matches({ where, predicate }: Asked, value: Record<string, unknown>): boolean {
-  const isEqual = Object.entries(where ?? {}).every(([field, wanted]) => value[field] === wanted);
-  if (predicate === undefined) return isEqual;
-  const field = value[predicate.attribute];
-  return isEqual && typeof field === 'number' && field > (predicate.value as number);
-}
-
-function groupsOf(asked: Asked, values: readonly Record<string, unknown>[]): [string, unknown][] {
-  const groups = new Map<string, Record<string, unknown>[]>();
-  for (const value of values) {
-    const name = asked.groupBy === undefined ? '*' : String(value.group);
-    groups.set(name, [...(groups.get(name) ?? []), value]);
-  }
-  const result: [string, unknown][] = [];
-  for (const [name, members] of [...groups].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    const numbers = members.map(({ n }) => n).filter((n): n is number => typeof n === 'number');
-    const sum = numbers.reduce((total, n) => total + n, 0);
-    result.push([
-      name,
-      {
-        __key: name,
-        __count: members.length,
-        __sum_n: sum,
-        __min_n: numbers.length > 0 ? Math.min(...numbers) : null,
-        __max_n: numbers.length > 0 ? Math.max(...numbers) : null,
-        __avg_n: numbers.length > 0 ? sum / numbers.length : null,
-        ...(asked.groupBy === undefined ? {} : { group: name }),
-      },
-    ]);
-  }
-  return result;
 }
 
 class Run {
   readonly random: Random;
   readonly grid: QueryGrid;
-  readonly rows = new Map<string, OracleRow>();
-  readonly views: { readonly asked: Asked; readonly view: ClientView }[] = [];
+  readonly rows = new Map<string, MortalRow>();
+  readonly views: { readonly ask: OracleAsk; readonly view: ClientView }[] = [];
+  readonly keys: number;
   #millis = 1;
 
-  constructor(seed: number) {
+  constructor(seed: number, keys = KEYS, options: Partial<QueryGridOptions> = {}) {
     this.random = randomOf(seed);
-    this.grid = new QueryGrid({ workers: 1 + this.random(3), bounds: { spareRowsMax: pick(this.random, [1, 2, 4, 1000]) } });
+    this.keys = keys;
+    const bounds = { spareRowsMax: pick(this.random, [1, 2, 4, 1000]) };
+    this.grid = new QueryGrid({ workers: 1 + this.random(3), bounds, ...options });
   }
 
   play(): void {
     for (let row = this.random(40); row > 0; row--) this.change();
+    for (let index = this.random(4); index > 0; index--) this.index();
     for (let query = 0; query < 3; query++) this.subscribe();
+    this.grid.settle();
     this.check('the first result');
     for (let change = 0; change < CHANGES; change++) {
       this.step();
@@ -158,41 +55,64 @@ class Run {
 
   step(): void {
     const { random } = this;
-    const what = random(20);
+    const what = random(22);
     if (what === 0) this.grid.pass(1 + random(50));
     else if (what === 1) this.grid.replace(random(this.grid.workers.length));
     else if (what === 2) this.subscribe();
     else if (what === 3 && this.views.length > 0) this.unsubscribe();
     else if (what === 4) this.grid.writeOr(this.key(), `tag-${random(5)}`, randomRow(random), random(2) === 0);
-    else if (what < 8) for (let change = 1 + random(6); change > 0; change--) this.change();
+    else if (what === 5) this.index();
+    else if (what < 9) for (let change = 1 + random(6); change > 0; change--) this.change();
     else this.change();
+    this.grid.tick();
+  }
+
+  index(): void {
+    const attribute = pick(this.random, ['n', 'm', 'text', 'at.rank', 'group', 'done']);
+    this.grid.index(attribute, pick(this.random, ['hash', 'ordered', 'ordered', undefined]));
+    if (this.random(3) > 0) this.grid.tick();
   }
 
   key(): string {
-    return `key-${this.random(30)}`;
+    return `key-${this.random(this.keys)}`;
   }
 
   change(): void {
     const { random, grid, rows } = this;
     const key = this.key();
     this.#millis += 1;
+    const millis = grid.nowMs + this.#millis;
     if (random(4) === 0) {
       rows.delete(key);
-      grid.write({ key, value: undefined, millis: grid.nowMs + this.#millis });
+      grid.write({ key, value: undefined, millis });
       return;
     }
     const value = randomRow(random);
     const isMortal = random(10) === 0;
-    const millis = grid.nowMs + this.#millis;
     const ttlMs = isMortal ? 1 + random(60) : Number.NaN;
     grid.write({ key, value, millis, ttlMs });
     rows.set(key, { value, expiresMs: isMortal ? millis + ttlMs : Number.POSITIVE_INFINITY });
   }
 
-  subscribe(): void {
-    const asked = randomQuery(this.random);
-    this.views.push({ asked, view: this.grid.subscribe(asked) });
-    this.grid.settle();
+  subscribe(query: OracleQuery = randomQuery(this.random)): ClientView {
+    const { random } = this;
+    const isPlain = query.groupBy === undefined && query.aggregations === undefined;
+    const fields = isPlain && random(4) === 0 ? ['n', 'group', 'nothing'] : undefined;
+    const after = isPlain && random(4) === 0 ? this.position(query) : undefined;
+    const wire = asWritten(query, random);
+    const view = this.grid.subscribe(
+      after === undefined ? wire : { ...wire, cursor: cursorOf(wire, after, this.grid) },
+      'map',
+      fields,
+    );
+    this.views.push({ ask: { query, fields, after }, view });
+    return view;
+  }
+
+  /** Where some row stands, that may be there or not. */
+  position(query: OracleQuery): { sort: readonly unknown[]; key: string } {
+    const key = this.key();
+    return { key, sort: sortOf(query, key, this.rows.get(key)?.value ?? randomRow(this.random)) };
   }
 
   unsubscribe(): void {
@@ -200,33 +120,100 @@ class Run {
     if (gone !== undefined) this.grid.unsubscribe(gone.view);
   }
 
+  live(): [string, OracleRow][] {
+    const { nowMs } = this.grid;
+    return [...this.rows].filter(([, { expiresMs }]) => expiresMs >= nowMs).map(([key, { value }]) => [key, value]);
+  }
+
   check(when: string): void {
-    for (const { asked, view } of this.views) {
-      const expected = oracle(asked, this.rows, this.grid.nowMs);
-      assert.deepEqual(
-        new Map([...view.rows].sort(byKey)),
-        new Map([...expected].sort(byKey)),
-        `${when}: ${JSON.stringify(asked)}`,
-      );
+    const rows = this.live();
+    for (const { ask, view } of this.views) {
+      const message = `${when}: ${JSON.stringify(ask)}`;
+      assert.equal(view.failure, undefined, message);
+      assert.deepEqual(new Map([...view.rows].sort(byKey)), new Map(oracleResult(ask, rows).sort(byKey)), message);
     }
   }
+}
+
+/** The object form of `sort`, at times. */
+function asWritten(query: OracleQuery, random: Random): object {
+  const { sort } = query;
+  if (sort === undefined || random(3) > 0 || new Set(sort.map(({ field }) => field)).size < sort.length) return query;
+  return { ...query, sort: Object.fromEntries(sort.map(({ field, direction }) => [field, direction])) };
+}
+
+function cursorOf(wire: object, after: { sort: readonly unknown[]; key: string }, { nowMs }: QueryGrid): string {
+  const { hash } = parseQuery(wire, undefined, { mapName: 'map', rowsMax: ROWS_MAX, nowMs });
+  return writeCursor(after, hash, nowMs);
 }
 
 function byKey([a]: [string, unknown], [b]: [string, unknown]): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-test('after every change each view is what a fresh query over all rows would answer', () => {
-  for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) {
+/** Runs each seed; what fails says how to run it again. */
+async function forEachSeed(seeds: number, play: (seed: number) => void | Promise<void>): Promise<void> {
+  for (let seed = FIRST_SEED; seed < FIRST_SEED + seeds; seed++) {
     try {
-      new Run(seed).play();
+      await play(seed);
     } catch (error) {
       assert(error instanceof Error);
       error.message = `seed ${seed} (QUERY_SEED=${seed} QUERY_SEEDS=1), ${error.message}`;
       throw error;
     }
   }
+}
+
+test('after every change each view is what a fresh query over all rows would answer', () =>
+  forEachSeed(SEEDS, (seed) => new Run(seed).play()));
+
+test('what changes while a first result is gathered in slices is neither lost nor told twice', async () => {
+  let slices = 0;
+  await forEachSeed(Math.ceil(SEEDS / 20), async (seed) => {
+    let clock = 0;
+    const turns: (() => void)[] = [];
+    const nextTurn = (): Promise<void> => new Promise((resolve) => turns.push(resolve));
+    const run = new Run(seed, 400, { clockMs: () => (clock += 10), nextTurn });
+    for (let row = 0; row < 400; row++) run.change();
+    for (let index = run.random(3); index > 0; index--) run.index();
+    for (let query = 0; query < 3; query++) run.subscribe();
+    run.grid.settle();
+    for (; turns.length > 0; slices++) {
+      for (let change = run.random(8); change > 0; change--) run.change();
+      if (run.random(6) === 0) run.grid.pass(1 + run.random(20));
+      for (const resume of turns.splice(0)) resume();
+      for (let turn = 0; turn < 4; turn++) await Promise.resolve();
+      run.grid.tick();
+      run.grid.settle();
+    }
+    run.check('at the end');
+    for (const { view } of run.views) assert.notEqual(view.response, undefined);
+  });
+  assert.ok(slices >= SEEDS / 20, `${slices} slices`);
 });
+
+test('pages by cursor are the whole result, by index or not', () =>
+  forEachSeed(Math.ceil(SEEDS / 10), (seed) => {
+    const run = new Run(seed);
+    const { grid, random } = run;
+    for (let row = 0; row < 60; row++) run.change();
+    for (let index = random(3); index > 0; index--) run.index();
+    const { sort = [{ field: 'n', direction: 'asc' as const }], ...filter } = randomQuery(random);
+    const { groupBy: _, aggregations: __, limit: ___, ...rest } = filter;
+    const query = { ...rest, sort };
+    const pages: [string, unknown][] = [];
+    let cursor = '';
+    for (let page = 0; page < 100; page++) {
+      const view = grid.subscribe({ ...query, limit: 4, cursor });
+      grid.settle();
+      pages.push(...(view.response ?? []).map(({ key, value }): [string, unknown] => [key, value]));
+      const last = view.gathered.lastPosition;
+      if (!view.hasMore || last === undefined) break;
+      cursor = writeCursor(last, view.spec.hash, grid.nowMs);
+      grid.unsubscribe(view);
+    }
+    assert.deepEqual(pages, oracleResult({ query }, run.live()));
+  }));
 
 test('the first result comes in the order of the query', () => {
   const grid = new QueryGrid({ workers: 3 });

@@ -8,7 +8,9 @@
  * so at the end nothing is missing and nothing is twice.
  */
 import { ALL_ROWS, HIDDEN, type RowView } from '../security/access.ts';
+import { compareValues } from './comparison.ts';
 import { type GroupPartial, RunningGroups } from './grouping.ts';
+import { type IndexValue, indexValueOf } from './index-value.ts';
 import { OrderedWindow, type RowChange, type WindowRow } from './ordered-window.ts';
 import type { Predicate } from './predicate.ts';
 import { project, type QuerySpec } from './query-spec.ts';
@@ -86,6 +88,20 @@ export class LiveQuery {
     return this.#window?.needsRefill === true;
   }
 
+  /** Rows behind which its window refuses every further one; Infinity where it has none. */
+  get windowRowsMax(): number {
+    return this.#window?.rowsMax ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** True when no row at, or behind, this value of its first sorted attribute would be kept. */
+  isEnough(value: IndexValue): boolean {
+    const boundary = this.#window?.boundary;
+    const [first] = this.spec.order.fields;
+    if (boundary === undefined || first === undefined) return false;
+    const order = compareValues(value, indexValueOf(boundary.sort[0]));
+    return first.direction === 'asc' ? order > 0 : order < 0;
+  }
+
   get isTouched(): boolean {
     return this.#window?.isTouched === true || this.#groups?.isTouched === true;
   }
@@ -109,12 +125,19 @@ export class LiveQuery {
     this.#window?.reopen();
   }
 
-  /** A live row as it is now. Throws GridError for what ends the query: a pattern that is too costly for this row. */
-  judge(key: string, value: unknown, version: number, isChanged: boolean): void {
+  /**
+   * A live row as it is now. True when the query wants it, whether or not it is kept.
+   * Throws GridError for what ends the query: a pattern that is too costly for this row.
+   */
+  judge(key: string, value: unknown, version: number, isChanged: boolean): boolean {
     const seen = this.view === ALL_ROWS ? value : this.view.see(value, key);
-    if (seen === HIDDEN || !this.spec.predicate.matches(seen, key)) this.drop(key);
-    else if (this.#groups !== undefined) this.#groups.put(seen, key);
+    if (seen === HIDDEN || !this.spec.predicate.matches(seen, key)) {
+      this.drop(key);
+      return false;
+    }
+    if (this.#groups !== undefined) this.#groups.put(seen, key);
     else this.#window?.put(key, this.spec.order.valuesOf(seen, key), version, isChanged);
+    return true;
   }
 
   /** The row is gone. */

@@ -57,8 +57,9 @@ export interface WindowOptions {
 
 export class OrderedWindow {
   readonly limit: number;
+  /** Rows kept at most. */
+  readonly rowsMax: number;
   readonly #order: SortOrder;
-  readonly #rowsMax: number;
   readonly #after: Position | undefined;
   readonly #onDropped: ((key: string) => void) | undefined;
   readonly #rows: WindowRow[] = [];
@@ -73,7 +74,7 @@ export class OrderedWindow {
     assert(limit >= 0 && spareMax >= 1, `window of ${limit} rows and ${spareMax}`);
     this.limit = limit;
     this.#order = order;
-    this.#rowsMax = limit + spareMax;
+    this.rowsMax = limit + spareMax;
     this.#after = after;
     this.#onDropped = onDropped;
   }
@@ -95,6 +96,11 @@ export class OrderedWindow {
 
   get isTouched(): boolean {
     return this.#touched.size > 0;
+  }
+
+  /** Where rows begin that are wanted but were not kept: what stands there, or behind it, is refused. */
+  get boundary(): Position | undefined {
+    return this.#boundary;
   }
 
   /** The rows of the window, in their order. */
@@ -186,7 +192,7 @@ export class OrderedWindow {
       const pushedOut = this.#rows[this.limit];
       if (pushedOut !== undefined) this.#setInWindow(pushedOut, false);
     }
-    if (this.#rows.length > this.#rowsMax) this.#dropLast();
+    if (this.#rows.length > this.rowsMax) this.#dropLast();
     return this.#byKey.has(row.key);
   }
 

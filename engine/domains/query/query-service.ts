@@ -23,8 +23,10 @@ import { LiveQuery } from './live-query.ts';
 import { MapQueries } from './map-queries.ts';
 import { parseQuery } from './query-spec.ts';
 import { decodeSubscribe, decodeUnsubscribe, QueryPushWriter, type SubscribeBody } from './query-wire.ts';
+import type { UsableIndexes } from './index-keeper.ts';
+import { QueryFill } from './query-fill.ts';
 import { RowLookup } from './row-lookup.ts';
-import { type RowEnvironment, RowPass } from './row-pass.ts';
+import type { RowEnvironment } from './row-pass.ts';
 
 export interface QueryBounds {
   /** Queries on this worker. */
@@ -43,8 +45,11 @@ export interface QueryServiceOptions {
   readonly observers: CompositeObserver;
   readonly scopes: RowScopes;
   readonly rows: RowEnvironment;
+  readonly indexes: UsableIndexes;
   readonly bounds: QueryBounds;
   readonly gateways: number;
+  /** Told how many rows were looked at so far. */
+  readonly onLooked?: (rows: number) => void;
 }
 
 /** Pause before values that could not be read back are asked for again, ms. */
@@ -55,6 +60,8 @@ const READINGS_MAX = 5;
 export class QueryService implements RequestHandler, RecordObserver {
   readonly kinds = [REQUEST_QUERY_SUB, REQUEST_QUERY_UNSUB] as const;
   readonly writeKinds = [] as const;
+  /** Rows looked at to fill queries. */
+  rowsLooked = 0;
   readonly #options: QueryServiceOptions;
   readonly #maps = new Map<string, MapQueries>();
   /** Which queries a store's changes concern; undefined where nobody asks. */
@@ -204,25 +211,24 @@ export class QueryService implements RequestHandler, RecordObserver {
       query.beginFill();
     }
     map.store ??= this.#storeOf(map.name);
-    if (map.store === undefined) return this.#filled(queries);
-    const cursor = map.store.cursor();
-    const take = map.takeFor(queries);
-    const pass = new RowPass(map.store, () => cursor.next(), take, this.#options.rows);
-    const step = pass.step();
-    if (step === 'done') return this.#filled(queries);
+    const { rows, indexes } = this.#options;
+    const fill = new QueryFill(map, queries, indexes.of(map.name), rows, {
+      onFilled: (query) => this.#touched.add(query),
+      onLooked: (looked) => this.#looked(looked),
+    });
+    const step = fill.step();
+    if (step === 'done') return;
     map.isFilling = true;
-    void this.#fillOn(map, pass, step, queries);
+    void this.#fillOn(map, fill, step, queries);
   }
 
-  async #fillOn(map: MapQueries, pass: RowPass, step: 'more' | 'read', queries: readonly LiveQuery[]): Promise<void> {
+  async #fillOn(map: MapQueries, fill: QueryFill, step: 'more' | 'read', queries: readonly LiveQuery[]): Promise<void> {
     try {
-      for (let next: 'done' | 'more' | 'read' = step; next !== 'done'; next = pass.step()) {
-        if (next === 'read') await pass.readBack();
+      for (let next: 'done' | 'more' | 'read' = step; next !== 'done'; next = fill.step()) {
+        if (next === 'read') await fill.readBack();
         else await this.#options.rows.nextTurn();
         for (const query of queries) this.#account(query);
-        if (queries.every(({ state }) => state === 'ended')) break;
       }
-      this.#filled(queries);
     } catch (error) {
       if (!(error instanceof GridError)) throw error;
       for (const query of queries) this.#fillFailed(map, query, error);
@@ -231,17 +237,14 @@ export class QueryService implements RequestHandler, RecordObserver {
     }
   }
 
-  #filled(queries: readonly LiveQuery[]): void {
-    for (const query of queries) {
-      if (query.state === 'ended') continue;
-      query.state = 'live';
-      this.#touched.add(query);
-    }
+  #looked(rows: number): void {
+    this.rowsLooked += rows;
+    this.#options.onLooked?.(this.rowsLooked);
   }
 
   /** A first result that cannot be read is an error; a live one stays as it was told, and is tried again. */
   #fillFailed(map: MapQueries, query: LiveQuery, error: GridError): void {
-    if (query.state === 'ended') return;
+    if (query.state !== 'filling') return;
     if (!query.isReady) return this.#fail(query, error.code, error.message);
     query.retryAtMs = this.#options.rows.nowMs() + RETRY_MS;
     map.waiting.add(query);

@@ -48,6 +48,8 @@ const ATTEMPTS_MAX = 5;
 export class RowPass {
   /** Rows looked at. */
   looked = 0;
+  /** Those of them whose values had to be read back. */
+  readBackRows = 0;
   readonly #store: RecordStore;
   readonly #next: () => RecordRef;
   readonly #take: TakeRow;
@@ -79,6 +81,7 @@ export class RowPass {
   /** Reads what was noted. Rejects with GridError UNAVAILABLE. */
   async readBack(): Promise<void> {
     let left = this.#missing;
+    this.readBackRows += left.length;
     this.#missing = [];
     this.#missingBytes = 0;
     let values: LoadedValues = new Map();

@@ -1,7 +1,7 @@
 /** For tests: the records and live queries of some workers, and a gateway that gathers what they push, without threads. */
 import { assert } from '../../assert.ts';
 import { fnv1a, partitionOf } from '../../partition/hash.ts';
-import { PUSH_QUERY, REQUEST_QUERY_SUB, REQUEST_QUERY_UNSUB } from '../../protocol/envelope.ts';
+import { PUSH_QUERY, REQUEST_QUERY_RUN, REQUEST_QUERY_SUB, REQUEST_QUERY_UNSUB } from '../../protocol/envelope.ts';
 import { decode, encode } from '../../protocol/codec.ts';
 import { ExpiryQueue } from '../../storage/expiry-queue.ts';
 import { NullDataStore } from '../../storage/null-data-store.ts';
@@ -13,6 +13,12 @@ import { imageOf, recordOf } from '../../storage/stored-record.ts';
 import { ChangeEvents } from '../crdt/change-events.ts';
 import { Expiry } from '../crdt/expiry.ts';
 import { MapCatalogue } from '../crdt/map-catalogue.ts';
+import type { IndexKind } from '../query/attribute-index.ts';
+import { indexBody, indexName } from '../query/index-definition.ts';
+import { IndexKeeper } from '../query/index-keeper.ts';
+import { parsePlan, QueryExplain, type WorkerPlan } from '../query/query-explain.ts';
+import type { RowEnvironment } from '../query/row-pass.ts';
+import { type Definition, Definitions } from '../../operation/definitions.ts';
 import { GatheredQuery } from '../query/gathered-query.ts';
 import { parseQuery, type QuerySpec } from '../query/query-spec.ts';
 import { QueryService, type QueryServiceOptions } from '../query/query-service.ts';
@@ -29,6 +35,9 @@ export interface QueryGridOptions {
   readonly bytesMax?: number;
   readonly bounds?: Partial<QueryServiceOptions['bounds']>;
   readonly scopes?: QueryServiceOptions['scopes'];
+  readonly indexBytesMax?: number;
+  readonly clockMs?: () => number;
+  readonly nextTurn?: () => Promise<void>;
 }
 
 /** One worker's share of every map. */
@@ -36,10 +45,23 @@ export class QueryWorker {
   readonly observers = new CompositeObserver([]);
   readonly maps: MapCatalogue;
   readonly expiry: Expiry;
+  readonly definitions: Definitions;
+  readonly indexes: IndexKeeper;
   readonly service: QueryService;
+  readonly explain: QueryExplain;
+  readonly rows: RowEnvironment;
+  readonly warnings: string[] = [];
   readonly pushes: Uint8Array[] = [];
 
   constructor(grid: QueryGrid, options: QueryGridOptions) {
+    this.definitions = new Definitions([...grid.definitions.values()]);
+    this.rows = {
+      nowMs: () => grid.nowMs,
+      clockMs: options.clockMs ?? (() => 0),
+      nextTurn: options.nextTurn ?? (() => Promise.resolve()),
+      loader: undefined,
+      hasRoomFor: () => true,
+    };
     const slab = new Slab();
     const queue = new ExpiryQueue(slab);
     const newStore = (map: Uint8Array, kind: RecordKind): RecordStore =>
@@ -47,6 +69,23 @@ export class QueryWorker {
     this.maps = new MapCatalogue(newStore, 100);
     const changes = new ChangeEvents(1, { broadcastSessions: () => 0 });
     this.expiry = new Expiry({ queue, maps: this.maps, changes, mayWrite: () => true, nowMs: () => grid.nowMs });
+    const { maps, observers, rows } = this;
+    const scopes = options.scopes ?? UNSCOPED;
+    this.indexes = new IndexKeeper({
+      maps,
+      observers,
+      rows,
+      definitions: this.definitions,
+      bytesMax: options.indexBytesMax ?? 1 << 24,
+      warn: (text) => this.warnings.push(text),
+    });
+    this.explain = new QueryExplain({
+      maps,
+      scopes,
+      rows,
+      indexes: this.indexes,
+      spareRowsMax: options.bounds?.spareRowsMax ?? 1000,
+    });
     this.service = new QueryService({
       maps: this.maps,
       observers: this.observers,
@@ -56,14 +95,9 @@ export class QueryWorker {
           this.pushes.push(body);
         },
       },
-      scopes: options.scopes ?? UNSCOPED,
-      rows: {
-        nowMs: () => grid.nowMs,
-        clockMs: () => 0,
-        nextTurn: () => Promise.resolve(),
-        loader: undefined,
-        hasRoomFor: () => true,
-      },
+      scopes,
+      rows: this.rows,
+      indexes: this.indexes,
       bounds: { queriesMax: 1000, keptRowsMax: 1_000_000, groupsMax: 1000, spareRowsMax: 1000, ...options.bounds },
       gateways: 1,
     });
@@ -85,8 +119,17 @@ export class ClientView {
   /** Changes told since the response, by kind. */
   readonly told = { ENTER: 0, UPDATE: 0, LEAVE: 0 };
   epoch = 1;
+  readonly fields: readonly string[] | undefined;
 
-  constructor(number: number, mapName: string, query: object, spec: QuerySpec, workers: readonly number[]) {
+  constructor(
+    number: number,
+    mapName: string,
+    query: object,
+    spec: QuerySpec,
+    workers: readonly number[],
+    fields?: readonly string[],
+  ) {
+    this.fields = fields;
     this.number = number;
     this.mapName = mapName;
     this.query = query;
@@ -143,6 +186,7 @@ export class QueryGrid {
   nowMs = 1_000;
   readonly workers: QueryWorker[];
   readonly views = new Map<number, ClientView>();
+  readonly definitions = new Map<string, Definition>();
   readonly #options: QueryGridOptions;
   #number = 0;
 
@@ -175,17 +219,31 @@ export class QueryGrid {
 
   subscribe(query: object, mapName = 'map', fields?: readonly string[]): ClientView {
     this.#number += 1;
-    const rowsMax = this.#options.rowsMax ?? 10_000;
-    const spec = parseQuery(decode(encode(query)), fields, { mapName, rowsMax, nowMs: this.nowMs });
-    const view = new ClientView(this.#number, mapName, query, spec, [...this.workers.keys()]);
+    const view = new ClientView(
+      this.#number,
+      mapName,
+      query,
+      this.#spec(query, fields, mapName),
+      [...this.workers.keys()],
+      fields,
+    );
     this.views.set(view.number, view);
-    for (const worker of this.workers.keys()) this.ask(view, worker, fields);
+    for (const worker of this.workers.keys()) this.ask(view, worker);
     return view;
   }
 
   /** Tells one worker of the query, as for the first time. */
-  ask(view: ClientView, worker: number, fields?: readonly string[]): void {
-    const body = encodeSubscribe({
+  ask(view: ClientView, worker: number): void {
+    this.#request(worker, REQUEST_QUERY_SUB, this.#body(view, view.fields));
+  }
+
+  #spec(query: object, fields: readonly string[] | undefined, mapName: string): QuerySpec {
+    const rowsMax = this.#options.rowsMax ?? 10_000;
+    return parseQuery(decode(encode(query)), fields, { mapName, rowsMax, nowMs: this.nowMs });
+  }
+
+  #body(view: ClientView, fields: readonly string[] | undefined): Uint8Array {
+    return encodeSubscribe({
       number: view.number,
       epoch: view.epoch,
       mapName: view.mapName,
@@ -198,7 +256,6 @@ export class QueryGrid {
       scope: 0,
       auth: undefined,
     });
-    this.#request(worker, REQUEST_QUERY_SUB, body);
   }
 
   unsubscribe(view: ClientView): void {
@@ -217,6 +274,36 @@ export class QueryGrid {
       view.gathered.restart(worker);
       this.ask(view, worker);
     }
+  }
+
+  /** Defines an index, or with no kind removes it. It is built in the next turns. */
+  index(attribute: string, kind: IndexKind | undefined, mapName = 'map'): void {
+    const name = indexName(mapName, attribute);
+    const version = (this.definitions.get(name)?.version ?? 0) + 1;
+    const body = kind === undefined ? undefined : indexBody({ map: mapName, attribute, kind });
+    const definition: Definition = { kind: 'index', name, version, body };
+    this.definitions.set(name, definition);
+    for (const { definitions } of this.workers) definitions.apply(definition);
+  }
+
+  /** Lets every worker start what it does by time. */
+  tick(): void {
+    for (const { indexes } of this.workers) indexes.tick(this.nowMs);
+  }
+
+  /** How a worker would answer the query. */
+  async plan(worker: number, query: object, mapName = 'map'): Promise<WorkerPlan> {
+    const body = this.#body(new ClientView(0, mapName, query, this.#spec(query, undefined, mapName), []), undefined);
+    const answer = this.workers[worker]?.explain.answer({
+      kind: REQUEST_QUERY_RUN,
+      body,
+      gateway: GATEWAY,
+      session: SESSION,
+      nowMs: this.nowMs,
+    });
+    assert(answer !== undefined, 'a worker');
+    for await (const part of answer) return parsePlan(part);
+    throw new Error('no answer');
   }
 
   /** A batch ends on every worker, and clients are told. */
