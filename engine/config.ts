@@ -344,7 +344,7 @@ const DEFINITIONS = {
     max: 64 * 1024 * MIB,
     unit: 'bytes',
     about:
-      'Memory of all indexes of attributes together, on the heaps of the workers: about 200 bytes a row and index. An index beyond it is not kept, and its queries look at all rows.',
+      'Memory of all indexes of attributes together, on the heaps of the workers: about 150 bytes a row and index. An index beyond it is not kept, and its queries look at all rows.',
     raise: 'more rows can be found by index; a worker keeps at least half a gigabyte of heap, and a quarter of the memory bound.',
     lower: 'more memory for records.',
   }),

@@ -8,7 +8,7 @@
  */
 import { fnv1aUtf8, isUtf8 } from '../engine/partition/hash.ts';
 import { decodeText, encodeText } from '../engine/protocol/wire-text.ts';
-import type { ErrorCode } from '../engine/protocol/errors.ts';
+import { type ErrorCode, GridError } from '../engine/protocol/errors.ts';
 
 const RESERVED = ['_topgun_', '__topgun_', '_lattice_'];
 const NAME_BYTES_MAX = 512;
@@ -94,6 +94,12 @@ export function doorRefusalOf(bytes: Uint8Array): (typeof REFUSALS)[number] | un
   if (!isUtf8(bytes, 0, bytes.length)) return 'INVALID_MAP_NAME';
   const text = new TextDecoder().decode(bytes).toLowerCase();
   return RESERVED.some((prefix) => text.startsWith(prefix)) ? 'RESERVED_MAP_NAME' : undefined;
+}
+
+/** Throws GridError for a name that no door takes. */
+export function assertDoorMap(map: string): void {
+  const refusal = doorRefusalOf(encodeText(map));
+  if (refusal !== undefined) throw new GridError(refusal, `the name of map ${map.slice(0, 64)} is empty, too long or reserved`);
 }
 
 function sameBytes(name: Uint8Array, bytes: Uint8Array, start: number, length: number): boolean {

@@ -8,21 +8,19 @@
  * A query is known by its session and id: the same id again replaces it. What is wrong with a query is answered with ERROR
  * (query-frames.ts says why). Updates go to the writer, too: its client relies on them. A slow session is closed as for events.
  */
-import { fnv1a, partitionOf } from '../engine/partition/hash.ts';
 import { CALL_NONE, PUSH_QUERY, REQUEST_QUERY_SUB, REQUEST_QUERY_UNSUB } from '../engine/protocol/envelope.ts';
 import { type ErrorCode, GridError } from '../engine/protocol/errors.ts';
 import type { ClientMessage } from '../engine/protocol/messages.ts';
 import type { QuerySubscribeMessage } from '../engine/protocol/query-messages.ts';
 import { encodeText } from '../engine/protocol/wire-text.ts';
-import { KEY_ATTRIBUTE } from '../engine/domains/query/attribute.ts';
 import { writeCursor } from '../engine/domains/query/cursor.ts';
-import { conjunctsOf } from '../engine/domains/query/predicate.ts';
-import { parseQuery, type QuerySpec } from '../engine/domains/query/query-spec.ts';
+import { parseQuery } from '../engine/domains/query/query-spec.ts';
 import { encodeSubscribe, encodeUnsubscribe, type QueryItem, readPush } from '../engine/domains/query/query-wire.ts';
 import type { CallStatus } from '../engine/operation/operation.ts';
 import { ClientQuery } from './client-query.ts';
 import type { Desk, DeskContext } from './desk.ts';
 import { groupsFrame, queryErrorFrame, resultFrame, updateFrame } from './query-frames.ts';
+import { claimsOf, queryTargets } from './query-targets.ts';
 import type { Session } from './session.ts';
 
 export interface QueryLimits {
@@ -118,9 +116,9 @@ export class QueryDesk implements Desk {
         mapName,
         rowsMax,
         nowMs: Date.now(),
-        auth: claimsOf(session),
+        auth: claimsOf(session.principal),
       });
-      const workers = this.#workersOf(spec);
+      const { workers } = queryTargets(spec.predicate.tree, links.table, this.#context.calls.everyone);
       if (workers.some((worker) => !links.takes(worker))) return 'HELD';
       this.#end(this.#bySession.get(session)?.get(message.queryId));
       this.#assertRoom(session);
@@ -147,15 +145,6 @@ export class QueryDesk implements Desk {
     if (error !== undefined) throw new GridError(error, 'map name refused');
     if (!session.access.may('read', mapName)) throw new GridError('FORBIDDEN', 'this map may not be read');
     return { mapId, mapName };
-  }
-
-  /** The workers that can have matching rows: all of them, or the owners of the keys that the filter names. */
-  #workersOf({ predicate }: QuerySpec): readonly number[] {
-    const { calls, links } = this.#context;
-    const keys = pinnedKeys(predicate.tree);
-    if (keys === undefined) return calls.everyone;
-    const owners = new Set(keys.map((key) => links.table.ownerOf(partitionOf(fnv1a(key)))));
-    return owners.size === 0 ? calls.everyone.slice(0, 1) : [...owners].sort((a, b) => a - b);
   }
 
   #assertRoom(session: Session): void {
@@ -201,7 +190,7 @@ export class QueryDesk implements Desk {
       bytesMax: isAnswered ? resultBytesMax * REPAIR_BYTES_FACTOR : resultBytesMax,
       after: asked.spec.after,
       scope,
-      auth: claimsOf(asked.session),
+      auth: claimsOf(asked.session.principal),
     });
   }
 
@@ -305,19 +294,4 @@ export class QueryDesk implements Desk {
     queries?.delete(queryId);
     if (queries?.size === 0) this.#bySession.delete(session);
   }
-}
-
-/** What `valueRef: "auth.…"` can name. */
-function claimsOf({ principal }: Session): unknown {
-  return principal === undefined ? undefined : { ...principal, sub: principal.id };
-}
-
-/** The keys that a matching row can have, or undefined when the filter does not say. */
-function pinnedKeys(tree: QuerySpec['predicate']['tree']): readonly string[] | undefined {
-  for (const { attribute, op, operand, negated } of conjunctsOf(tree)) {
-    if (attribute !== KEY_ATTRIBUTE || negated) continue;
-    if (op === 'eq' && typeof operand === 'string') return [operand];
-    if (op === 'in' && Array.isArray(operand)) return operand.filter((key): key is string => typeof key === 'string');
-  }
-  return undefined;
 }

@@ -4,6 +4,8 @@ import type { HttpDoor } from '../http/http-door.ts';
 import { RequestRate } from '../http/request-rate.ts';
 import type { Route } from '../http/route.ts';
 import { ADMIN_BURST, ADMIN_REQUESTS_PER_SECOND, Administration } from './administration.ts';
+import { explainRoute } from './explain-route.ts';
+import { indexRoutes } from './index-routes.ts';
 import { type LoginOptions, loginRoute } from './login-route.ts';
 import { nodeRoutes } from './node-routes.ts';
 import { policyRoutes } from './policy-routes.ts';
@@ -12,6 +14,8 @@ import { schemaRoutes } from './schema-routes.ts';
 export interface AdminRoutesOptions extends Omit<LoginOptions, 'rate' | 'steadyMs'> {
   readonly memory: GridMemory;
   readonly authRequired: boolean;
+  /** Rows of one result. */
+  readonly queryRowsMax: number;
   /** The configuration by name, secrets left out. */
   readonly settings: Readonly<Record<string, unknown>>;
   /** The grid behind the routes; asked only once it is there. */
@@ -28,5 +32,7 @@ export function adminRoutes(options: AdminRoutesOptions): Route[] {
     ...nodeRoutes({ administration, door, memory, settings }),
     ...schemaRoutes(administration, door),
     ...policyRoutes(administration, door),
+    ...indexRoutes(administration, door),
+    explainRoute(administration, door, options.queryRowsMax),
   ];
 }

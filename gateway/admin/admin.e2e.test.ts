@@ -61,6 +61,7 @@ const READ_PATHS = [
   'audit',
   'schemas',
   'policies',
+  'indexes',
   'settings',
   'slow-operations',
   'cluster/status',
@@ -76,6 +77,14 @@ describe('who may administer', () => {
     const body = { mode: 'strict', schema: {} };
     assert.equal((await ask('PUT', '/api/admin/schemas/m', { body })).status, 401);
     assert.equal((await ask('PUT', '/api/admin/schemas/m', { body, token: await tokenOf('ann') })).status, 403);
+    const index = { map: 'm', attribute: 'a', kind: 'hash' };
+    for (const [path, asked] of [
+      ['indexes', index],
+      ['explain', { map: 'm' }],
+    ]) {
+      assert.equal((await ask('POST', `/api/admin/${String(path)}`, { body: asked })).status, 401);
+      assert.equal((await ask('POST', `/api/admin/${String(path)}`, { body: asked, token: await tokenOf('ann') })).status, 403);
+    }
   });
 
   test('a login with the right password answers a token that administers, a wrong one does not say which part is wrong', async () => {

@@ -10,12 +10,11 @@ import { SCHEMA_MODES } from '../../engine/domains/schema/map-schema.ts';
 import { parseSchemaBody, schemaBody } from '../../engine/domains/schema/schema-keeper.ts';
 import type { Definition } from '../../engine/operation/definitions.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
-import { encodeText } from '../../engine/protocol/wire-text.ts';
 import { jsonReply } from '../http/http-reply.ts';
 import type { HttpDoor } from '../http/http-door.ts';
 import type { HttpQuestion } from '../http/exchange.ts';
 import type { Route } from '../http/route.ts';
-import { doorRefusalOf } from '../map-names.ts';
+import { assertDoorMap } from '../map-names.ts';
 import type { Administration } from './administration.ts';
 import { replacedVersion, versionTag } from './definition-version.ts';
 
@@ -131,8 +130,7 @@ function documentOf({ name, version, body }: Definition): object {
 
 function mapOf({ parameters }: HttpQuestion): string {
   const [map = ''] = parameters;
-  const refusal = doorRefusalOf(encodeText(map));
-  if (refusal !== undefined) throw new GridError(refusal, `the name of map ${map.slice(0, 64)} is empty, too long or reserved`);
+  assertDoorMap(map);
   return map;
 }
 

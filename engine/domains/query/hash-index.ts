@@ -16,7 +16,7 @@ type Rows = IndexEntry | IndexEntry[];
 
 const SHARDS = 256;
 /** Of a value that is here: its place in the table, and its list. */
-const VALUE_BYTES = 64;
+const VALUE_BYTES = 24;
 
 export class HashIndex implements AttributeIndex {
   readonly kind = 'hash';

@@ -16,7 +16,7 @@ import { parseQuery } from './query-spec.ts';
 
 const SEEDS = Number(process.env.QUERY_SEEDS ?? 1000);
 const FIRST_SEED = Number(process.env.QUERY_SEED ?? 1);
-const CHANGES = 30;
+const CHANGES = 20;
 const ROWS_MAX = 10_000;
 const KEYS = 30;
 

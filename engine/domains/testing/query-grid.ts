@@ -4,6 +4,7 @@ import { fnv1a, partitionOf } from '../../partition/hash.ts';
 import { PUSH_QUERY, REQUEST_QUERY_RUN, REQUEST_QUERY_SUB, REQUEST_QUERY_UNSUB } from '../../protocol/envelope.ts';
 import { decode, encode } from '../../protocol/codec.ts';
 import { ExpiryQueue } from '../../storage/expiry-queue.ts';
+import { LeafBacklog } from '../../storage/leaf-backlog.ts';
 import { NullDataStore } from '../../storage/null-data-store.ts';
 import { KIND_LWW, KIND_OR, type RecordKind } from '../../storage/record.ts';
 import { CompositeObserver } from '../../storage/record-observer.ts';
@@ -64,8 +65,18 @@ export class QueryWorker {
     };
     const slab = new Slab();
     const queue = new ExpiryQueue(slab);
+    const backlog = new LeafBacklog(slab, 16);
     const newStore = (map: Uint8Array, kind: RecordKind): RecordStore =>
-      new RecordStore({ map, kind, slab, expiry: queue, dataStore: new NullDataStore(), observer: this.observers, decode });
+      new RecordStore({
+        map,
+        kind,
+        slab,
+        backlog,
+        expiry: queue,
+        dataStore: new NullDataStore(),
+        observer: this.observers,
+        decode,
+      });
     this.maps = new MapCatalogue(newStore, 100);
     const changes = new ChangeEvents(1, { broadcastSessions: () => 0 });
     this.expiry = new Expiry({ queue, maps: this.maps, changes, mayWrite: () => true, nowMs: () => grid.nowMs });
