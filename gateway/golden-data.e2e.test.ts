@@ -1,5 +1,6 @@
 /** Data directories of every format there was: this version opens each, and finds every record in it. */
 import assert from 'node:assert/strict';
+import { existsSync, readdirSync } from 'node:fs';
 import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'node:test';
@@ -7,11 +8,18 @@ import { checkDataFormat, DATA_FORMAT } from '../workers/data-format.ts';
 import { packageFolder } from '../workers/package-folder.ts';
 import { testFolder } from '../workers/postgres/test-postgres.ts';
 import { syncedPicture } from './testing/golden-data.ts';
+import { type GoldenDoors, seenAtDoors, tokensTaken } from './testing/golden-doors.ts';
+import { freePort } from './testing/redis-server.ts';
 import { ServerProcess } from './testing/server-process.ts';
 import { eventually, startGrid, testStorage } from './testing/test-grid.ts';
 import { TopGunClient } from './testing/topgun-client.ts';
 
 const FIXTURES = join(packageFolder(), 'gateway', 'fixtures');
+async function assertDoors(port: number, respPort: number, { tokens, ...expected }: GoldenDoors): Promise<void> {
+  assert.deepEqual(await seenAtDoors(port, respPort), expected);
+  assert.deepEqual(await tokensTaken(port, tokens), [false, true], 'the token of the former holder is refused');
+}
+
 const FOREVER_MS = 3_650 * 86_400_000;
 
 test('there is a golden directory of every format up to this one', async () => {
@@ -25,25 +33,29 @@ test('there is a golden directory of every format up to this one', async () => {
   assert.equal(JSON.parse(newest).format, DATA_FORMAT);
 });
 
-for (let format = 1; format <= DATA_FORMAT; format++) {
-  test(`a directory of format ${format} is opened, and every record is found, also by the start after that`, async (t) => {
-    const golden = join(FIXTURES, `data-format-${format}`);
+for (const folder of readdirSync(FIXTURES).filter((name) => name.startsWith('data-format-'))) {
+  test(`${folder} is opened, and everything is found in it, also by the start after that`, async (t) => {
+    const golden = join(FIXTURES, folder);
     const storage = await testStorage();
     t.after(() => storage.close());
     await storage.script(await readFile(join(golden, 'postgres.sql'), 'utf8'));
     const { dataDir } = storage.config;
     for (const name of ['FORMAT', 'wal']) await cp(join(golden, name), join(dataDir, name), { recursive: true });
     const expected: unknown = JSON.parse(await readFile(join(golden, 'expected.json'), 'utf8'));
+    const doors = existsSync(join(golden, 'doors.json')) ? await readFile(join(golden, 'doors.json'), 'utf8') : undefined;
+    const respPort = await freePort();
     for (const start of ['first', 'second']) {
       const node = await startGrid({
         ...storage.config,
         store: 'write-behind',
         workerThreads: 2,
+        respPort,
         tombstoneHorizonMs: FOREVER_MS,
       });
       const client = new TopGunClient({ port: node.port, nodeId: 'e001' });
       try {
         assert.deepEqual(await syncedPicture(client), expected, `${start} start`);
+        if (doors !== undefined) await assertDoors(node.port, respPort, JSON.parse(doors));
       } finally {
         client.close();
         await node.grid.stop();

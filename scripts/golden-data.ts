@@ -5,8 +5,10 @@
  *   wal/*.wal        the log of a server that was killed while Postgres was away; zeros at the end left out
  *   postgres.sql     schema and rows at that moment (a cluster would be 40 MB)
  *   expected.json    what a client sees
+ *   doors.json       what clients of Redis, of counters and of locks see
  *
- * Run it once a format, before a release, and keep the folder for ever: gateway/golden-data.e2e.test.ts opens each.
+ * Run it once a format, and when a format gets a new kind of content, before a release; keep the folder for ever:
+ * gateway/golden-data.e2e.test.ts opens each.
  */
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,6 +16,8 @@ import { DATA_FORMAT } from '../workers/data-format.ts';
 import { packageFolder } from '../workers/package-folder.ts';
 import { MIGRATIONS } from '../workers/postgres/schema.ts';
 import { removeStored, REFUSED_KEY, syncedPicture, writeLogged, writeStored } from '../gateway/testing/golden-data.ts';
+import { type GoldenDoors, GoldenWriter, seenAtDoors } from '../gateway/testing/golden-doors.ts';
+import { freePort } from '../gateway/testing/redis-server.ts';
 import { ServerProcess } from '../gateway/testing/server-process.ts';
 import { eventually, testStorage, type TestStorage } from '../gateway/testing/test-grid.ts';
 import { TopGunClient } from '../gateway/testing/topgun-client.ts';
@@ -36,7 +40,9 @@ process.exit(0);
 async function make(target: string): Promise<void> {
   const storage = await testStorage();
   const { dataDir, databaseUrl } = storage.config;
-  const server = new ServerProcess(['--port', '0', '--worker-threads', '1', '--gateway-threads', '1'], {
+  const respPort = await freePort();
+  const ports = ['--port', '0', '--resp-port', String(respPort)];
+  const server = new ServerProcess([...ports, '--worker-threads', '1', '--gateway-threads', '1'], {
     LATTICE_DATA_DIR: dataDir,
     DATABASE_URL: databaseUrl,
     LATTICE_WAL_SEGMENT_BYTES: String(64 * 1024),
@@ -49,7 +55,9 @@ async function make(target: string): Promise<void> {
   ];
   await storage.script(REFUSAL);
   await Promise.all([ann.connected(), wild.connected()]);
+  const doors = await GoldenWriter.open(port, respPort);
   writeStored(ann);
+  await doors.writeStored();
   await ann.settled();
   removeStored(ann);
   wild.set('golden', 'from a clock two hours ahead', true);
@@ -58,6 +66,9 @@ async function make(target: string): Promise<void> {
   storage.proxy.cut();
   writeLogged(ann);
   await ann.settled();
+  await doors.writeLogged();
+  const tokens = await doors.lockTwice();
+  const seen: GoldenDoors = { ...(await seenAtDoors(port, respPort)), tokens };
   const expected = await syncedPicture(new TopGunClient({ port, nodeId: 'c001' }));
   server.signal('SIGKILL');
   await server.exited;
@@ -72,6 +83,7 @@ async function make(target: string): Promise<void> {
   }
   await writeFile(join(target, 'postgres.sql'), await dump(storage));
   await writeFile(join(target, 'expected.json'), `${JSON.stringify(expected, null, 1)}\n`);
+  await writeFile(join(target, 'doors.json'), `${JSON.stringify(seen, null, 1)}\n`);
 }
 
 /** Everything is in Postgres that will ever be: the tombstones, the letter, the last write. */
@@ -79,9 +91,9 @@ async function assertStored(storage: TestStorage): Promise<void> {
   const [row] =
     await storage.rows(`select (select count(*) from lattice.lww)::int as lww, (select count(*) from lattice.or_map)::int as tags,
     (select count(*) from lattice.lww where value is null)::int as removed, (select count(*) from lattice.or_map where tombstone)::int as dead,
-    (select count(*) from lattice.dead_letters)::int as letters`);
+    (select count(*) from lattice.dead_letters)::int as letters, (select count(*) from lattice.counter)::int as counters`);
   const found = JSON.stringify(row);
-  if (found !== JSON.stringify({ lww: 11, tags: 5, removed: 1, dead: 1, letters: 1 }))
+  if (found !== JSON.stringify({ lww: 16, tags: 5, removed: 1, dead: 1, letters: 1, counters: 1 }))
     throw new Error(`not stored yet: ${found}`);
 }
 
