@@ -49,7 +49,23 @@ async function strike(campaign: Campaign, node: StruckNode): Promise<'in place'>
   if (!(await becomes(() => crashes() > 0, STRUCK_MS_MAX))) campaign.fail('no worker has crashed: the fault never struck');
   await campaign.rest(node);
   campaign.note('crashes', crashes());
+  const replacedMs = replacements(node.log);
+  campaign.noteMax('slowest replacement ms', Math.max(0, ...replacedMs));
+  campaign.note('replaced within 500 ms', replacedMs.filter((ms) => ms <= 500).length);
   return 'in place';
+}
+
+/** From each crash that the log tells to the worker that serves in its place, ms. */
+function replacements(log: string): number[] {
+  const crashedMs = new Map<number, number>();
+  return log.split('\n').flatMap((line) => {
+    const [, atMs, worker] = /"time":(\d+),.*"worker":(\d+)/.exec(line) ?? [];
+    if (line.includes('worker crashed')) crashedMs.set(Number(worker), Number(atMs));
+    const sinceMs = crashedMs.get(Number(worker));
+    if (sinceMs === undefined || !line.includes('worker replaced')) return [];
+    crashedMs.delete(Number(worker));
+    return [Number(atMs) - sinceMs];
+  });
 }
 
 /**
