@@ -44,8 +44,8 @@ export class EventStream {
   #forgotten = 0;
   #sink: HttpSink | undefined;
   #over = false;
-  /** When the reader went, by a clock that only counts. */
-  awaySinceMs: number | undefined;
+  /** When the reader went, by a clock that only counts. A stream begins without one, and he may never come. */
+  awaySinceMs: number | undefined = performance.now();
 
   /** Throws GridError OVERLOADED when there are too many sessions. */
   constructor(door: HttpDoor, wish: StreamWish, onOver: (stream: EventStream) => void) {

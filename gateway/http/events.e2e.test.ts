@@ -224,6 +224,11 @@ describe('with authentication', () => {
     await session.next('OP_ACK');
     session.socket.close();
   };
+  const rootRemoves = async (map: string, key: string): Promise<void> => {
+    const headers = { authorization: `Bearer ${await signedToken({ sub: 'root' })}` };
+    const response = await fetch(`http://127.0.0.1:${guarded.port}/maps/${map}/${key}`, { method: 'DELETE', headers });
+    assert.equal(response.status, 204);
+  };
 
   test('nothing is told to who is nobody, or may not read', async () => {
     assert.equal((await open({ map: 'open' })).response.statusCode, 401);
@@ -244,6 +249,12 @@ describe('with authentication', () => {
     await stream.until('put', ({ key }) => key === 'a');
     await stream.until('enter', ({ key }) => key === 'a');
     assert.deepEqual((await staff.until('put')).data.value, { name: 'x' });
+    await rootRemoves('notes', 'b');
+    await rootRemoves('notes', 'a');
+    await stream.until('remove', ({ key }) => key === 'a');
+    await stream.until('leave', ({ key }) => key === 'a');
+    const keys = stream.events.map(({ data }) => data.key).filter((key) => key !== undefined);
+    assert.deepEqual([...new Set(keys)], ['a'], 'removals of hidden rows neither');
     assert.ok(!JSON.stringify(stream.events).includes('bob'), JSON.stringify(stream.events));
     for (const one of [stream, staff]) one.close();
   });
@@ -260,6 +271,30 @@ describe('with authentication', () => {
     await root('notes', 'z', { owner: 'zed' });
     assert.deepEqual(stream.named('put'), []);
     stream.close();
+  });
+
+  test('what was kept for a reader under other row rules is a gap when he comes back', async () => {
+    const again = (id: string): Promise<EventReader> =>
+      signedToken({ sub: 'ann' }).then((token) =>
+        EventReader.open(guarded.port, `/events?${query({ map: 'notes', token })}`, { 'last-event-id': id }),
+      );
+    const first = await open({ map: 'notes' }, { sub: 'ann' });
+    const { id } = await first.until('ready');
+    first.close();
+    await root('notes', 'kept', { owner: 'ann', secret: 1 });
+    const second = await again(id);
+    assert.deepEqual((await second.until('put')).data.value, { owner: 'ann', secret: 1 });
+    assert.deepEqual(second.named('gap'), []);
+    second.close();
+    const rule = { id: 'no-secret', pattern: 'notes', actions: ['read'], effect: 'deny', fields: ['secret'] };
+    await guarded.grid.policies.put(rule, 'test', 0);
+    await eventually(async () => {
+      const third = await again(id);
+      await eventually(() => assert.ok(third.events.length > 0));
+      third.close();
+      assert.equal(third.events[0]?.event, 'gap');
+      assert.ok(!JSON.stringify(third.events).includes('secret'));
+    });
   });
 
   test('nobody goes on with the stream of another', async () => {

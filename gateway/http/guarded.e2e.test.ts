@@ -113,9 +113,40 @@ describe('with authentication', () => {
     );
   });
 
+  test('a condition finds what its subject may see, and says nothing of the rest', async () => {
+    for (const policy of [
+      { id: 'staff', pattern: 'staff', actions: ['read'], effect: 'allow' },
+      { id: 'no-pay', pattern: 'staff', actions: ['read'], effect: 'deny', fields: ['pay'] },
+      { id: 'todo', pattern: 'todo', actions: ['read'], effect: 'allow', condition: OWN },
+    ])
+      await guarded.grid.policies.put(policy, 'test', 0);
+    for (const [key, owner] of [
+      ['a', 'ann'],
+      ['b', 'bob'],
+    ] as const) {
+      assert.equal((await ask(guarded, 'PUT', `/maps/todo/${key}`, { owner, n: 1 }, as('root'))).status, 201);
+      assert.equal((await ask(guarded, 'PUT', `/maps/staff/${key}`, { name: owner, pay: 5 }, as('root'))).status, 201);
+    }
+    const found = async (map: string, parameters: Record<string, string>, sub: string): Promise<unknown> => {
+      const path = `/maps/${map}?${new URLSearchParams(parameters)}`;
+      return Object(await (await ask(guarded, 'GET', path, undefined, as(sub))).json()).entries;
+    };
+    const where = JSON.stringify({ n: 1 });
+    assert.deepEqual(await found('todo', { where }, 'ann'), [{ key: 'a', value: { owner: 'ann', n: 1 } }]);
+    assert.deepEqual(await found('todo', { where, keys: 'on' }, 'eve'), []);
+    assert.deepEqual(await found('staff', { sort: 'name', limit: '1' }, 'ann'), [{ key: 'a', value: { name: 'ann' } }]);
+    assert.deepEqual(await found('staff', { where: '{"pay":5}' }, 'ann'), [], 'nor by asking for it');
+    assert.deepEqual(Object(await found('staff', { where: '{"pay":5}' }, 'root')).length, 2);
+    assert.equal((await ask(guarded, 'GET', '/maps/secret?sort=n', undefined, as('ann'))).status, 403);
+    assert.equal((await ask(guarded, 'GET', '/maps/todo?sort=n')).status, 401);
+  });
+
   test('and httpAnonymous, who has no token or a bad one is nobody in particular', async () => {
     assert.equal((await ask(loose, 'PUT', '/maps/open/k', 1)).status, 201);
     assert.equal((await ask(loose, 'GET', '/maps/open/k', undefined, { token: 'x.y.z' })).status, 200);
+    const stream = await ask(loose, 'GET', '/events?map=open');
+    assert.equal(stream.status, 200);
+    await stream.body?.cancel();
   });
 });
 
@@ -152,6 +183,19 @@ describe('a page of another site', () => {
     assert.equal((await ask(open, 'GET', '/health', undefined, from('https://evil.com'))).status, 403);
     const local = await ask(open, 'GET', '/health', undefined, from('http://localhost:3000'));
     assert.equal(local.headers.get('access-control-allow-origin'), 'http://localhost:3000');
+  });
+
+  test('may read a stream by the same rules', async () => {
+    assert.equal((await ask(open, 'GET', '/events?map=m', undefined, from('https://evil.com'))).status, 403);
+    for (const [origin, allowed] of [
+      ['https://app.example.com', 'https://app.example.com'],
+      ['https://evil.com', null],
+    ] as const) {
+      const stream = await ask(guarded, 'GET', '/events?map=open', undefined, { ...as('ann'), ...from(origin) });
+      assert.equal(stream.status, 200);
+      assert.equal(stream.headers.get('access-control-allow-origin'), allowed);
+      await stream.body?.cancel();
+    }
   });
 });
 

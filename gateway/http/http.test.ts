@@ -2,12 +2,7 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { App, type TemplatedApp, us_socket_local_port } from 'uWebSockets.js';
-import { Definitions } from '../../engine/operation/definitions.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
-import { FULL_ACCESS } from '../../engine/domains/security/access.ts';
-import { ackLevels } from '../../engine/protocol/ack-level.ts';
-import { Authenticator } from '../authentication.ts';
-import type { HttpDoor } from './http-door.ts';
 import { createGridMemory } from '../../workers/grid-memory.ts';
 import { GridState } from '../../workers/grid-state.ts';
 import { GATEWAY_COUNTERS, GatewayCounters } from '../gateway-counters.ts';
@@ -15,36 +10,14 @@ import { type HttpReply, textReply } from './http-reply.ts';
 import { httpOptions } from './http-options.ts';
 import { endpoint, type Route } from './route.ts';
 import { serveHttp } from './serve-http.ts';
+import { doorWithoutGrid } from '../testing/door-without-grid.ts';
 import { testConfig } from '../testing/test-grid.ts';
-import { NodeDesk } from '../node-desk.ts';
 import { originRefusal } from '../origin.ts';
 import { serveWebSocket } from '../websocket.ts';
 
 const NOW_MS = 1_700_000_000_000;
 
-/** A door behind which there is no grid: enough for what asks nobody. */
-const DOOR: HttpDoor = {
-  authenticator: await Authenticator.create({ jwtSecret: undefined, jwtIssuer: undefined, jwtAudience: undefined }),
-  get calls(): never {
-    return assert.fail('no worker is to be asked');
-  },
-  get links(): never {
-    return assert.fail('no worker is to be asked');
-  },
-  levels: ackLevels({ store: 'none', wal: false, walFsync: 'off' }),
-  nodeId: 'node',
-  definitions: new Definitions(),
-  node: new NodeDesk(() => assert.fail('the node is not to be asked')),
-  accessOf: () => FULL_ACCESS,
-  onRefused: assert.fail,
-  open: () => undefined,
-  say: assert.fail,
-  close: () => assert.fail(),
-  now: () => ({ millis: NOW_MS, counter: 0, nodeId: 'node' }),
-  startedMs: () => NOW_MS,
-  pruneWatermarkMs: () => 0,
-  policiesChangedSince: () => false,
-};
+const door = await doorWithoutGrid({ now: () => ({ millis: NOW_MS, counter: 0, nodeId: 'node' }), startedMs: () => NOW_MS });
 
 function listen(app: TemplatedApp): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -85,7 +58,7 @@ describe('the endpoints', () => {
     const limits = { frameBytesMax: 65_536, unreadBytesMax: 65_536, idleTimeoutMs: 60_000 };
     serveWebSocket(app, { ...limits, refuses: refusesStrangers }, nobody);
     const parts = { memory, version: '1.2.3', refuses: refusesStrangers, onFailure: assert.fail, nowMs: () => NOW_MS };
-    serveHttp(app, httpOptions(testConfig({}), { ...parts, door: () => DOOR }));
+    serveHttp(app, httpOptions(testConfig({}), { ...parts, door: () => door }));
     port = await listen(app);
     state.lifecycle = 'ready';
     state.startedMs = NOW_MS - 12_345;
