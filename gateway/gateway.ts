@@ -545,7 +545,21 @@ export class Gateway implements WebSocketEvents {
     const { authenticator, counters, log } = this.#options;
     const accessControl = this.#accessControl;
     const clock = this.#clock;
-    return new RespDoor({ config, version, facts, shutDown, calls, links, authenticator, accessControl, clock, counters, log });
+    const { topics } = this;
+    return new RespDoor({
+      config,
+      version,
+      facts,
+      shutDown,
+      calls,
+      links,
+      topics,
+      authenticator,
+      accessControl,
+      clock,
+      counters,
+      log,
+    });
   }
 
   #deskContext(): DeskContext {
@@ -618,7 +632,7 @@ export class Gateway implements WebSocketEvents {
     counters.heldSessions = this.#dispatcher.heldSessions;
     this.#dispatcher.count(counters);
     counters.framesSent = this.#outgoing.framesSent;
-    counters.slowConsumersClosed = this.#outgoing.slowConsumersClosed;
+    counters.slowConsumersClosed = this.#outgoing.slowConsumersClosed + (this.resp?.slowConsumersClosed ?? 0);
     counters.eventsDelivered = this.#fanOut.delivered;
     counters.journalSubscriptions = this.#journal.feed.subscriptions;
     counters.journalEventsDelivered = this.#journal.feed.delivered;

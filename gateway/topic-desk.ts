@@ -10,6 +10,7 @@
  */
 import { assert } from '../engine/assert.ts';
 import { encodeData, encodePublication, Publication } from '../engine/domains/messaging/publication.ts';
+import { type CensusWish, decodeCensus, encodeCensusWish, type TopicCensus } from '../engine/domains/messaging/topic-census.ts';
 import { encodeInterest, type InterestCount } from '../engine/domains/messaging/topic-interest.ts';
 import { isTopicName } from '../engine/domains/messaging/topic-name.ts';
 import type { CallStatus } from '../engine/operation/operation.ts';
@@ -17,6 +18,7 @@ import { fnv1a, partitionOf } from '../engine/partition/hash.ts';
 import {
   CALL_NONE,
   PUSH_TOPIC,
+  REQUEST_TOPIC_CENSUS,
   REQUEST_TOPIC_INTEREST,
   REQUEST_TOPIC_PUBLISH,
   REQUEST_TOPIC_ROLL,
@@ -125,6 +127,19 @@ export class TopicDesk implements Desk {
     const [parts] = await this.#context.calls.request(REQUEST_TOPIC_PUBLISH, [this.#ownerOf(topic)], () => body);
     const count = parts?.[0];
     return count?.length === 4 ? new DataView(count.buffer, count.byteOffset).getUint32(0, true) : 0;
+  }
+
+  /** Who is subscribed at all gateways. Rejects with GridError, OVERLOADED when more topics match than can be told. */
+  async census(wish: CensusWish): Promise<TopicCensus> {
+    const body = encodeCensusWish(wish);
+    const { calls } = this.#context;
+    const answers = await calls.request(REQUEST_TOPIC_CENSUS, calls.everyone, () => body, { repeats: 'idempotent' });
+    const censuses = answers.flatMap(([part]) => (part === undefined ? [] : [decodeCensus(part)]));
+    return {
+      topics: censuses.flatMap(({ topics }) => topics),
+      subscribers: wish.of.map((_, index) => censuses.reduce((sum, { subscribers }) => sum + (subscribers[index] ?? 0), 0)),
+      patterns: Math.max(0, ...censuses.map(({ patterns }) => patterns)),
+    };
   }
 
   pushed(worker: number, _session: Session | undefined, kind: number, body: Uint8Array): void {

@@ -91,6 +91,7 @@ export const REQUEST_LOCK = 23;
 export const REQUEST_LOCK_RELEASE = 24;
 export const REQUEST_LOCK_ROLL = 25;
 export const REQUEST_FENCE = 26;
+export const REQUEST_TOPIC_CENSUS = 27;
 export const PUSH_LOCK_GRANTED = 21;
 export const REQUEST_MAP_STATS = 60;
 export const REQUEST_COUNTER_READ = 30;

@@ -13,6 +13,7 @@ import { commandCommand } from './command-command.ts';
 import { configCommand } from './config-command.ts';
 import { infoCommand } from './info-command.ts';
 import type { RespConnection } from './resp-connection.ts';
+import { psubscribe, publish, pubsub, punsubscribe, subscribe, unsubscribe } from './pubsub-commands.ts';
 import { discard, exec, multi, unwatch, watch } from './transaction-commands.ts';
 import { latencyCommand, slowLogCommand } from './slow-log-command.ts';
 
@@ -101,6 +102,7 @@ function ownSpecs(): CommandSpec[] {
 }
 
 const SLOW = ['noscript', 'loading', 'stale'];
+const PUBSUB = ['pubsub', 'noscript', 'loading', 'stale'];
 const ADMIN = ['admin', 'noscript', 'loading', 'stale'];
 
 export const CONNECTION_COMMANDS: ReadonlyMap<string, ConnectionCommand> = new Map([
@@ -120,6 +122,12 @@ export const CONNECTION_COMMANDS: ReadonlyMap<string, ConnectionCommand> = new M
   command('latency', -2, latencyCommand, ADMIN),
   command('function', -2, functions, SLOW),
   command('wait', 3, wait, ['noscript']),
+  command('subscribe', -2, subscribe, PUBSUB),
+  command('unsubscribe', -1, unsubscribe, PUBSUB),
+  command('psubscribe', -2, psubscribe, PUBSUB),
+  command('punsubscribe', -1, punsubscribe, PUBSUB),
+  command('publish', 3, publish, ['pubsub', 'loading', 'stale', 'fast']),
+  command('pubsub', -2, pubsub, ['pubsub', 'loading', 'stale']),
   command('multi', 1, multi),
   command('exec', 1, exec, ['noscript', 'loading', 'stale']),
   command('discard', 1, discard),

@@ -13,8 +13,10 @@
 import { CommandBatchWriter, replyStarts } from '../../engine/domains/kv/command-batch.ts';
 import { commandNumber } from '../../engine/domains/kv/commands.ts';
 import { hasArity, KvError, wrongArguments, type CommandSpec } from '../../engine/domains/kv/command.ts';
+import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
 import { FULL_ACCESS } from '../../engine/domains/security/access.ts';
 import { REQUEST_COMMANDS } from '../../engine/protocol/envelope.ts';
+import { GridError } from '../../engine/protocol/errors.ts';
 import { RESP_ERROR, RESP_NEEDS_MORE, type RespCommand, type RespLimits, RespParser } from '../../engine/protocol/resp-parser.ts';
 import { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import type { Principal } from '../authentication.ts';
@@ -27,6 +29,7 @@ import { CONNECTION_COMMANDS, type ConnectionCommand } from './connection-comman
 import { concat, integersOf } from './merge.ts';
 import type { RespContext } from './resp-context.ts';
 import type { RespSocket } from './resp-socket.ts';
+import { Subscriptions } from './subscriptions.ts';
 import { type QueuedCommand, transact, Transaction, type WatchedKey, writeOutcome } from './transaction.ts';
 import { Turn } from './turn.ts';
 
@@ -35,6 +38,8 @@ export const RESP_LIMITS: RespLimits = { argumentsMax: 1 << 20, bulkBytesMax: 8 
 const TURNS_MAX = 8;
 /** Bytes of requests that a connection may have under way. */
 const TURN_BYTES_MAX = 256 * 1024;
+/** Publications of one turn. */
+const LATERS_MAX = 64;
 const UNREAD_BYTES_HIGH = 1 << 20;
 /** What a client may send before it has authenticated. */
 const BEFORE_AUTH = new Set(['auth', 'hello', 'quit', 'reset']);
@@ -63,6 +68,7 @@ export class RespConnection {
   /** Closed, or about to be. */
   isClosing = false;
   readonly transaction = new Transaction();
+  readonly subscriptions: Subscriptions = new Subscriptions(this);
   readonly #parser = new RespParser(RESP_LIMITS);
   readonly #session: Session;
   readonly #turns: Turn[] = [];
@@ -73,6 +79,8 @@ export class RespConnection {
   /** A command that must be alone, found or under way, and the turn of its reply. */
   #alone: AloneWork | undefined;
   #aloneTurn: Turn | undefined;
+  /** Found while EXEC runs what was queued. */
+  #within: AloneWork | undefined;
   #isPaused = false;
   /** What was unread when it was looked at last, and since when it is as much. */
   #unreadBytes = 0;
@@ -140,12 +148,19 @@ export class RespConnection {
     this.isClosing = true;
     this.#held = undefined;
     this.#turns.length = 0;
+    this.subscriptions.end();
   }
 
   /** Says why, and closes behind it. */
   kill(): void {
     this.isClosing = true;
     this.socket.destroy();
+  }
+
+  /** Ends a connection whose client does not read. */
+  killSlow(): void {
+    this.context.onSlowClosed();
+    this.kill();
   }
 
   /** The principal of this connection from now on. */
@@ -167,6 +182,7 @@ export class RespConnection {
   reset(): void {
     const { authenticator, config, accessControl } = this.context;
     this.transaction.end();
+    this.subscriptions.clear();
     this.isResp3 = false;
     this.db = 0;
     this.name = '';
@@ -201,11 +217,7 @@ export class RespConnection {
   }
 
   get isSubscriber(): boolean {
-    return false;
-  }
-
-  get subscriptions(): { readonly topics: number; readonly patterns: number } {
-    return { topics: 0, patterns: 0 };
+    return this.subscriptions.count > 0;
   }
 
   /** Commands queued by MULTI; -1: there is none. */
@@ -221,7 +233,18 @@ export class RespConnection {
 
   /** Runs a command alone: behind all before it, and nothing that follows is run before `work` has written its reply. */
   alone(work: AloneWork): void {
-    this.#alone = work;
+    if (this.#aloneTurn === undefined) this.#alone = work;
+    else this.#within = work;
+  }
+
+  /** Runs a command that asks workers by a way of its own: behind all commands before it, beside others that do the same. */
+  later(work: AloneWork): void {
+    const { writers } = this.context;
+    const mustFollow = this.#turns.some((turn) => !turn.isDone && turn.bodies.size > 0) || writers.some(({ count }) => count > 0);
+    if (mustFollow || this.#aloneTurn !== undefined) return this.alone(work);
+    const turn = this.#currentTurn();
+    const fill = turn.addLater();
+    void this.#written(work).then(fill);
   }
 
   /** Something that the client did not ask for now: a push. */
@@ -252,14 +275,14 @@ export class RespConnection {
 
   #mustWait(): boolean {
     if (this.isClosing || this.#alone !== undefined || this.#held !== undefined) return true;
-    if (this.#turn !== undefined && this.#turnBytes() > TURN_BYTES_MAX) this.#send();
+    if (this.#turn !== undefined && this.#isFull(this.#turn)) this.#send();
     return this.#held !== undefined || this.#turns.length >= TURNS_MAX || this.socket.unreadBytes > UNREAD_BYTES_HIGH;
   }
 
-  #turnBytes(): number {
+  #isFull({ laters }: Turn): boolean {
     let bytes = this.context.local.length;
     for (const writer of this.context.writers) bytes += writer.bytesLength;
-    return bytes;
+    return bytes > TURN_BYTES_MAX || laters >= LATERS_MAX;
   }
 
   #setPaused(isPaused: boolean): void {
@@ -293,14 +316,15 @@ export class RespConnection {
   #refusalOf(spec: CommandSpec | undefined, name: string, args: RespCommand): string | undefined {
     if (spec === undefined) return FOREIGN.has(name) ? HANG_UP : unknownCommand(args);
     if (!hasArity(spec, args.count)) return wrongArguments(spec.name);
-    if (!this.#isKnown() && !BEFORE_AUTH.has(name)) return 'NOAUTH Authentication required.';
+    if (!this.isKnown && !BEFORE_AUTH.has(name)) return 'NOAUTH Authentication required.';
+    if (this.isSubscriber && !this.isResp3 && !IN_SUBSCRIBER.has(name)) return notInSubscriber(args);
     return spec.route === 'gateway'
       ? undefined
       : this.#forbidden(spec, args, this.transaction.isOpen ? this.transaction.db : this.db);
   }
 
   /** A token ends, and with it what it allowed. */
-  #isKnown(): boolean {
+  get isKnown(): boolean {
     if (!this.isAuthenticated) return false;
     return this.principal === undefined || this.context.clock.wallMs < this.principal.expiresSeconds * 1000;
   }
@@ -326,11 +350,11 @@ export class RespConnection {
     });
   }
 
-  /** What cannot be one with other commands: what is answered later, and, over several workers, what asks all of them. */
+  /** What cannot be one with other commands: over several workers, what asks all of them. */
   #queueRefusal({ name, route }: CommandSpec): string | undefined {
-    const isLate = LATE.has(name);
+    if (name === 'shutdown') return 'ERR Command not allowed inside a transaction';
     const isWide = this.context.writers.length > 1 && WIDE.has(route);
-    return isLate || isWide ? `ERR '${name}' is not possible inside MULTI${isWide ? ' over several workers' : ''}` : undefined;
+    return isWide ? `ERR '${name}' is not possible inside MULTI over several workers` : undefined;
   }
 
   /** EXEC. */
@@ -346,12 +370,15 @@ export class RespConnection {
     const outcome = await transact(this.context, only, watched, commands, this.isResp3);
     if (outcome === 'changed') out.nilArray();
     else if (typeof outcome === 'string') out.error(outcome);
-    else writeOutcome(out, queued, outcome, (command, to) => this.#runQueued(command, to));
+    else await writeOutcome(out, queued, outcome, (command, to) => this.#runQueued(command, to));
   }
 
-  #runQueued({ spec, args }: QueuedCommand, out: RespWriter): void {
+  async #runQueued({ spec, args }: QueuedCommand, out: RespWriter): Promise<void> {
     const own = CONNECTION_COMMANDS.get(spec.name);
     if (own !== undefined) this.#answerOwn(own, args, out);
+    const late = this.#within;
+    this.#within = undefined;
+    if (late !== undefined) await answerLate(out, late);
   }
 
   /** The workers that own keys or fields of the commands, ascending. */
@@ -417,7 +444,7 @@ export class RespConnection {
     turn.sentMs = clock.nowMs;
     this.#turns.push(turn);
     if (turn.bodies.size === 0) {
-      turn.isDone = true;
+      turn.isAnswered = true;
       return;
     }
     if (this.#trySend(turn)) return;
@@ -476,8 +503,7 @@ export class RespConnection {
   #write(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     if (this.socket.unreadBytes > this.context.config.sessionBackpressureBytesMax) {
-      this.context.counters.slowConsumersClosed += 1;
-      this.kill();
+      this.killSlow();
       return;
     }
     this.socket.write(bytes);
@@ -500,28 +526,55 @@ export class RespConnection {
   }
 
   async #finishAlone(turn: Turn, work: AloneWork): Promise<void> {
-    const out = new RespWriter();
-    out.isResp3 = this.isResp3;
-    await work(out);
-    if (out.length > 0) turn.addLocal(0, out.length);
-    turn.seal(out.bytes.slice(0, out.length), []);
-    turn.isDone = true;
+    const reply = await this.#written(work);
+    if (reply.length > 0) turn.addLocal(0, reply.length);
+    turn.seal(reply, []);
+    turn.isAnswered = true;
     this.#alone = undefined;
     this.#aloneTurn = undefined;
     this.#onTurnDone();
+  }
+
+  /** What the work writes; where the grid refuses it, that alone. */
+  async #written(work: AloneWork): Promise<Uint8Array> {
+    const out = new RespWriter();
+    out.isResp3 = this.isResp3;
+    await answerLate(out, work);
+    return out.bytes.slice(0, out.length);
   }
 }
 
 type AloneWork = (out: RespWriter) => Promise<void>;
 
+/** Lets the work write its reply; where the grid refuses it, that is the reply. */
+async function answerLate(out: RespWriter, work: AloneWork): Promise<void> {
+  const start = out.length;
+  try {
+    await work(out);
+  } catch (error) {
+    if (!(error instanceof GridError)) throw error;
+    out.length = start;
+    out.error(replyOf(error));
+  }
+}
+
 /** No reply, and the connection ends. */
 const HANG_UP = '';
 /** Inside MULTI these are run at once. */
 const ENDS_QUEUE = new Set(['multi', 'exec', 'discard', 'watch', 'quit', 'reset']);
-/** Commands whose reply comes later. */
-const LATE = new Set(['auth', 'hello', 'info', 'shutdown']);
+/** What a subscriber that speaks RESP2 may do: a reply to anything else would look like a message. */
+const IN_SUBSCRIBER = new Set(['subscribe', 'unsubscribe', 'psubscribe', 'punsubscribe', 'ping', 'quit', 'reset']);
+/** Commands that have names of their own for what stands behind. */
+const CONTAINERS = new Set(['client', 'config', 'command', 'pubsub', 'slowlog', 'latency', 'function', 'memory', 'object']);
 const WIDE: ReadonlySet<string> = new Set(['workers', 'scan', 'field', 'fields']);
 const NAME_CHARACTERS_MAX = 128;
+
+function notInSubscriber(args: RespCommand): string {
+  const name = args.text(0).toLowerCase();
+  const isContainer = CONTAINERS.has(name) && args.count > 1;
+  const fullName = isContainer ? `${name}|${args.text(1).toLowerCase()}` : name;
+  return `ERR Can't execute '${fullName}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context`;
+}
 
 /** As Redis says it, with the arguments it begins with. */
 export function unknownCommand(args: RespCommand): string {

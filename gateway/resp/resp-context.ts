@@ -5,10 +5,12 @@ import type { RecoveryState } from '../../engine/storage/recovery-state.ts';
 import type { AccessControl } from '../access-control.ts';
 import type { Authenticator } from '../authentication.ts';
 import type { GatewayCounters } from '../gateway-counters.ts';
+import type { TopicDesk } from '../topic-desk.ts';
 import type { TurnClock } from '../turn-clock.ts';
 import type { WorkerCalls } from '../worker-calls.ts';
 import type { WorkerLinks } from '../worker-links.ts';
 import type { CommandRouter } from './command-router.ts';
+import type { MessageFrames } from './message-frames.ts';
 import type { RespConnection } from './resp-connection.ts';
 import type { SlowLog } from './slow-log.ts';
 
@@ -19,6 +21,7 @@ export interface RespConfig {
   readonly respSubject: string;
   readonly maxSessions: number;
   readonly maxMaps: number;
+  readonly topicsPerSession: number;
   readonly opTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly idleTimeoutMs: number;
@@ -30,6 +33,12 @@ export interface RespConfig {
   readonly wal: boolean;
   readonly walFsync: string;
 }
+
+/** The topics of the grid, as far as this door uses them. */
+export type Topics = Pick<
+  TopicDesk,
+  'subscribe' | 'subscribePattern' | 'unsubscribe' | 'unsubscribePattern' | 'publish' | 'census'
+>;
 
 export interface RespContext {
   readonly config: RespConfig;
@@ -47,11 +56,15 @@ export interface RespContext {
   readonly clock: TurnClock;
   readonly counters: GatewayCounters;
   readonly slowLog: SlowLog;
+  readonly topics: Topics;
+  readonly frames: MessageFrames;
   readonly facts: RespFacts;
   /** All connections of the door, oldest first. */
   readonly connections: ReadonlySet<RespConnection>;
   /** Notes that a connection waits for room or for a worker: it is asked to `retry`. */
   readonly hold: (connection: RespConnection) => void;
+  /** Counts a connection that is closed because its client does not read. */
+  readonly onSlowClosed: () => void;
   readonly log: (level: 'info' | 'warn', text: string, fields: object) => void;
   /** Ends the server as a signal would. */
   readonly shutDown: () => void;

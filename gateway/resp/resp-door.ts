@@ -6,17 +6,23 @@
 import { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
 import { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import { CommandRouter } from './command-router.ts';
+import { MessageFrames } from './message-frames.ts';
 import { RespConnection } from './resp-connection.ts';
 import type { RespContext } from './resp-context.ts';
 import type { RespSocket } from './resp-socket.ts';
 import { SlowLog } from './slow-log.ts';
 
-export type RespDoorOptions = Omit<RespContext, 'router' | 'writers' | 'local' | 'slowLog' | 'connections' | 'hold'>;
+export type RespDoorOptions = Omit<
+  RespContext,
+  'router' | 'writers' | 'local' | 'slowLog' | 'frames' | 'connections' | 'hold' | 'onSlowClosed'
+>;
 
 /** What is between a client and this, in bytes and pauses, is judged so often. */
 const SWEEP_MS = 1000;
 
 export class RespDoor {
+  /** Connections closed because their clients did not read. */
+  slowConsumersClosed = 0;
   readonly #context: RespContext;
   readonly #connections = new Set<RespConnection>();
   readonly #held = new Set<RespConnection>();
@@ -33,8 +39,12 @@ export class RespDoor {
       router: new CommandRouter(links.table, writers),
       local: new RespWriter(),
       slowLog: new SlowLog(),
+      frames: new MessageFrames(),
       connections: this.#connections,
       hold: (connection) => this.#held.add(connection),
+      onSlowClosed: () => {
+        this.slowConsumersClosed += 1;
+      },
     };
   }
 
@@ -76,8 +86,7 @@ export class RespDoor {
     for (const connection of [...this.#connections]) {
       if (!connection.isAuthenticated && nowMs - connection.openedMs > authDeadlineMs) connection.kill();
       if (!connection.hasStalled(nowMs, idleTimeoutMs)) continue;
-      this.#context.counters.slowConsumersClosed += 1;
-      connection.kill();
+      connection.killSlow();
     }
   }
 

@@ -164,17 +164,17 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder('latin1');
 
 /** Writes the reply of EXEC: what the workers answered, and what the connection answers itself, in the order of the queue. */
-export function writeOutcome(
+export async function writeOutcome(
   out: RespWriter,
   queued: readonly QueuedCommand[],
   replies: readonly Uint8Array[],
-  runOwn: (command: QueuedCommand, out: RespWriter) => void,
-): void {
+  runOwn: (command: QueuedCommand, out: RespWriter) => Promise<void>,
+): Promise<void> {
   out.array(queued.length);
   let next = 0;
   for (const command of queued) {
     if (command.spec.route === 'gateway') {
-      runOwn(command, out);
+      await runOwn(command, out);
       continue;
     }
     const reply = replies[next];

@@ -4,6 +4,7 @@
  *   slots      local   bytes that the connection wrote itself
  *              worker  reply number n of one worker
  *              merged  several of them, made one (merge.ts)
+ *              later   bytes that come by a way of their own (PUBLISH)
  *
  * A turn is one request a worker and one write to the socket. Where all its slots belong to one worker, that worker's reply
  * leaves as it came.
@@ -21,6 +22,7 @@ export interface MergedSlot {
 
 const LOCAL = -1;
 const MERGED = -2;
+const LATER = -3;
 const NO_BYTES = new Uint8Array(0);
 const encoder = new TextEncoder();
 
@@ -31,12 +33,14 @@ interface Answer {
 }
 
 export class Turn implements Gather {
-  /** All replies are here. */
-  isDone = false;
+  /** The workers have answered, or were not asked. */
+  isAnswered = false;
   /** The connection closes behind this turn. */
   closes = false;
   /** When the turn was sent to the workers, in ms of a clock that only counts. */
   sentMs = 0;
+  /** Replies that are still to come by a way of their own. */
+  laters = 0;
   /** Commands that went to workers, for the slow log: the first one's name. */
   firstCommand = '';
   /** Bodies of the requests that wait to be sent, by worker. */
@@ -44,6 +48,7 @@ export class Turn implements Gather {
   /** Triples: kind or worker, then start and end, or number. */
   readonly #slots: number[] = [];
   readonly #merged: MergedSlot[] = [];
+  readonly #late: Uint8Array[] = [];
   readonly #muted = new Set<number>();
   readonly #answers: (Answer | undefined)[] = [];
   readonly #errors: (Uint8Array | undefined)[] = [];
@@ -54,6 +59,11 @@ export class Turn implements Gather {
 
   constructor(onDone: () => void) {
     this.#onDone = onDone;
+  }
+
+  /** All replies are here. */
+  get isDone(): boolean {
+    return this.isAnswered && this.laters === 0;
   }
 
   get commands(): number {
@@ -83,6 +93,20 @@ export class Turn implements Gather {
     this.#merged.push(slot);
   }
 
+  /** The reply comes with the call of what is answered. */
+  addLater(): (reply: Uint8Array) => void {
+    this.#isPlain = false;
+    const index = this.#late.length;
+    this.#slots.push(LATER, index, 0);
+    this.#late.push(NO_BYTES);
+    this.laters += 1;
+    return (reply) => {
+      this.#late[index] = reply;
+      this.laters -= 1;
+      if (this.isDone) this.#onDone();
+    };
+  }
+
   /** The client does not want the last reply. */
   muteLast(): void {
     this.#isPlain = false;
@@ -110,8 +134,8 @@ export class Turn implements Gather {
   }
 
   complete(): void {
-    this.isDone = true;
-    this.#onDone();
+    this.isAnswered = true;
+    if (this.isDone) this.#onDone();
   }
 
   expired(): void {
@@ -138,6 +162,7 @@ export class Turn implements Gather {
       const kind = slots[at] as number;
       const index = slots[at + 1] as number;
       if (kind === LOCAL) replies.push(this.#local.subarray(index, slots[at + 2]));
+      else if (kind === LATER) replies.push(this.#late[index] ?? NO_BYTES);
       else if (kind !== MERGED) replies.push(this.#replyOf(kind, index));
       else {
         const merged = this.#merged[index];

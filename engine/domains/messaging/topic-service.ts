@@ -13,8 +13,15 @@
 import { assert } from '../../assert.ts';
 import type { GridRequest, PushSink, RequestHandler } from '../../operation/request-handler.ts';
 import type { RollCall } from '../../operation/roll-call.ts';
-import { PUSH_TOPIC, REQUEST_TOPIC_INTEREST, REQUEST_TOPIC_PUBLISH, REQUEST_TOPIC_ROLL } from '../../protocol/envelope.ts';
+import {
+  PUSH_TOPIC,
+  REQUEST_TOPIC_CENSUS,
+  REQUEST_TOPIC_INTEREST,
+  REQUEST_TOPIC_PUBLISH,
+  REQUEST_TOPIC_ROLL,
+} from '../../protocol/envelope.ts';
 import { Publication } from './publication.ts';
+import { decodeCensusWish, encodeCensus, NamesInBounds, type TopicCensus } from './topic-census.ts';
 import { decodeInterest, type InterestCount } from './topic-interest.ts';
 import { TopicPattern } from './topic-pattern.ts';
 
@@ -32,7 +39,7 @@ export interface TopicServiceOptions {
 }
 
 export class TopicService implements RequestHandler {
-  readonly kinds: readonly number[] = [REQUEST_TOPIC_INTEREST, REQUEST_TOPIC_PUBLISH, REQUEST_TOPIC_ROLL];
+  readonly kinds: readonly number[] = [REQUEST_TOPIC_INTEREST, REQUEST_TOPIC_PUBLISH, REQUEST_TOPIC_ROLL, REQUEST_TOPIC_CENSUS];
   readonly writeKinds: readonly number[] = [];
   /** Publications let go because too many waited. */
   dropped = 0;
@@ -48,6 +55,7 @@ export class TopicService implements RequestHandler {
 
   /** A publication is answered with the number of its receivers, u32; 0 while they are not known. */
   answer({ kind, body, gateway }: GridRequest): readonly Uint8Array[] {
+    if (kind === REQUEST_TOPIC_CENSUS) return [encodeCensus(this.#census(body))];
     if (kind === REQUEST_TOPIC_INTEREST) this.#setInterest(body, gateway);
     else if (kind === REQUEST_TOPIC_ROLL) this.#options.roll.told(gateway);
     else if (this.#isHolding()) this.#hold(body);
@@ -90,6 +98,18 @@ export class TopicService implements RequestHandler {
       if (setCount(known.counts, gateway, told)) this.#patterns.set(told[0], known);
       else this.#patterns.delete(told[0]);
     }
+  }
+
+  /** Who is subscribed to the topics of this worker. Throws GridError OVERLOADED when there are too many to be told. */
+  #census(body: Uint8Array): TopicCensus {
+    const { matching, of } = decodeCensusWish(body);
+    const names = new NamesInBounds();
+    if (matching !== undefined) {
+      const pattern = new TopicPattern(matching);
+      for (const topic of this.#topics.keys()) if (pattern.matches(topic)) names.add(topic);
+    }
+    const subscribers = of.map((topic) => this.#topics.get(topic)?.reduce((sum, count) => sum + count, 0) ?? 0);
+    return { topics: names.all, subscribers, patterns: this.#patterns.size };
   }
 
   /** Tells every gateway with subscribers. Returns how many subscribers there are. */
