@@ -737,6 +737,14 @@ const DEFINITIONS = {
     unit: 'permille',
     about: 'Share of writes to the log that fail for want of room, whole or in part.',
   }),
+  faultWriteDelayMs: integer({
+    section: 'faults',
+    default: 0,
+    min: 0,
+    max: 1_000,
+    unit: 'ms',
+    about: 'Time that each write to the log takes longer. The worker stands still meanwhile, as at a disk that is slow.',
+  }),
   faultPostgresDelayMs: integer({
     section: 'faults',
     default: 0,

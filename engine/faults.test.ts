@@ -10,6 +10,7 @@ const OFF: FaultOptions = {
   faultSyncDelayMs: 0,
   faultSyncErrorPermille: 0,
   faultWriteErrorPermille: 0,
+  faultWriteDelayMs: 0,
   faultPostgresDelayMs: 0,
   faultPostgresErrorPermille: 0,
   faultWorkerKillMs: 0,
@@ -116,11 +117,11 @@ test('what befalls a call is the same for each of its parts and in each thread t
 });
 
 test('delays are whole milliseconds up to the longest', () => {
-  const slow = faults({ faultRingDelayMs: 3, faultPostgresDelayMs: 3, faultSyncDelayMs: 3 });
+  const slow = faults({ faultRingDelayMs: 3, faultPostgresDelayMs: 3, faultSyncDelayMs: 3, faultWriteDelayMs: 3 });
   const drawn = new Set(Array.from({ length: 200 }, () => slow.ringDelayMs()));
   assert.deepEqual([...drawn].sort(), [1, 2, 3]);
   assert.deepEqual(new Set(Array.from({ length: 200 }, () => slow.postgresDelayMs())), drawn);
-  assert.equal(slow.syncDelayMs(), 3);
+  assert.deepEqual([slow.syncDelayMs(), slow.writeDelayMs()], [3, 3]);
 });
 
 test('threads live for the mean time on average, some much shorter', () => {

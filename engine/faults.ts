@@ -21,6 +21,7 @@ export type FaultOptions = Pick<
   | 'faultSyncDelayMs'
   | 'faultSyncErrorPermille'
   | 'faultWriteErrorPermille'
+  | 'faultWriteDelayMs'
   | 'faultPostgresDelayMs'
   | 'faultPostgresErrorPermille'
   | 'faultWorkerKillMs'
@@ -117,6 +118,13 @@ export class Faults {
   /** True when a sync of the log fails with an I/O error. */
   syncFails(): boolean {
     return this.#hits(this.#options.faultSyncErrorPermille, this.#sync, 'a sync of the log fails');
+  }
+
+  /** How much longer a write to the log takes, in ms. */
+  writeDelayMs(): number {
+    const delayMs = this.#options.faultWriteDelayMs;
+    if (delayMs > 0) this.#injects(`a write to the log takes ${delayMs} ms longer`);
+    return delayMs;
   }
 
   writeFault(): WriteFault {

@@ -209,7 +209,7 @@ test('a disk that is full now and then, and slow, makes clients come again: all 
   const later = endings(t);
   const storage = await testStorage();
   later(() => storage.close());
-  const faults = { faultWriteErrorPermille: 100, faultSyncDelayMs: 20 };
+  const faults = { faultWriteErrorPermille: 100, faultWriteDelayMs: 3, faultSyncDelayMs: 20 };
   const overrides: Partial<Config> = { ...storage.config, store: 'write-behind', workerThreads: 2, shutdownStorageMs: 300 };
   const node = await startGrid({ ...ON, ...overrides, ...faults, logLevel: 'silent' });
   later(() => node.grid.stop().catch(() => {}));

@@ -44,6 +44,7 @@ export function faultOptions(config: Config): FaultOptions {
     faultRingDelayMs: config.faultRingDelayMs,
     faultRingDropPermille: config.faultRingDropPermille,
     faultSyncDelayMs: config.faultSyncDelayMs,
+    faultWriteDelayMs: config.faultWriteDelayMs,
     faultSyncErrorPermille: config.faultSyncErrorPermille,
     faultWriteErrorPermille: config.faultWriteErrorPermille,
     faultPostgresDelayMs: config.faultPostgresDelayMs,

@@ -90,6 +90,15 @@ test('a slow sync comes later, and covers what was written before it', async () 
   assert.deepEqual(plain.synced.get('a')?.subarray(0, 32), BYTES);
 });
 
+test('a slow write holds up its thread, and is whole', () => {
+  const { files } = faulty({ faultWriteDelayMs: 20 });
+  const file = files.create('a');
+  const beganMs = performance.now();
+  assert.equal(file.write(BYTES, 0), 32);
+  assert.ok(performance.now() - beganMs >= 19);
+  assert.deepEqual(files.read('a').subarray(0, 32), BYTES);
+});
+
 test('writes find no room, or room for a part, which is then there', () => {
   const { files } = faulty({ faultWriteErrorPermille: 1000 });
   const file = files.create('a');

@@ -1,5 +1,5 @@
 /**
- * The folder of a log with a bad disk: syncs that are slow or fail, writes that find no room or half of it.
+ * The folder of a log with a bad disk: syncs that are slow or fail, writes that are slow, find no room or half of it.
  *
  * A sync that fails has forced nothing: its bytes are in the file, as after a real one, and may be gone after a power loss.
  * Names, reads and the folder itself are left alone.
@@ -60,6 +60,7 @@ class FaultyLogFile implements LogFile {
   }
 
   write(bytes: Uint8Array, position: number): number {
+    standStill(this.#faults.writeDelayMs());
     const fault = this.#faults.writeFault();
     if (fault === 'none') return this.#inner.write(bytes, position);
     const room = fault === 'short' ? this.#faults.shortWriteBytes(bytes.length) : 0;
@@ -77,6 +78,11 @@ class FaultyLogFile implements LogFile {
   close(): void {
     this.#inner.close();
   }
+}
+
+/** The log writes synchronously: a slow disk holds up the thread. */
+function standStill(ms: number): void {
+  if (ms > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
 /** An error as node:fs throws it. */

@@ -10,6 +10,7 @@ export function faultOptions(overrides: Partial<FaultOptions> = {}): FaultOption
     faultSyncDelayMs: 0,
     faultSyncErrorPermille: 0,
     faultWriteErrorPermille: 0,
+    faultWriteDelayMs: 0,
     faultPostgresDelayMs: 0,
     faultPostgresErrorPermille: 0,
     faultWorkerKillMs: 0,
