@@ -43,6 +43,7 @@ const REFERENCE_COMMANDS = {
   naive: ['./naive-server', 'single'],
   pm: ['./naive-server', 'pm'],
   'raw-fan-out': ['./fan-out/raw-fan-out-server'],
+  'raw-query': ['./live-query/raw-query-server'],
   'socket.io': ['./fan-out/peer-server', 'socket.io'],
   'y-websocket': ['./fan-out/peer-server', 'y-websocket'],
   hocuspocus: ['./fan-out/peer-server', 'hocuspocus'],

@@ -7,6 +7,7 @@ import { type RunSettings, runIngest } from './ingest.bench.ts';
 import { runIngestWal } from './ingest-wal.bench.ts';
 import { runColdSync } from './cold-sync.bench.ts';
 import { FAN_OUT_SCENARIOS, runFanOutPart } from './fan-out/fan-out.bench.ts';
+import { runLiveQueryPart } from './live-query/live-query.bench.ts';
 import { runMemory } from './memory.bench.ts';
 import type { ScenarioResult } from './result.ts';
 import { runRing } from './ring.bench.ts';
@@ -47,6 +48,15 @@ export const PARTS: readonly Part[] = [
     scenarios: FAN_OUT_SCENARIOS,
     plot: { figure: 'opsPerCpuSecond', heading: 'deliveries per CPU second of the server', logarithmic: true },
     run: runFanOutPart,
+  },
+  {
+    name: 'live-query',
+    title: 'A thousand live queries',
+    about:
+      'Queries `owner = i AND done = false ORDER BY ts LIMIT 50` over 20 connections, while rows change on a schedule (an open loop: latencies run from when a write was due to its row in a view). Every view is compared with the rows before and after. `raw` is told which bytes go to which connection.',
+    scenarios: ['W4'],
+    plot: { figure: 'opsPerCpuSecond', heading: 'updates per CPU second of the server', logarithmic: true },
+    run: runLiveQueryPart,
   },
   {
     name: 'memory',

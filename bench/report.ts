@@ -84,6 +84,8 @@ const LABELS: Readonly<Record<string, string>> = {
   rowsFlushedPerSecond: 'rows/s into Postgres meanwhile',
   p50ToBound: 'p50 ÷ (2 × disk p50 + 1 ms)',
   behindMs: 'ms from the last write due to the last delivery',
+  firstResultsMs: 'ms until every query had its first result',
+  wrongViews: 'views that were wrong',
   slowClosed: 'slow subscribers closed',
   nsPerRecord: 'ns of CPU a record',
   rssBytesPerRecord: 'B of RSS a record',
