@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createServer, type RequestListener } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -82,11 +85,38 @@ test('the command is in exec form, so that the signal reaches the server', () =>
   assert.equal(dockerfile.getENTRYPOINTs().length, 0);
 });
 
-test('the health check asks the server by node, which the image has', () => {
+test('the health check asks the server by node, which the image has, by TLS where that is spoken', async (t) => {
   const [check] = dockerfile.getHEALTHCHECKs();
-  const words = check === undefined ? '' : argumentsOf(check);
-  assert.match(words, /CMD \["node", "-e", "fetch\(/);
-  assert.match(words, /\/health\/ready/);
+  const [, words = '[]'] = /CMD (\[.*\])/.exec(check === undefined ? '' : argumentsOf(check)) ?? [];
+  const [program, ...args]: string[] = JSON.parse(words);
+  assert.equal(program, 'node');
+  const pem = (name: string): Buffer => readFileSync(join(packageFolder(), 'gateway', 'fixtures', 'tls', name));
+  const certFile = 'any.pem';
+  let status = 200;
+  const asked: string[] = [];
+  const answer: RequestListener = (request, response) => {
+    asked.push(request.url ?? '');
+    response.writeHead(status).end();
+  };
+  for (const [server, env] of [
+    [createServer(answer), {}],
+    [createTlsServer({ cert: pem('one.cert.pem'), key: pem('one.key.pem') }, answer), { LATTICE_TLS_CERT_FILE: certFile }],
+  ] as const) {
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    t.after(() => server.close());
+    const address = server.address();
+    const port = String(typeof address === 'object' ? address?.port : 0);
+    const result = (): Promise<number | null> =>
+      new Promise((resolve) => {
+        const child = spawn(process.execPath, args, { env: { ...process.env, ...env, LATTICE_PORT: port }, stdio: 'ignore' });
+        child.on('close', resolve);
+      });
+    status = 200;
+    assert.equal(await result(), 0);
+    status = 503;
+    assert.equal(await result(), 1);
+  }
+  assert.deepEqual([...new Set(asked)], ['/health/ready']);
 });
 
 test('the image holds no secret, and its settings are options of the server', () => {
