@@ -10,6 +10,7 @@ import { FAN_OUT_SCENARIOS, runFanOutPart } from './fan-out/fan-out.bench.ts';
 import { runLiveQueryPart } from './live-query/live-query.bench.ts';
 import { runMemory } from './memory.bench.ts';
 import type { ScenarioResult } from './result.ts';
+import { RESP_SCENARIOS, runResp } from './resp/resp.bench.ts';
 import { runRing } from './ring.bench.ts';
 import { runWal } from './wal.bench.ts';
 
@@ -57,6 +58,15 @@ export const PARTS: readonly Part[] = [
     scenarios: ['W4'],
     plot: { figure: 'opsPerCpuSecond', heading: 'updates per CPU second of the server', logarithmic: true },
     run: runLiveQueryPart,
+  },
+  {
+    name: 'resp',
+    title: 'Redis commands',
+    about:
+      'GET, SET and INCR as redis-benchmark sends them, one or 16 in flight on each of 50 connections. `lattice` has its log, as `redis-everysec` its append-only file; `alone` and `redis` keep nothing. All replies are compared.',
+    scenarios: RESP_SCENARIOS,
+    plot: { figure: 'opsPerCpuSecond', heading: 'commands per CPU second of the server' },
+    run: runResp,
   },
   {
     name: 'memory',

@@ -90,6 +90,7 @@ export const TARGETS: readonly Target[] = [
   atLeast('LOG', '1024 out ÷ its overlap', WALL, 'log-1024', 'lmdb-overlap-1024', [1.5, 2.5]),
   mostAlone('LOG', 'p50 ÷ (2 syncs + 1 ms)', 'p50ToBound', 'log-1024', [undefined, 1]),
   { ...mostOf('ISO', 'p99 ÷ p99 alone', 'p99Us', 'ratio', [2, 1.3]), variant: 'flushing', reference: 'alone' },
+  ...['GET', 'SET'].flatMap((command) => [atLeast(`RESP-${command}-P16`, 'per CPU ÷ redis', CPU, 'alone', 'redis', [0.35, 0.5])]),
   mostAlone('IDLE', '% of a core', 'cpuPercent', 'lattice', [1, 0.5]),
 ];
 

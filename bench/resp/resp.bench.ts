@@ -1,0 +1,137 @@
+/**
+ * RESP-<command>-P<n>: Redis commands, n in flight on each of 50 connections, as redis-benchmark sends them.
+ *
+ *   lattice         the product as it starts: log forced to the disk each 10 ms      beside  redis-everysec
+ *   alone           without log and Postgres                                        beside  redis (appendonly no)
+ *
+ * Runs of all variants alternate. Every reply is compared with what it must be, and behind a run of INCR the counters together
+ * must have risen by the commands that were sent; else the run is void. Redis takes part where it is on PATH.
+ */
+import { freePort } from '../../gateway/testing/redis-server.ts';
+import { untilFlushed } from '../applied-ops.ts';
+import { generated, type RunningServer, startServer } from '../harness.ts';
+import type { RunSettings } from '../ingest.bench.ts';
+import { RedisPeer, redisMissing } from '../redis-peer.ts';
+import { type Figures, ScenarioResult } from '../result.ts';
+import { fill, sumOfCounters } from './resp-client.ts';
+import { COMMAND_NAMES, type CommandName } from './resp-commands.ts';
+import type { RespLoadPlan, RespLoadReport } from './resp-load.ts';
+
+const CONNECTIONS = 50;
+const KEYS = 100_000;
+const REDIS_WORDS = {
+  redis: ['--appendonly', 'no'],
+  'redis-everysec': ['--appendonly', 'yes', '--appendfsync', 'everysec'],
+} as const;
+type RedisVariant = keyof typeof REDIS_WORDS;
+const CEILINGS = { lattice: 'redis-everysec', alone: 'redis' };
+
+interface RespScenario {
+  readonly name: string;
+  readonly command: CommandName;
+  readonly pipeline: number;
+}
+
+const SCENARIOS: readonly RespScenario[] = [1, 16].flatMap((pipeline) =>
+  COMMAND_NAMES.map((command) => ({ name: `RESP-${command}-P${pipeline}`, command, pipeline })),
+);
+
+export const RESP_SCENARIOS: readonly string[] = SCENARIOS.map(({ name }) => name);
+
+/** A server of either kind. */
+interface Peer {
+  readonly variant: string;
+  readonly port: number;
+  readonly pid: number;
+  /** Waits until it has done what it does later. */
+  settle(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function* runResp(settings: RunSettings): AsyncGenerator<ScenarioResult> {
+  const wanted = SCENARIOS.filter(({ name }) => settings.scenarios === undefined || settings.scenarios.has(name));
+  if (wanted.length === 0) return;
+  const missing = redisMissing();
+  const peers: Peer[] = [];
+  try {
+    for (const variant of ['lattice', 'alone'] as const) peers.push(await startProduct(variant, settings));
+    if (missing === undefined) for (const variant of ['redis', 'redis-everysec'] as const) peers.push(await startPeer(variant));
+    const keys = settings.quick ? KEYS / 10 : KEYS;
+    for (const { port } of peers) await fill(port, keys);
+    for (const scenario of wanted) yield await measured(scenario, peers, keys, missing, settings);
+  } finally {
+    for (const peer of peers) await peer.stop();
+  }
+}
+
+async function measured(
+  scenario: RespScenario,
+  peers: readonly Peer[],
+  keys: number,
+  missing: string | undefined,
+  settings: RunSettings,
+): Promise<ScenarioResult> {
+  const { name, command, pipeline } = scenario;
+  const title = `${command}, ${CONNECTIONS} connections × ${pipeline} in flight`;
+  const result = new ScenarioResult({ scenario: name, title, ceilings: CEILINGS });
+  if (missing !== undefined) for (const variant of Object.keys(REDIS_WORDS)) result.notMeasured(variant, missing);
+  for (let run = 1; run <= settings.runs; run++) {
+    for (const peer of peers) {
+      const outcome = await runOnce(scenario, peer, keys, settings).catch((cause: unknown) => `void: ${String(cause)}`);
+      if (typeof outcome === 'string') result.addVoid(peer.variant, outcome);
+      else result.add(peer.variant, outcome);
+      const told = typeof outcome === 'string' ? outcome : `${Math.round(outcome.opsPerSecond ?? 0)} commands/s`;
+      settings.progress(`${name} run ${run}/${settings.runs} ${peer.variant}: ${told}`);
+    }
+  }
+  return result;
+}
+
+async function runOnce(
+  { command, pipeline }: RespScenario,
+  peer: Peer,
+  keys: number,
+  settings: RunSettings,
+): Promise<Figures | string> {
+  await peer.settle();
+  const before = command === 'INCR' ? await sumOfCounters(peer.port, keys) : 0;
+  const plan: RespLoadPlan = {
+    port: peer.port,
+    serverPid: peer.pid,
+    command,
+    connections: CONNECTIONS,
+    pipeline,
+    keys,
+    warmUpMs: settings.quick ? 300 : 1500,
+    measureMs: settings.quick ? 700 : 4000,
+  };
+  const report = await generated<RespLoadPlan, RespLoadReport>('./resp/resp-generator', plan, settings.pinning);
+  const counted = command === 'INCR' ? (await sumOfCounters(peer.port, keys)) - before : report.sent;
+  if (counted !== report.sent) return `void: ${report.sent} INCR sent, the counters rose by ${counted}`;
+  return {
+    opsPerSecond: (report.measured * 1000) / report.windowMs,
+    opsPerCpuSecond: (report.measured * 1000) / report.serverRunMs,
+    p50Us: report.p50Us,
+    p99Us: report.p99Us,
+    serverCores: report.serverRunMs / report.windowMs,
+    childrenCores: report.childrenCpuMs / report.windowMs,
+    generatorCores: report.generatorCpuMs / report.windowMs,
+  };
+}
+
+async function startProduct(variant: 'lattice' | 'alone', { pinning }: RunSettings): Promise<Peer> {
+  const respPort = await freePort();
+  process.env.LATTICE_RESP_PORT = String(respPort);
+  try {
+    const server: RunningServer = await startServer(variant, pinning);
+    const settle = (): Promise<void> => untilFlushed(server.port);
+    return { variant, port: respPort, pid: server.pid, settle, stop: () => server.stop() };
+  } finally {
+    delete process.env.LATTICE_RESP_PORT;
+  }
+}
+
+async function startPeer(variant: RedisVariant): Promise<Peer> {
+  const peer = await RedisPeer.start(REDIS_WORDS[variant]);
+  return { variant, port: peer.port, pid: peer.pid, settle: async () => {}, stop: () => peer.stop() };
+}
