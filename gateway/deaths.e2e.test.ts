@@ -61,6 +61,21 @@ test('a stop while a worker is down says that something may be missing: the exit
   await assert.rejects(node.grid.stop(), /worker 0 died before the stop/);
 });
 
+test('requests by HTTP wait while their worker is replaced, and are answered', { timeout: 60_000 }, async (t) => {
+  const node = await deadlyGrid(t);
+  const state = new GridState(node.grid.memory.state);
+  const key = keyOf(node, 0);
+  const ask = (path: string, init: RequestInit = {}): Promise<Response> =>
+    fetch(`http://127.0.0.1:${node.port}/maps/${path}`, { headers: { 'content-type': 'application/json' }, ...init });
+  assert.equal((await ask(`m/${key}`, { method: 'PUT', body: '1' })).status, 201);
+  assert.equal(node.grid.crashWorker(0), true);
+  while (state.workerState(0) !== 'down') await new Promise((resolve) => setImmediate(resolve));
+  const [put, got, page] = await Promise.all([ask(`m/${key}`, { method: 'PUT', body: '2' }), ask(`m/${key}`), ask('m')]);
+  assert.deepEqual([put.status, got.status, page.status], [204, 200, 200]);
+  assert.equal(await (await ask(`m/${key}`)).json(), 2);
+  await Promise.all([put.text(), got.text(), page.text()]);
+});
+
 for (const way of DEATH_WAYS) {
   test(`a worker that ends by ${way} is replaced, and the other one serves meanwhile`, { timeout: 60_000 }, async (t) => {
     const node = await deadlyGrid(t);

@@ -37,6 +37,7 @@ export const GATEWAY_COUNTERS = [
   'openCalls', // gauge
   'heldSessions', // gauge
   'heldBytes', // gauge
+  'requestsRetried',
   'sessionBytes', // gauge
   'clocksRefused',
   'loadShed',
@@ -92,6 +93,7 @@ export class GatewayCounters implements Fields {
   openCalls = 0;
   heldSessions = 0;
   heldBytes = 0;
+  requestsRetried = 0;
   sessionBytes = 0;
   clocksRefused = 0;
   loadShed = 0;

@@ -569,6 +569,9 @@ export class Gateway implements WebSocketEvents {
       links: this.#links,
       queue: new DoorCalls(this.#held, () => this.#clock.nowMs),
       deadlineMs: () => this.#clock.nowMs + config.requestTimeoutMs,
+      onRetry: () => {
+        this.#options.counters.requestsRetried += 1;
+      },
     });
     return {
       gateway,

@@ -68,6 +68,10 @@ export const GATEWAY_METRICS: Readonly<Record<GatewayCounter, MetricDefinition>>
   topicMessagesDelivered: counter('topic_messages_delivered', 'Messages of topics handed to subscribers.'),
   openCalls: gauge('calls_in_flight', 'Calls that wait for workers.'),
   heldSessions: gauge('sessions_held', 'Sessions with frames held back.'),
+  requestsRetried: counter(
+    'requests_retried',
+    'Requests of doors that were made again, because no worker had taken them or a repeat changes nothing.',
+  ),
   heldBytes: gauge('held_bytes', 'Frames held back, of all sessions.'),
   sessionBytes: gauge(
     'session_bytes',

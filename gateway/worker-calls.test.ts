@@ -24,13 +24,33 @@ class CallsUnderTest {
     messageBytesMax: 1 << 16,
     gatewayCounterNames: [],
   });
+  readonly #held = new HeldFrames({ bytesMax: 4000, bytesMaxOfAll: 1 << 24, ageMaxMs: 1000 });
+  readonly #links: WorkerLinks;
+  nowMs = 0;
+  retries = 0;
   readonly #inboxes = ringAt(this.#memory.inboxes, 0).map((ring, worker) => new RingConsumer(ring, worker));
 
   constructor() {
     const writers = ringAt(this.#memory.inboxes, 0).map((ring) => new RingWriter(new RingProducer(ring, () => {})));
     const links = new WorkerLinks(new PartitionTable(this.#memory.table), writers, (worker) => !this.down.has(worker));
-    const held = new HeldFrames({ bytesMax: 1 << 20, bytesMaxOfAll: 1 << 24, ageMaxMs: 1000 });
-    this.workerCalls = new WorkerCalls({ calls: this.calls, links, queue: new DoorCalls(held, () => 0), deadlineMs: () => 1000 });
+    this.#links = links;
+    const queue = new DoorCalls(this.#held, () => this.nowMs);
+    const onRetry = (): void => {
+      this.retries += 1;
+    };
+    this.workerCalls = new WorkerCalls({ calls: this.calls, links, queue, deadlineMs: () => 1000, onRetry });
+  }
+
+  /** Looks again at what waits, as the gateway does when a worker is there again, and ends what has waited too long. */
+  retryHeld(): void {
+    this.#held.retry(
+      (session, { call }) => {
+        session.heldFor = call?.run() ?? -1;
+        return session.heldFor < 0;
+      },
+      (session) => session.heldFor < 0 || this.#links.hasRoom(session.heldFor),
+    );
+    this.#held.expireCalls(this.nowMs);
   }
 
   /** What each worker was asked: worker, kind, first byte of the body. */
@@ -86,6 +106,32 @@ test('a worker that is down is not asked, and nobody waits for it', async () => 
   assert.deepEqual([under.asked(), under.calls.open], [[], 0]);
 });
 
+test('a request that waits is held while its worker is replaced, and asked once it is there; in bytes and age as frames are', async () => {
+  const under = new CallsUnderTest();
+  under.down.add(1);
+  const ask = (byte: number, bytes = 1): Promise<Uint8Array[][]> =>
+    under.workerCalls.request(44, [1], () => new Uint8Array(bytes).fill(byte), { waits: true });
+  const [first, second] = [ask(1), ask(2)];
+  await assert.rejects(ask(3, 5000), (error) => error instanceof GridError && error.code === 'OVERLOADED');
+  under.retryHeld();
+  assert.deepEqual(under.asked(), []);
+  under.down.delete(1);
+  under.retryHeld();
+  assert.deepEqual(under.asked(), [
+    [1, 44, 1],
+    [1, 44, 2],
+  ]);
+  under.answer(1, -1, 7);
+  under.answer(1, -1, 8);
+  assert.deepEqual(await Promise.all([first, second]), [[[Uint8Array.of(7)]], [[Uint8Array.of(8)]]]);
+  under.down.add(1);
+  const late = ask(4);
+  under.nowMs = 1001;
+  under.retryHeld();
+  await assert.rejects(late, (error) => error instanceof GridError && error.code === 'DEADLINE_EXCEEDED');
+  assert.deepEqual([under.asked(), under.calls.open], [[], 0]);
+});
+
 test('a request that no worker has seen is made again when its door says so, and not otherwise', async () => {
   const under = new CallsUnderTest();
   under.down.add(1);
@@ -97,6 +143,7 @@ test('a request that no worker has seen is made again when its door says so, and
   under.down.delete(1);
   while (under.calls.open === 0) await new Promise((resolve) => setTimeout(resolve, 1));
   assert.deepEqual(under.asked(), [[1, 44, 1]]);
+  assert.ok(under.retries >= 1, 'it is counted');
   under.answer(1, errorNumber('OVERLOADED'), 0);
   await assert.rejects(asked, (error) => error instanceof GridError && error.code === 'OVERLOADED');
   assert.equal(under.calls.open, 0);

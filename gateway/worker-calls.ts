@@ -4,8 +4,8 @@
  *   ask      for a session: a gather takes the answers as they come (call-table.ts)
  *   request  for a door without sessions: a promise of all answers, through layers of its own: circuit breaker → retry
  *
- * A session may have some questions under way; a further one is held by the dispatcher, in its order. A door is refused, or,
- * while priorities are on, waits for its turn as others do (door-calls.ts).
+ * A session may have some questions under way; a further one is held by the dispatcher, in its order. A door is refused, or
+ * waits as others do (door-calls.ts): for its turn while priorities are on, and, where it says so, for a worker that is replaced.
  */
 import { errorNumber, ERROR_CODES, GridError } from '../engine/protocol/errors.ts';
 import type { CallTable, Gather } from './call-table.ts';
@@ -25,6 +25,8 @@ export interface WorkerCallsOptions {
   readonly links: WorkerLinks;
   readonly queue: DoorCalls;
   readonly deadlineMs: () => number;
+  /** Told of each request that is made again. */
+  readonly onRetry?: () => void;
 }
 
 /** How a door wants its request to be treated. */
@@ -36,6 +38,8 @@ export interface RequestManner {
    * accepted it; or also when one may have, because a repeat changes nothing. Default never.
    */
   readonly repeats?: 'never' | 'unaccepted' | 'idempotent';
+  /** Waits for a worker that is loading or replaced, and is not refused: it is held, in bytes and age as frames are. */
+  readonly waits?: boolean;
 }
 
 interface DoorRequest extends RequestManner {
@@ -67,7 +71,7 @@ export class WorkerCalls {
           },
           () => Promise.reject(new NotAccepted('UNAVAILABLE', `worker ${silent} does not answer`)),
         ),
-        retry({ policy: RETRY_DEFAULTS, mayRepeat, pause, random: Math.random }),
+        retry({ policy: RETRY_DEFAULTS, mayRepeat, pause, random: Math.random, onRetry: () => options.onRetry?.() }),
       ],
       (request) => this.#request(request),
     );
@@ -98,8 +102,8 @@ export class WorkerCalls {
   /**
    * Asks each of the workers; resolves with each worker's parts, in the order of `workers`. While priorities are on,
    * calls of one class for one worker are asked in their order.
-   * Rejects with GridError: OVERLOADED when too many calls are under way, UNAVAILABLE while one of the workers takes
-   * nothing or does not answer, DEADLINE_EXCEEDED, or what a worker answered.
+   * Rejects with GridError: OVERLOADED when too many calls are under way or wait, UNAVAILABLE while one of the workers takes
+   * nothing (unless the request waits) or does not answer, DEADLINE_EXCEEDED, or what a worker answered.
    */
   request(
     kind: number,
@@ -110,10 +114,11 @@ export class WorkerCalls {
     return this.#pipeline({ kind, workers, bodyOf, ...manner });
   }
 
-  #request({ kind, workers, bodyOf, priority = 'normal' }: DoorRequest): Promise<Uint8Array[][]> {
+  #request({ kind, workers, bodyOf, priority = 'normal', waits = false }: DoorRequest): Promise<Uint8Array[][]> {
     const { links, queue } = this.#options;
     const down = workers.find((worker) => !links.isOpen(worker));
-    if (down !== undefined) return Promise.reject(new NotAccepted('UNAVAILABLE', `worker ${down} takes no requests now`));
+    if (down !== undefined && !waits)
+      return Promise.reject(new NotAccepted('UNAVAILABLE', `worker ${down} takes no requests now`));
     return new Promise((resolve, reject) => {
       const gather = new PromisedParts(workers, resolve, reject);
       const ask = (bodyOf: (worker: number) => Uint8Array): void => {

@@ -27,6 +27,8 @@ import { encodeText } from '../../engine/protocol/wire-text.ts';
 import type { HttpDoor } from './http-door.ts';
 
 const LEAF_SHIFT = 20;
+/** People with curl need not know that a worker is being replaced. */
+const WAITS = { waits: true } as const;
 
 export interface Page {
   readonly records: readonly SeenRecord[];
@@ -47,7 +49,7 @@ export class RecordDoor {
   async read(mapName: string, keyText: string, scope: number): Promise<SeenRecord | undefined> {
     const key = encodeText(keyText);
     const body = encodeBody({ map: encodeText(mapName), key, scope });
-    const [[record] = []] = await this.#door.calls.request(REQUEST_RECORD_READ, [this.#ownerOf(key)], () => body);
+    const [[record] = []] = await this.#door.calls.request(REQUEST_RECORD_READ, [this.#ownerOf(key)], () => body, WAITS);
     return record === undefined || record.length === 0 ? undefined : parseRecord(record);
   }
 
@@ -63,7 +65,7 @@ export class RecordDoor {
     const key = encodeText(keyText);
     const owner = this.#ownerOf(key);
     const body = encodeBody({ ...wish, map: encodeText(mapName), key });
-    const [[answer] = []] = await this.#door.calls.request(REQUEST_RECORD_WRITE, [owner], () => body);
+    const [[answer] = []] = await this.#door.calls.request(REQUEST_RECORD_WRITE, [owner], () => body, WAITS);
     if (answer === undefined) throw new GridError('INTERNAL', 'a write without an answer');
     const outcome = parseOutcome(answer);
     if (outcome.outcome === 'refused') throw new GridError(codeOf(outcome.code), outcome.detail);
@@ -77,7 +79,7 @@ export class RecordDoor {
   async page(mapName: string, wish: PageWish): Promise<Page> {
     const body = encodeBody({ ...wish, map: encodeText(mapName) });
     const { calls } = this.#door;
-    const answers = await calls.request(REQUEST_RECORD_PAGE, calls.everyone, () => body);
+    const answers = await calls.request(REQUEST_RECORD_PAGE, calls.everyone, () => body, WAITS);
     return mergePages(
       answers.flatMap(([part]) => (part === undefined ? [] : [parsePart(part)])),
       wish.limit,
