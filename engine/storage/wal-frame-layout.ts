@@ -9,7 +9,8 @@
  *   MAP 1         word 2 kind   word 3 name bytes     byte 16  name
  *   RECORD 2      byte 8 millis f64   16 ttlMs f64   24 counter u32   28 keyHash u32   32 keyBytes u16 | tagBytes u16 << 16
  *                 36 nodeBytes u16 | flags u16 << 16   40 valueBytes u32   44  key, tag, node, value without gaps
- *   PREPARE 3, COMMIT 4           reserved for commits over several keys; refused as unknown today
+ *   PREPARE 3     reserved: refused as unknown
+ *   COMMIT 4      byte 8 number of the act f64        what follows in the frame is its, also records that other workers own
  *   FENCE 5       byte 8 token f64   word 4 name bytes   20  name of the lock; without one the token is that of all forgotten names
  *
  * Little-endian. The crc (zlib.crc32, begun with the salt) covers all behind its word; `bytes` lies before it and must
@@ -25,10 +26,11 @@ export const CRC_COVERED_START = 12;
 
 export const ENTRY_MAP = 1;
 export const ENTRY_RECORD = 2;
-/** Parts of a commit over several keys that is not known to be whole yet. Reserved. */
+/** Reserved. */
 export const ENTRY_PREPARE = 3;
-/** Ends a commit over several keys. Reserved. */
+/** Begins the writes of an act over several workers. */
 export const ENTRY_COMMIT = 4;
+export const COMMIT_BYTES = 16;
 /** The newest fencing token of a lock. */
 export const ENTRY_FENCE = 5;
 export const FENCE_NAME_START = 20;

@@ -6,6 +6,7 @@ import { sameSpan } from './record-block.ts';
 import {
   CRC_AT,
   CRC_COVERED_START,
+  ENTRY_COMMIT,
   ENTRY_FENCE,
   ENTRY_MAP,
   ENTRY_RECORD,
@@ -83,6 +84,8 @@ export class FrameRecords {
   readonly image = new RecordImage();
   /** Told of each fencing token on the way to the next record; `name` is UTF-8, valid during the call. */
   onFence: (name: Uint8Array, token: number) => void = () => {};
+  /** Told of each act over several workers, before its records. */
+  onCommit: (act: number) => void = () => {};
   #source: Uint8Array = NO_BYTES;
   #view: DataView = new DataView(NO_BYTES.buffer);
   #sequence = 0;
@@ -114,6 +117,7 @@ export class FrameRecords {
         return true;
       }
       if (type === ENTRY_FENCE) this.#readFence(at, bytes);
+      else if (type === ENTRY_COMMIT) this.onCommit(this.#view.getFloat64(at + 8, true));
       else if (type === ENTRY_MAP) this.#readMap(at, bytes);
       else throw this.#unknown(`an entry of type ${type}`);
     }

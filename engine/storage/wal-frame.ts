@@ -24,7 +24,9 @@ import {
 } from './record-block.ts';
 import type { Segment } from './slab.ts';
 import {
+  COMMIT_BYTES,
   CRC_COVERED_START,
+  ENTRY_COMMIT,
   ENTRY_FENCE,
   ENTRY_MAP,
   ENTRY_RECORD,
@@ -187,6 +189,17 @@ export class FrameWriter {
     this.#f64[(word >>> 1) + 1] = token;
     i32[word + 4] = name.length;
     this.#u8.set(name, start + FENCE_NAME_START);
+    this.#end = end;
+  }
+
+  /** Notes that what follows are the writes of an act over several workers. */
+  appendCommit(act: number): void {
+    const start = this.#end;
+    const end = start + COMMIT_BYTES;
+    if (end > this.#u8.length) this.#grow(end);
+    this.#i32[start >>> 2] = ENTRY_COMMIT;
+    this.#i32[(start >>> 2) + 1] = COMMIT_BYTES;
+    this.#f64[(start + 8) >>> 3] = act;
     this.#end = end;
   }
 

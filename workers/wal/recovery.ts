@@ -33,6 +33,8 @@ export interface ReplayOptions {
   wantsPartition(partition: number): boolean;
   /** A record of a wanted partition: join and stage it. The image is valid during the call; `map` may be kept. */
   readonly onRecord: OnStoredRecord;
+  /** An act over several workers that this worker has committed in this epoch. */
+  readonly onCommit?: (act: number) => void;
   /** A fencing token in the log of an epoch; an empty name: that of all names that were forgotten. */
   readonly onFence?: (name: Uint8Array, token: number, epoch: number) => void;
   yieldTurn(): Promise<void>;
@@ -146,6 +148,7 @@ class Replayer {
     });
     const bytesBefore = this.#bytes;
     this.#cursor.onFence = (name, token) => this.#options.onFence?.(name, token, log.epoch);
+    this.#cursor.onCommit = (act) => (isOwn ? this.#options.onCommit?.(act) : undefined);
     let records = 0;
     let last: Frame | undefined;
     for (let frame = reader.next(); frame !== undefined; frame = reader.next()) {

@@ -57,6 +57,8 @@ export interface LoggedPast {
   readonly nextSequence: number;
   /** Where the thread before this one stood in each inbox at its last frame. */
   readonly inboxPositions: readonly number[] | undefined;
+  /** Acts over several workers that earlier threads of this worker committed in this run. */
+  readonly commits: ReadonlySet<number>;
   /** Visits the records of that frame. */
   forEachLastRecord(visit: OnStoredRecord): void;
   /** Own partitions that lost synced writes. */
@@ -75,6 +77,7 @@ export interface LoggedPast {
 export async function replayPast(options: PastOptions): Promise<LoggedPast> {
   const { files, folder, epoch, worker, database, partitions, isReplacement, onRecord, fences } = options;
   const own = new Set(partitions);
+  const commits = new Set<number>();
   const replay = await replayLog({
     files,
     epoch,
@@ -82,6 +85,7 @@ export async function replayPast(options: PastOptions): Promise<LoggedPast> {
     database,
     wantsPartition: (partition) => own.has(partition),
     onRecord,
+    onCommit: (act) => commits.add(act),
     onFence: fencesFrom(fences, files.list(), epoch),
     yieldTurn: () => new Promise((resolve) => setImmediate(resolve)),
     accepted: readAcceptedLosses(folder),
@@ -94,6 +98,7 @@ export async function replayPast(options: PastOptions): Promise<LoggedPast> {
   return {
     nextSequence: replay.nextSequence,
     inboxPositions: replay.inboxPositions,
+    commits,
     forEachLastRecord: (visit) => replay.visitLastFrame(visit),
     damaged: new Set(replay.damagedPartitions),
     oldNames: replay.oldNames,
