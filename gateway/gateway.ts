@@ -395,6 +395,7 @@ export class Gateway implements WebSocketEvents {
     this.#breakers?.replaced(worker);
     this.#waits.workerReplaced(worker);
     this.#desks.workerReplaced(worker);
+    this.resp?.workerReplaced(worker);
     for (const mapId of this.#fanOut.wantedMaps()) this.#links.tellInterest(worker, mapId, this.#maps.bytesOf(mapId), true);
     this.retry();
     this.#outgoing.flush();

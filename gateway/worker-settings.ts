@@ -23,6 +23,7 @@ export function workerConfig(config: Config): PartitionWorkerData['config'] {
     shutdownStorageMs: config.shutdownStorageMs,
     pgJson: config.pgJson,
     maxMaps: config.maxMaps,
+    respPort: config.respPort,
     maxCounters: config.maxCounters,
     maxQueries: config.maxQueries,
     queryKeptRowsMax: config.queryKeptRowsMax,

@@ -16,6 +16,9 @@ import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
 import { RecordReader } from '../engine/domains/records/record-reader.ts';
 import { RecordService } from '../engine/domains/records/record-service.ts';
 import type { ChangeEvents } from '../engine/domains/crdt/change-events.ts';
+import { HeldKeys } from '../engine/domains/kv/held-keys.ts';
+import { HeldRecords } from '../engine/domains/kv/held-records.ts';
+import { type ActLog, JointService } from '../engine/domains/kv/joint-service.ts';
 import { KvService } from '../engine/domains/kv/kv-service.ts';
 import { IndexKeeper } from '../engine/domains/query/index-keeper.ts';
 import { QueryExplain } from '../engine/domains/query/query-explain.ts';
@@ -45,6 +48,7 @@ export interface KvDoor {
   readonly nextPartition: () => number;
   /** Why a write of so many bytes to the partition is refused now: an error number, or -1. */
   readonly refusal: (partition: number, bytes: number) => number;
+  readonly actLog: ActLog;
   readonly restore: ((store: RecordStore, ref: RecordRef) => Promise<unknown>) | undefined;
   readonly catchUp: () => void;
   readonly random: () => number;
@@ -96,6 +100,8 @@ export interface DomainContext {
 
 /** Options that the domains need; named as in engine/config.ts. */
 export interface DomainConfig {
+  /** 0: no Redis door, so nobody acts over several workers. */
+  readonly respPort: number;
   readonly maxCounters: number;
   readonly maxQueries: number;
   readonly queryKeptRowsMax: number;
@@ -123,6 +129,8 @@ export function domainHandlers(context: DomainContext): RequestHandlers {
   const { fences, logFence, nextToken } = context;
   keepSchemas({ maps, definitions, warn, onViolation: () => count('schemaViolations') });
   const newRoll = (): RollCall => new RollCall(context.isReplacement ? context.gateways : 0, monotonicMs(), ROLL_CALL_MS);
+  const held = new HeldKeys();
+  const awaitsRoll = context.isReplacement && config.respPort > 0;
   const { crdt, nodeId, loader, hasRoomFor, nowMs, durability } = context;
   const reader = new RecordReader({ loader, hasRoomFor, nowMs });
   const rows: RowEnvironment = { nowMs, clockMs: monotonicMs, nextTurn: yieldTurn, loader, hasRoomFor };
@@ -161,9 +169,13 @@ export function domainHandlers(context: DomainContext): RequestHandlers {
     indexes,
     new QueryExplain({ maps, scopes: rowRules.scopes, indexes, rows, spareRowsMax: QUERY_SPARE_ROWS_MAX }),
     new MapStatsHandler(maps),
-    new RecordService({ maps, crdt, reader, scopes: rowRules.scopes, judge: rowRules.judge, nodeId, yieldTurn }),
+    new HeldRecords(
+      held,
+      new RecordService({ maps, crdt, reader, scopes: rowRules.scopes, judge: rowRules.judge, nodeId, yieldTurn }),
+    ),
     new PersistedHandler(durability),
-    new KvService({ ...context.kv, maps, nodeId: context.nodeId, clock: context.nowMs }),
+    new KvService({ ...context.kv, maps, nodeId, clock: nowMs, held }),
+    new JointService({ ...context.kv, maps, nodeId, clock: nowMs, held, log: context.kv.actLog, awaitsRoll, monotonicMs }),
     new TopicService({ pushes, monotonicMs, roll: newRoll() }),
     new LockService({ pushes, monotonicMs, roll: newRoll(), fences, logFence, nextToken }),
     new CounterService({ table, pushes, countersMax: config.maxCounters, nodesMax: config.counterNodesMax }),

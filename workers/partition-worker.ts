@@ -336,6 +336,7 @@ class PartitionWorker {
       changes: this.#changes,
       nextPartition: () => (next < this.#context.data.memory.workers ? (this.#table.partitionsOf(next)[0] ?? -1) : -1),
       refusal: (partition, bytes) => (damaged.has(partition) ? errorNumber('LOG_DAMAGED') : this.#storage.refusal(bytes)),
+      actLog: this.#storage.actLog(),
       restore: loader && ((store, ref) => loader.restoreValue(store, ref)),
       catchUp: () => expiry.catchUp(),
       random: Math.random,

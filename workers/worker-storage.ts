@@ -12,6 +12,7 @@ import { CounterTable } from '../engine/domains/coordination/counter-table.ts';
 import { FenceTable } from '../engine/domains/coordination/fence-table.ts';
 import { tokenBefore } from '../engine/domains/coordination/lock-service.ts';
 import { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
+import type { ActLog } from '../engine/domains/kv/joint-service.ts';
 import { decode } from '../engine/protocol/codec.ts';
 import { type ErrorCode, errorNumber, GridError } from '../engine/protocol/errors.ts';
 import { encodeText } from '../engine/protocol/wire-text.ts';
@@ -24,7 +25,7 @@ import { LoggedDataStore } from '../engine/storage/logged-data-store.ts';
 import type { MapDataStore } from '../engine/storage/map-data-store.ts';
 import { NullDataStore } from '../engine/storage/null-data-store.ts';
 import { type JoinResult, JOIN_EVICTED } from '../engine/storage/join-rule.ts';
-import { KIND_COUNTER, type RecordImage, type RecordKind } from '../engine/storage/record.ts';
+import { KIND_COUNTER, KIND_LWW, type RecordImage, type RecordKind } from '../engine/storage/record.ts';
 import { CompositeObserver } from '../engine/storage/record-observer.ts';
 import { RecordStore } from '../engine/storage/record-store.ts';
 import { Slab } from '../engine/storage/slab.ts';
@@ -99,6 +100,8 @@ export class WorkerStorage {
   #replayedUpTo = -1;
   /** Files of this log are deleted from the oldest on: ours wait until those of earlier threads are gone. */
   #isRemovingOwn = false;
+  /** The log has what other workers are still to log themselves. */
+  #isKeepingAll = false;
 
   constructor(data: PartitionWorkerData, workerId: number, faults: StorageFaults | undefined, events: WorkerStorageEvents) {
     this.#data = data;
@@ -147,6 +150,18 @@ export class WorkerStorage {
     this.log?.frame.appendFence(encodeText(name), token);
   }
 
+  /** How acts over several workers stand in the log. */
+  actLog(): ActLog {
+    return {
+      commit: (act) => this.log?.frame.appendCommit(act),
+      foreign: (map, image) => this.log?.frame.append(KIND_LWW, map, image),
+      keepAll: (isKeeping) => {
+        this.#isKeepingAll = isKeeping;
+      },
+      committed: this.past?.commits ?? new Set(),
+    };
+  }
+
   /** Tokens of earlier boots are good only where the log knows them; without a log, tokens of earlier threads too. */
   #settleFences(isReplacement: boolean): void {
     const { ownerEpoch, memory } = this.#data;
@@ -192,7 +207,7 @@ export class WorkerStorage {
       return;
     }
     if (this.#replayedUpTo >= 0 && flushing.flushedSequence >= this.#replayedUpTo && log?.isCarrying !== true) this.#checkpoint();
-    if (!this.#isRemovingOwn) log?.flushed(flushing.flushedSequence);
+    if (!this.#isRemovingOwn && !this.#isKeepingAll) log?.flushed(flushing.flushedSequence);
     log?.tick(nowMs);
     // A log that runs full is emptied by flushes, and by nothing else. What was replayed is brought home first.
     const isLogFilling = log !== undefined && log.bytes * 2 >= (this.#data.log?.maxBytes ?? Number.POSITIVE_INFINITY);

@@ -121,6 +121,12 @@ export const REQUEST_PERSISTED = 43;
 export const REQUEST_COMMANDS = 70;
 /** The same, all or nothing: when one of the first commands, which look whether watched keys are unchanged, says no, none is run. */
 export const REQUEST_TRANSACTION = 71;
+/** What is one over several workers: engine/domains/kv/joint-service.ts. */
+export const REQUEST_ACT_HOLD = 72;
+export const REQUEST_ACT_COMMIT = 73;
+export const REQUEST_ACT_APPLY = 74;
+export const REQUEST_ACT_RELEASE = 75;
+export const REQUEST_ACT_ROLL = 76;
 
 /** A view of ring memory that both ends share; offsets are in bytes and 8-aligned at record starts. */
 export interface RingMemory {

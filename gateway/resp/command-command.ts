@@ -1,10 +1,9 @@
 /** COMMAND: what commands there are, from the table itself. */
-import { type CommandSpec, KvError } from '../../engine/domains/kv/command.ts';
+import { type CommandSpec, forEachKey, KvError } from '../../engine/domains/kv/command.ts';
 import { WORKER_COMMANDS } from '../../engine/domains/kv/commands.ts';
 import { matchesGlob } from '../../engine/domains/kv/glob.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
-import { forEachKey } from './command-router.ts';
 
 const encoder = new TextEncoder();
 

@@ -9,13 +9,13 @@
  * it here. A reply tells what was there, so a write needs the right to read, too. Names of maps are keys of every database:
  * guarded subjects do not get them told, and cannot empty a map by DEL unless they may remove all of it (plain-commands.ts).
  */
-import { DATABASES, isWrite, type CommandSpec } from '../../engine/domains/kv/command.ts';
+import { DATABASES, forEachKey, isWrite, type CommandSpec } from '../../engine/domains/kv/command.ts';
 import { WORKER_COMMANDS } from '../../engine/domains/kv/commands.ts';
 import { PLAIN_COMMANDS } from '../../engine/domains/kv/plain-commands.ts';
 import type { Action } from '../../engine/domains/security/access.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import { decisionOf, type SessionAccess } from '../subject-access.ts';
-import { forEachKey, type WorkerCommand } from './command-router.ts';
+import type { WorkerCommand } from './command-router.ts';
 
 const DATABASE_MAPS = Array.from({ length: DATABASES }, (_, db) => `db${db}`);
 const READING: readonly Action[] = ['read'];

@@ -1,14 +1,13 @@
 /**
  * Which workers run a command: adds it to their requests, and the place of its reply to the turn.
  *
- * With one worker every command is run as it is. With several, a command over many keys is cut where its parts need not be one
- * (DEL, HSET, KEYS); where they must (MSET, RENAME), `route` answers false and the workers act together (joint-commands.ts).
+ * With one worker every command is run as it is. With several, a command whose keys have several owners is none of this router's:
+ * it must be seen whole or not at all (joint-acts.ts), for which `cut` gives each worker its part of what only reads.
  */
-import type { CommandSpec } from '../../engine/domains/kv/command.ts';
 import type { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
 import { WORKER_COMMANDS } from '../../engine/domains/kv/commands.ts';
 import { cursorOf, scanPlace } from '../../engine/domains/kv/scan.ts';
-import { KvError } from '../../engine/domains/kv/command.ts';
+import { type CommandSpec, forEachKey, isWrite, KvError } from '../../engine/domains/kv/command.ts';
 import { fnv1aUtf8, PARTITION_COUNT, partitionOf } from '../../engine/partition/hash.ts';
 import type { PartitionTable } from '../../engine/partition/partition-table.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
@@ -37,6 +36,11 @@ export const COMMANDS_BY_NAME: ReadonlyMap<string, WorkerCommand> = new Map(
   ),
 );
 
+/** True for a command that reads, and of which each worker can do its part. */
+export function isCuttable(spec: CommandSpec): boolean {
+  return !isWrite(spec) && (spec.route !== 'keys' || spec.merge !== undefined);
+}
+
 export class CommandRouter {
   readonly #table: PartitionTable;
   readonly #writers: readonly CommandBatchWriter[];
@@ -48,7 +52,7 @@ export class CommandRouter {
     this.#workers = writers.length;
   }
 
-  /** False for a command whose keys have several owners that must act as one. */
+  /** False, and nothing done, for a command of several workers that must act as one (joint-acts.ts). */
   route(command: RoutedCommand, turn: Turn): boolean {
     if (turn.firstCommand === '') turn.firstCommand = command.spec.name;
     const { spec } = command;
@@ -72,25 +76,23 @@ export class CommandRouter {
         this.#whole(command, this.#cursorOwner(command), turn);
         return true;
       case 'workers':
-        this.#everywhere(command, turn);
-        return true;
+        return false;
       case 'sum':
-        this.#cut(command, spec.keys, turn);
-        return true;
-      case 'fields':
-        this.#cut(command, spec.fields ?? spec.keys, turn);
-        return true;
+      case 'fields': {
+        const owner = this.#onlyOwner(command);
+        if (owner >= 0) this.#whole(command, owner, turn);
+        return owner >= 0;
+      }
       case 'gateway':
         throw new Error(`${spec.name} is no command of workers`);
     }
   }
 
-  /** The workers that own keys of the command. */
-  ownersOf(spec: CommandSpec, args: RespCommand): number[] {
-    const owners = new Set<number>();
-    if (this.#workers === 1) return [0];
-    forEachKey(spec.keys, args.count, (index) => owners.add(this.#owner(args, index)));
-    return [...owners];
+  /** As `route`, of a command that reads, with a part for each of its workers. */
+  cut(command: RoutedCommand, turn: Turn): void {
+    const { spec } = command;
+    if (spec.route === 'workers') this.#everywhere(command, turn);
+    else this.#cut(command, placesOf(spec), turn);
   }
 
   ownerOfKey(key: Uint8Array): number {
@@ -116,7 +118,6 @@ export class CommandRouter {
   #cut(command: RoutedCommand, places: readonly [number, number, number], turn: Turn): void {
     const { number, spec, isResp3, db, args } = command;
     const [first, , step] = places;
-    if ((args.count - first) % step !== 0) return this.#whole(command, 0, turn); // to be told what is wrong
     const byOwner = new Map<number, number[]>();
     const order: (readonly [number, number])[] = [];
     const owners: number[] = [];
@@ -149,7 +150,9 @@ export class CommandRouter {
   #onlyOwner({ spec, args }: RoutedCommand): number {
     let owner = -1;
     let isOne = true;
-    forEachKey(spec.keys, args.count, (index) => {
+    const [first, , step] = placesOf(spec);
+    if ((args.count - first) % step !== 0) return 0; // to be told what is wrong
+    forEachKey(placesOf(spec), args.count, (index) => {
       const other = this.#owner(args, index);
       if (owner >= 0 && other !== owner) isOne = false;
       owner = other;
@@ -179,19 +182,13 @@ export class CommandRouter {
   }
 }
 
-function addArgument(writer: CommandBatchWriter, args: RespCommand, index: number): void {
-  writer.argument(args.bytes, args.starts[index] as number, args.lengths[index] as number);
+/** Where what has an owner stands. */
+function placesOf({ fields, keys }: CommandSpec): CommandSpec['keys'] {
+  return fields ?? keys;
 }
 
-/** Calls `visit` with the index of every key. */
-export function forEachKey(
-  [first, last, step]: readonly [number, number, number],
-  count: number,
-  visit: (index: number) => void,
-): void {
-  if (first === 0) return;
-  const end = last < 0 ? count + last : last;
-  for (let index = first; index <= end && index < count; index += step) visit(index);
+function addArgument(writer: CommandBatchWriter, args: RespCommand, index: number): void {
+  writer.argument(args.bytes, args.starts[index] as number, args.lengths[index] as number);
 }
 
 function mergeOf(spec: CommandSpec): MergeReplies {

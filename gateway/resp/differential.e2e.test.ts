@@ -27,6 +27,7 @@ before(async () => {
   if (!hasRedis) return;
   redis = await startRedis();
   await startNode(1);
+  await startNode(3);
 });
 
 after(async () => {

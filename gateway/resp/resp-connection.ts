@@ -13,7 +13,9 @@
 import { CommandBatchWriter, replyStarts } from '../../engine/domains/kv/command-batch.ts';
 import { commandNumber } from '../../engine/domains/kv/commands.ts';
 import { hasArity, KvError, wrongArguments, type CommandSpec } from '../../engine/domains/kv/command.ts';
+import { TOO_LARGE } from '../../engine/domains/kv/joint-service.ts';
 import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
+import { touchedBy } from '../../engine/domains/kv/touched-keys.ts';
 import { FULL_ACCESS } from '../../engine/domains/security/access.ts';
 import { REQUEST_COMMANDS } from '../../engine/protocol/envelope.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
@@ -24,13 +26,13 @@ import { NO_CONNECTION } from '../door-calls.ts';
 import { Session } from '../session.ts';
 import type { SessionAccess } from '../subject-access.ts';
 import { commandFor, forbiddenMap } from './command-rights.ts';
-import { COMMANDS_BY_NAME } from './command-router.ts';
+import { COMMANDS_BY_NAME, isCuttable, type RoutedCommand } from './command-router.ts';
 import { CONNECTION_COMMANDS, type ConnectionCommand } from './connection-commands.ts';
 import { concat, integersOf } from './merge.ts';
 import type { RespContext } from './resp-context.ts';
 import type { RespSocket } from './resp-socket.ts';
 import { Subscriptions } from './subscriptions.ts';
-import { type QueuedCommand, transact, Transaction, type WatchedKey, writeOutcome } from './transaction.ts';
+import { copied, type QueuedCommand, transact, Transaction, type WatchedKey, writeOutcome } from './transaction.ts';
 import { Turn } from './turn.ts';
 
 export const RESP_LIMITS: RespLimits = { argumentsMax: 1 << 20, bulkBytesMax: 8 << 20, commandBytesMax: 32 << 20 };
@@ -350,11 +352,8 @@ export class RespConnection {
     });
   }
 
-  /** What cannot be one with other commands: over several workers, what asks all of them. */
-  #queueRefusal({ name, route }: CommandSpec): string | undefined {
-    if (name === 'shutdown') return 'ERR Command not allowed inside a transaction';
-    const isWide = this.context.writers.length > 1 && WIDE.has(route);
-    return isWide ? `ERR '${name}' is not possible inside MULTI over several workers` : undefined;
+  #queueRefusal({ name }: CommandSpec): string | undefined {
+    return name === 'shutdown' ? 'ERR Command not allowed inside a transaction' : undefined;
   }
 
   /** EXEC. */
@@ -364,10 +363,11 @@ export class RespConnection {
       const refusal = this.#forbidden(spec, args, db); // rights may have changed since it was queued
       if (refusal !== undefined) return out.error(refusal);
     }
-    const owners = this.#ownersOf(commands, watched);
-    const [only = 0] = owners;
-    if (owners.length > 1) return out.error('ERR EXEC over several workers is not possible yet');
-    const outcome = await transact(this.context, only, watched, commands, this.isResp3);
+    const owner = this.#onlyOwner(commands, watched);
+    const outcome =
+      owner >= 0
+        ? await transact(this.context, owner, watched, commands, this.isResp3)
+        : await this.context.acts.write(commands, watched, this.isResp3);
     if (outcome === 'changed') out.nilArray();
     else if (typeof outcome === 'string') out.error(outcome);
     else await writeOutcome(out, queued, outcome, (command, to) => this.#runQueued(command, to));
@@ -381,12 +381,19 @@ export class RespConnection {
     if (late !== undefined) await answerLate(out, late);
   }
 
-  /** The workers that own keys or fields of the commands, ascending. */
-  #ownersOf(commands: readonly QueuedCommand[], watched: readonly WatchedKey[]): number[] {
-    const { router } = this.context;
-    const owners = new Set(watched.map(({ key }) => router.ownerOfKey(key)));
-    for (const { spec, args } of commands) for (const owner of router.ownersOf(spec, args)) owners.add(owner);
-    return [...owners].sort((left, right) => left - right);
+  /** The worker that owns all that is touched; -1: there are several. */
+  #onlyOwner(commands: readonly QueuedCommand[], watched: readonly WatchedKey[]): number {
+    const { router, writers } = this.context;
+    if (writers.length === 1) return 0;
+    const owners = new Set<number>();
+    for (const { versions } of watched) for (const worker of versions.keys()) owners.add(worker);
+    for (const { spec, args, db } of commands) {
+      const { isEverything, keys } = touchedBy(spec, args, db);
+      if (isEverything) return -1;
+      for (const { key } of keys) owners.add(router.ownerOfKey(key));
+    }
+    const [owner = 0] = owners;
+    return owners.size > 1 ? -1 : owner;
   }
 
   #runOwn(own: ConnectionCommand, args: RespCommand): void {
@@ -408,7 +415,39 @@ export class RespConnection {
     const turn = this.#currentTurn();
     const command = { number, spec, args, db: this.db, isResp3: this.isResp3 };
     if (this.context.router.route(command, turn)) return;
-    this.#reply((out) => out.error(`ERR ${spec.name} over several workers is not possible yet`));
+    const own = { ...command, args: copied(args) };
+    this.alone((out) => this.#actTogether(own, out));
+  }
+
+  /** Runs a command of several workers as one. */
+  async #actTogether(command: RoutedCommand, out: RespWriter): Promise<void> {
+    try {
+      const { spec } = command;
+      const outcome = isCuttable(spec) ? await this.#readTogether(command) : await this.#writeTogether(command);
+      if (typeof outcome === 'string') out.error(outcome);
+      else for (const reply of outcome) out.raw(reply);
+    } catch (error) {
+      if (!(error instanceof GridError)) throw error;
+      out.error(replyOf(error));
+    }
+  }
+
+  /** What is too large to be looked at as a whole is at least seen as a whole: nothing is looked at until all workers are done. */
+  async #writeTogether(command: RoutedCommand): Promise<readonly Uint8Array[] | string> {
+    const { spec, isResp3 } = command;
+    const outcome = await this.context.acts.write([command], [], isResp3);
+    return outcome === TOO_LARGE && spec.route === 'workers' ? this.#readTogether(command) : outcome;
+  }
+
+  async #readTogether(command: RoutedCommand): Promise<readonly Uint8Array[] | string> {
+    const { acts, actRouter, actWriters } = this.context;
+    const turn = new Turn(() => {});
+    actRouter.cut(command, turn);
+    turn.seal(NO_BYTES, actWriters);
+    const answers = await acts.read(touchedBy(command.spec, command.args, command.db), turn.bodies);
+    if (typeof answers === 'string') return answers;
+    for (const [worker, replies] of answers) turn.answered(worker, -1, replies);
+    return turn.replies();
   }
 
   #reply(write: (out: RespWriter) => void): void {
@@ -566,7 +605,6 @@ const ENDS_QUEUE = new Set(['multi', 'exec', 'discard', 'watch', 'quit', 'reset'
 const IN_SUBSCRIBER = new Set(['subscribe', 'unsubscribe', 'psubscribe', 'punsubscribe', 'ping', 'quit', 'reset']);
 /** Commands that have names of their own for what stands behind. */
 const CONTAINERS = new Set(['client', 'config', 'command', 'pubsub', 'slowlog', 'latency', 'function', 'memory', 'object']);
-const WIDE: ReadonlySet<string> = new Set(['workers', 'scan', 'field', 'fields']);
 const NAME_CHARACTERS_MAX = 128;
 
 function notInSubscriber(args: RespCommand): string {

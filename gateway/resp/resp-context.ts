@@ -10,6 +10,7 @@ import type { TurnClock } from '../turn-clock.ts';
 import type { WorkerCalls } from '../worker-calls.ts';
 import type { WorkerLinks } from '../worker-links.ts';
 import type { CommandRouter } from './command-router.ts';
+import type { JointActs } from './joint-acts.ts';
 import type { MessageFrames } from './message-frames.ts';
 import type { RespConnection } from './resp-connection.ts';
 import type { SlowLog } from './slow-log.ts';
@@ -51,6 +52,11 @@ export interface RespContext {
   readonly writers: readonly CommandBatchWriter[];
   /** Where connections write replies of their own; empty between turns. */
   readonly local: RespWriter;
+  /** What is one over several workers. */
+  readonly acts: JointActs;
+  /** As `router` and `writers`, for acts. */
+  readonly actRouter: CommandRouter;
+  readonly actWriters: readonly CommandBatchWriter[];
   readonly authenticator: Authenticator;
   readonly accessControl: AccessControl;
   readonly clock: TurnClock;

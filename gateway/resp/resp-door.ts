@@ -6,6 +6,7 @@
 import { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
 import { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import { CommandRouter } from './command-router.ts';
+import { JointActs } from './joint-acts.ts';
 import { MessageFrames } from './message-frames.ts';
 import { RespConnection } from './resp-connection.ts';
 import type { RespContext } from './resp-context.ts';
@@ -14,7 +15,17 @@ import { SlowLog } from './slow-log.ts';
 
 export type RespDoorOptions = Omit<
   RespContext,
-  'router' | 'writers' | 'local' | 'slowLog' | 'frames' | 'connections' | 'hold' | 'onSlowClosed'
+  | 'router'
+  | 'writers'
+  | 'acts'
+  | 'actRouter'
+  | 'actWriters'
+  | 'local'
+  | 'slowLog'
+  | 'frames'
+  | 'connections'
+  | 'hold'
+  | 'onSlowClosed'
 >;
 
 /** What is between a client and this, in bytes and pauses, is judged so often. */
@@ -31,12 +42,17 @@ export class RespDoor {
   #isDraining = false;
 
   constructor(options: RespDoorOptions) {
-    const { links } = options;
+    const { links, calls, clock, config } = options;
     const writers = links.writers.map(() => new CommandBatchWriter());
+    const actWriters = links.writers.map(() => new CommandBatchWriter());
+    const router = new CommandRouter(links.table, writers);
     this.#context = {
       ...options,
       writers,
-      router: new CommandRouter(links.table, writers),
+      router,
+      acts: new JointActs({ calls, links, router, clock, opTimeoutMs: config.opTimeoutMs }),
+      actWriters,
+      actRouter: new CommandRouter(links.table, actWriters),
       local: new RespWriter(),
       slowLog: new SlowLog(),
       frames: new MessageFrames(),
@@ -95,10 +111,16 @@ export class RespDoor {
     this.#isDraining = true;
     this.retry();
     for (const connection of this.#connections) if (connection.openCalls > 0) return false;
-    return true;
+    return this.#context.acts.underWay === 0;
+  }
+
+  /** A worker was replaced: it is told what it must hold. */
+  workerReplaced(worker: number): void {
+    this.#context.acts.workerReplaced(worker);
   }
 
   closeAll(): void {
+    this.#context.acts.close();
     for (const connection of [...this.#connections]) connection.kill();
   }
 }

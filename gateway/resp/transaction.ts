@@ -9,13 +9,15 @@
 import { CommandBatchWriter, replyStarts } from '../../engine/domains/kv/command-batch.ts';
 import { type CommandSpec, DATABASES, KvError } from '../../engine/domains/kv/command.ts';
 import { commandNumber } from '../../engine/domains/kv/commands.ts';
-import { UNCHANGED } from '../../engine/domains/kv/internal-commands.ts';
+import { databaseName } from '../../engine/domains/kv/hash-names.ts';
+import { isHashVersion, UNCHANGED } from '../../engine/domains/kv/internal-commands.ts';
 import { integerOf } from '../../engine/domains/kv/numbers.ts';
 import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
 import { REQUEST_COMMANDS, REQUEST_TRANSACTION } from '../../engine/protocol/envelope.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
 import { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
+import type { ActOutcome, Watched } from './joint-acts.ts';
 import type { RespContext } from './resp-context.ts';
 
 /** A queued command; its bytes are its own. */
@@ -26,10 +28,8 @@ export interface QueuedCommand {
 }
 
 /** A key that must not change, as it was. */
-export interface WatchedKey {
+export interface WatchedKey extends Watched {
   readonly db: number;
-  readonly key: Uint8Array;
-  readonly version: string;
 }
 
 /** What a transaction may hold. */
@@ -61,18 +61,10 @@ export class Transaction {
   queue(spec: CommandSpec, args: RespCommand): void {
     const { queued } = this;
     if (queued === undefined) throw new Error('no transaction');
-    const copy = new RespCommand();
-    let bytes = 0;
-    for (let index = 0; index < args.count; index++) bytes += args.lengths[index] as number;
+    const bytes = bytesOf(args);
     this.#bytes += bytes;
     if (this.#bytes > QUEUED_BYTES_MAX || queued.length >= QUEUED_MAX) throw new KvError('ERR the transaction is too large');
-    copy.clear(new Uint8Array(bytes));
-    let at = 0;
-    for (let index = 0; index < args.count; index++) {
-      copy.bytes.set(args.argument(index), at);
-      copy.add(at, args.lengths[index] as number);
-      at += args.lengths[index] as number;
-    }
+    const copy = copied(args);
     queued.push({ spec, args: copy, db: this.db });
     if (spec.name === 'select') this.#select(copy);
   }
@@ -96,24 +88,43 @@ export class Transaction {
   }
 }
 
-/** Versions of keys, for WATCH. Rejects with GridError. */
-export async function versionsOf(context: RespContext, db: number, keys: readonly Uint8Array[]): Promise<WatchedKey[]> {
-  const number = commandNumber('version');
-  const watched: WatchedKey[] = [];
-  for (const key of keys) {
-    const writer = new CommandBatchWriter();
-    addWords(writer, number, db, [key]);
-    const body = writer.take();
-    const [parts] = await context.calls.request(REQUEST_COMMANDS, [context.router.ownerOfKey(key)], () => body);
-    const reply = parts?.[0];
-    if (reply === undefined) throw new GridError('UNAVAILABLE', 'a worker gave no answer');
-    watched.push({ db, key, version: bulkText(reply.subarray(replyStarts(reply)[0])) });
+/** The command with bytes of its own. */
+export function copied(args: RespCommand): RespCommand {
+  const copy = new RespCommand();
+  copy.clear(new Uint8Array(bytesOf(args)));
+  let at = 0;
+  for (let index = 0; index < args.count; index++) {
+    const argument = args.argument(index);
+    copy.bytes.set(argument, at);
+    copy.add(at, argument.length);
+    at += argument.length;
   }
-  return watched;
+  return copy;
 }
 
-/** What a worker answered to a transaction: a reply for each command, or `changed`, or one error for all. */
-export type TransactionOutcome = readonly Uint8Array[] | 'changed' | string;
+function bytesOf(args: RespCommand): number {
+  let bytes = 0;
+  for (let index = 0; index < args.count; index++) bytes += args.lengths[index] as number;
+  return bytes;
+}
+
+/** Versions of keys, for WATCH: at the owner of each, and at every worker that has records of a map of that name. Rejects with GridError. */
+export async function versionsOf({ calls, router }: RespContext, db: number, keys: readonly Uint8Array[]): Promise<WatchedKey[]> {
+  const number = commandNumber('version');
+  const writer = new CommandBatchWriter();
+  for (const key of keys) addWords(writer, number, db, [key]);
+  const body = writer.take();
+  const answers = await calls.request(REQUEST_COMMANDS, calls.everyone, () => body);
+  return keys.map((key, index) => {
+    const versions = new Map<number, string>();
+    for (const [worker, [replies]] of answers.entries()) {
+      if (replies === undefined) throw new GridError('UNAVAILABLE', 'a worker gave no answer');
+      const version = bulkText(replies.subarray(replyStarts(replies)[index], replyStarts(replies)[index + 1]));
+      if (worker === router.ownerOfKey(key) || isHashVersion(version)) versions.set(worker, version);
+    }
+    return { db, space: databaseName(db), key, versions };
+  });
+}
 
 /** Runs commands of one owner as one. */
 export async function transact(
@@ -122,10 +133,12 @@ export async function transact(
   watched: readonly WatchedKey[],
   commands: readonly QueuedCommand[],
   isResp3: boolean,
-): Promise<TransactionOutcome> {
+): Promise<ActOutcome> {
   const writer = new CommandBatchWriter();
   const unchanged = commandNumber(UNCHANGED);
-  for (const { db, key, version } of watched) addWords(writer, unchanged, db, [key, encoder.encode(version)]);
+  for (const { db, key, versions } of watched) {
+    for (const version of versions.values()) addWords(writer, unchanged, db, [key, encoder.encode(version)]);
+  }
   for (const { spec, args, db } of commands) writer.add(commandNumber(spec.name), isResp3, db, args);
   const body = writer.take();
   try {

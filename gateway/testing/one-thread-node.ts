@@ -316,6 +316,7 @@ export class OneThreadNode {
           changes,
           nextPartition: () => (worker + 1 < this.memory.workers ? (this.table.partitionsOf(worker + 1)[0] ?? -1) : -1),
           refusal: (_, bytes) => (dataStore.admits(bytes) ? -1 : errorNumber('OVERLOADED')),
+          actLog: { commit: () => {}, foreign: () => {}, keepAll: () => {}, committed: new Set() },
           restore: undefined,
           catchUp: () => {},
           random: Math.random,
@@ -345,6 +346,7 @@ export class OneThreadNode {
         journal: new JournalSequence(this.memory.journal),
         set: (counter, value) => counters.set(counter, value),
         config: {
+          respPort: 0,
           maxCounters: 4,
           maxQueries: 1000,
           queryKeptRowsMax: 100_000,

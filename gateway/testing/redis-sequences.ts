@@ -81,6 +81,11 @@ function mixedCase(random: Random, word: string): string {
   return random.below(4) === 0 ? word : random.below(2) === 0 ? word.toUpperCase() : word.charAt(0) + word.slice(1).toUpperCase();
 }
 
+/** Told apart from all others by more than a server is late. */
+function ownSeconds(random: Random): string {
+  return String(10 * (20 + random.below(1_000_000)));
+}
+
 function setCommand(random: Random): Command {
   const words: (string | Buffer)[] = ['set', anyKey(random), anyValue(random)];
   const options: Maker[] = [
@@ -180,9 +185,11 @@ const MAKERS: readonly Maker[] = [
     'expire',
     anyKey(random),
     random.pick(SECONDS),
-    ...random.pick([[], ['nx'], ['xx'], ['gt'], ['lt'], ['nx', 'gt'], ['gt', 'lt'], ['xx', 'gt'], ['nope']]),
+    ...random.pick([[], ['nx'], ['xx'], ['nx', 'gt'], ['gt', 'lt'], ['nope']]),
   ],
-  (random) => ['pexpire', anyKey(random), random.pick(['100000', '500000000', '-5', 'x']), ...random.pick([[], ['gt'], ['lt']])],
+  (random) => ['expire', anyKey(random), ownSeconds(random), ...random.pick([['gt'], ['lt'], ['xx', 'gt']])],
+  (random) => ['pexpire', anyKey(random), random.pick(['100000', '500000000', '-5', 'x'])],
+  (random) => ['pexpire', anyKey(random), `${ownSeconds(random)}000`, random.pick(['gt', 'lt'])],
   (random) => ['expireat', anyKey(random), random.pick(['9999999999', '1', 'x', '-1'])],
   (random) => ['pexpireat', anyKey(random), random.pick(['9999999999999', '1', 'x'])],
   (random) => ['ttl', anyKey(random)],
@@ -250,5 +257,5 @@ export function transactionSequence(random: Random, transactions: number): Comma
 
 /** Answered by how much time has passed since another command. */
 function isOfTheMoment(command: Command): boolean {
-  return command[0] === 'ttl' || command.includes('gt') || command.includes('lt');
+  return command[0] === 'ttl';
 }

@@ -107,6 +107,17 @@ export function isWrite(spec: CommandSpec): boolean {
   return spec.flags.includes('write');
 }
 
+/** Calls `visit` with the index of every key among `count` arguments. */
+export function forEachKey(
+  [first, last, step]: readonly [first: number, last: number, step: number],
+  count: number,
+  visit: (index: number) => void,
+): void {
+  if (first === 0) return;
+  const end = last < 0 ? count + last : last;
+  for (let index = first; index <= end && index < count; index += step) visit(index);
+}
+
 export function hasArity(spec: CommandSpec, count: number): boolean {
   return spec.arity >= 0 ? count === spec.arity : count >= -spec.arity;
 }

@@ -25,6 +25,13 @@ export const WORKER_COMMANDS: readonly CommandSpec[] = Object.freeze([
   ...INTERNAL_COMMANDS,
 ]);
 
+/** The command of a number. */
+export function commandAt(number: number): CommandSpec {
+  const spec = WORKER_COMMANDS[number];
+  assert(spec !== undefined, `command number ${number}`);
+  return spec;
+}
+
 /** The number of a command. */
 export function commandNumber(name: string): number {
   const number = WORKER_COMMANDS.findIndex((spec) => spec.name === name);

@@ -25,6 +25,13 @@ function internal(name: string, arity: number, run: (call: Call) => void): Comma
   return { name, arity, flags: ['readonly'], keys: [1, 1, 1], route: 'key', isInternal: true, run };
 }
 
+/** What the version of a key that is the name of a map begins with. */
+export const HASH_VERSION = 'hash ';
+
+export function isHashVersion(version: string): boolean {
+  return version.startsWith(HASH_VERSION);
+}
+
 export const UNCHANGED = 'unchanged';
 
 export const INTERNAL_COMMANDS: readonly CommandSpec[] = [

@@ -6,11 +6,15 @@
 import { GridError } from '../../protocol/errors.ts';
 import { RespCommand } from '../../protocol/resp-parser.ts';
 import { RespWriter } from '../../protocol/resp-writer.ts';
-import { type Call, type CommandSpec, DATABASES, KvError } from './command.ts';
-import { databaseName, HashNames } from './hash-names.ts';
+import { type Call, type CommandSpec, DATABASES, forEachKey, KvError } from './command.ts';
+import { CommandBatchReader, packReplies } from './command-batch.ts';
+import { commandAt } from './commands.ts';
+import { databaseName, HashNames, isDatabaseName } from './hash-names.ts';
+import { HASH_VERSION } from './internal-commands.ts';
 import { RecordSpace, type SpaceContext } from './record-space.ts';
 import { replyOf } from './refused-reply.ts';
 import type { WholeSpace } from './space.ts';
+import { type Touched, touchedBy } from './touched-keys.ts';
 
 export interface KvRunnerOptions extends Omit<SpaceContext, 'names' | 'nowMs'> {
   readonly random: () => number;
@@ -18,6 +22,8 @@ export interface KvRunnerOptions extends Omit<SpaceContext, 'names' | 'nowMs'> {
 
 /** Spaces kept for maps as hashes. */
 const HASHES_KEPT_MAX = 1000;
+/** A key that is the name of a map is removed with the map. */
+const EMPTYING = new Set(['del', 'unlink']);
 
 const latin1 = new TextDecoder('latin1');
 
@@ -50,13 +56,37 @@ export class KvRunner implements Call {
   /** Throws ValueAway when a value of a key or field of the command was dropped from memory. */
   assertHere(spec: CommandSpec, db: number): void {
     const { args } = this;
-    const visit = ([first, last, step]: CommandSpec['keys'], space: RecordSpace): void => {
-      const end = last < 0 ? args.count + last : last;
-      for (let index = first; first > 0 && index <= end && index < args.count; index += step)
-        space.assertHere(args.argument(index));
-    };
+    const visit = (keys: CommandSpec['keys'], space: RecordSpace): void =>
+      forEachKey(keys, args.count, (index) => space.assertHere(args.argument(index)));
     visit(spec.keys, this.spaceOf(db));
     if (spec.fields !== undefined && args.count > 1) visit(spec.fields, this.hash(args.argument(1)));
+  }
+
+  /** What the command that `args` hold touches. To remove a map is to touch everything. */
+  touched(spec: CommandSpec, db: number): Touched {
+    const touched = touchedBy(spec, this.args, db);
+    if (!EMPTYING.has(spec.name)) return touched;
+    const space = this.spaceOf(db);
+    return touched.keys.some(({ key }) => space.isHash(key)) ? { ...touched, isEverything: true } : touched;
+  }
+
+  /** Runs all commands of a batch and answers with its body of replies. Throws ValueAway before anything is written. */
+  runAll(body: Uint8Array): Uint8Array {
+    this.out.reset();
+    const reader = new CommandBatchReader(body);
+    const lengths: number[] = [];
+    while (lengths.length < reader.count) {
+      const start = this.out.length;
+      reader.next(this.args);
+      this.run(commandAt(reader.spec), reader.db, reader.isResp3);
+      lengths.push(this.out.length - start);
+    }
+    return packReplies(lengths, this.out.bytes, this.out.length);
+  }
+
+  /** A database by the name of its map, or a hash. */
+  spaceNamed(name: Uint8Array): RecordSpace {
+    return isDatabaseName(name) ? this.spaceOf(Number(latin1.decode(name).slice(2))) : this.hash(name);
   }
 
   /** Runs the command that `args` hold and appends one reply. Throws ValueAway when a value must be read back first. */
@@ -98,8 +128,13 @@ export class KvRunner implements Call {
     return space;
   }
 
+  /** Changes whenever somebody writes the key, or a field of the hash that it names. */
+  versionIn(space: RecordSpace, key: Uint8Array): string {
+    return space.isHash(key) ? `${HASH_VERSION}${this.hash(key).wholeVersion}` : space.version(key);
+  }
+
   versionOf(key: Uint8Array): string {
-    return this.space.version(key);
+    return this.versionIn(this.space, key);
   }
 
   hashNames(): Uint8Array[] {

@@ -2,26 +2,27 @@
  * Answers requests of Redis commands on a worker: a batch of commands of one connection, run in their order.
  *
  *   request ─ command-batch ─ KvRunner ─ replies, behind the log
- *                │ a value was dropped from memory
- *                └▶ read back ─ the same command again ─ …          later requests of that connection wait behind it
+ *                │ a value was dropped from memory, or an act over several workers holds a key
+ *                └▶ read back, freed ─ the same command again ─ …   later requests of that connection wait behind it
  *
  * A request that a worker before this one has run and logged is not run again: commands that write are answered with UNKNOWN.
  */
-import { assert } from '../../assert.ts';
 import type { GridRequest, LateParts, RequestAnswer, RequestHandler } from '../../operation/request-handler.ts';
 import { REQUEST_COMMANDS, REQUEST_TRANSACTION } from '../../protocol/envelope.ts';
-import type { RecordStore } from '../../storage/record-store.ts';
-import type { RecordRef } from '../../storage/storage.ts';
 import { type CommandSpec, isWrite } from './command.ts';
 import { CommandBatchReader, packReplies } from './command-batch.ts';
-import { WORKER_COMMANDS } from './commands.ts';
+import { commandAt } from './commands.ts';
+import type { HeldKeys } from './held-keys.ts';
 import { UNCHANGED } from './internal-commands.ts';
 import { KvRunner, type KvRunnerOptions } from './kv-runner.ts';
+import { type RestoreValue, restoreValues } from './restored-values.ts';
 import { ValueAway } from './space.ts';
 
 export interface KvServiceOptions extends KvRunnerOptions {
   /** Reads dropped values back into memory; undefined where none is ever dropped. Rejects with GridError. */
-  readonly restore?: ((store: RecordStore, ref: RecordRef) => Promise<unknown>) | undefined;
+  readonly restore?: RestoreValue | undefined;
+  /** Keys that acts over several workers hold. */
+  readonly held: HeldKeys;
   /** Wall clock, ms, for what is run later than it came. */
   readonly clock: () => number;
 }
@@ -44,6 +45,10 @@ interface Progress {
 
 const NO_BYTES = new Uint8Array(0);
 
+/** What a batch waits for: a value that is away, or keys that are held. */
+type Pause = ValueAway | typeof HELD;
+const HELD = 'held';
+
 export class KvService implements RequestHandler {
   readonly kinds = [REQUEST_COMMANDS, REQUEST_TRANSACTION];
   readonly writeKinds = this.kinds;
@@ -65,15 +70,15 @@ export class KvService implements RequestHandler {
     const away = this.#advance(progress, request.nowMs);
     if (away === undefined) return [this.#pack(progress)];
     this.#keep(progress);
-    return this.#inTurn(progress, this.#restore(away));
+    return this.#inTurn(progress, this.#ready(away));
   }
 
-  #advance(progress: Progress, nowMs: number): ValueAway | undefined {
+  #advance(progress: Progress, nowMs: number): Pause | undefined {
     return progress.request.kind === REQUEST_TRANSACTION ? this.#transact(progress, nowMs) : this.#runOn(progress, nowMs);
   }
 
   /** All of them at once: values that are away are looked for before the first is run. */
-  #transact({ request, reader, lengths }: Progress, nowMs: number): ValueAway | undefined {
+  #transact({ request, reader, lengths }: Progress, nowMs: number): Pause | undefined {
     const runner = this.#runner;
     const { out, args } = runner;
     out.reset();
@@ -83,7 +88,7 @@ export class KvService implements RequestHandler {
     while (lengths.length < reader.count) {
       const start = out.length;
       reader.next(args);
-      const spec = specAt(reader.spec);
+      const spec = commandAt(reader.spec);
       if (request.isLogged === true && isWrite(spec)) out.error(UNKNOWN_OUTCOME);
       else runner.run(spec, reader.db, reader.isResp3);
       lengths.push(out.length - start);
@@ -92,12 +97,14 @@ export class KvService implements RequestHandler {
     return undefined;
   }
 
-  #awayOf(body: Uint8Array): ValueAway | undefined {
+  #awayOf(body: Uint8Array): Pause | undefined {
     const reader = new CommandBatchReader(body);
     try {
       for (let index = 0; index < reader.count; index++) {
         reader.next(this.#runner.args);
-        this.#runner.assertHere(specAt(reader.spec), reader.db);
+        const spec = commandAt(reader.spec);
+        if (this.#isHeld(spec, reader.db)) return HELD;
+        this.#runner.assertHere(spec, reader.db);
       }
     } catch (error) {
       if (error instanceof ValueAway) return error;
@@ -107,15 +114,20 @@ export class KvService implements RequestHandler {
   }
 
   /** Runs on until the end, or to a command that needs a value which is away. */
-  #runOn({ request, reader, lengths }: Progress, nowMs: number): ValueAway | undefined {
+  #runOn({ request, reader, lengths }: Progress, nowMs: number): Pause | undefined {
     const runner = this.#runner;
+    const { held } = this.#options;
     const { out } = runner;
     out.reset();
     runner.nowMs = nowMs;
     while (lengths.length < reader.count) {
       const start = out.length;
       reader.next(runner.args);
-      const spec = specAt(reader.spec);
+      const spec = commandAt(reader.spec);
+      if (held.isBusy && this.#isHeld(spec, reader.db)) {
+        reader.back();
+        return HELD;
+      }
       try {
         if (request.isLogged === true && isWrite(spec)) out.error(UNKNOWN_OUTCOME);
         else if (start > REPLY_BYTES_MAX) out.error(TOO_MUCH);
@@ -128,6 +140,11 @@ export class KvService implements RequestHandler {
       lengths.push(out.length - start);
     }
     return undefined;
+  }
+
+  #isHeld(spec: CommandSpec, db: number): boolean {
+    const { held } = this.#options;
+    return held.isBusy && held.blocks(this.#runner.touched(spec, db));
   }
 
   /** Takes the replies so far out of the writer, which others will use. */
@@ -164,7 +181,7 @@ export class KvService implements RequestHandler {
         const away = this.#advance(progress, this.#options.clock());
         if (away === undefined) break;
         this.#keep(progress);
-        await this.#restore(away);
+        await this.#ready(away);
       }
       yield this.#pack(progress);
     } finally {
@@ -172,21 +189,14 @@ export class KvService implements RequestHandler {
     }
   }
 
-  async #restore({ store, refs }: ValueAway): Promise<void> {
-    const { restore } = this.#options;
-    assert(restore !== undefined, 'values are dropped only where they can be read back');
-    for (const ref of refs) await restore(store, ref);
+  /** Resolves when it is worth while to go on. */
+  #ready(pause: Pause): Promise<void> {
+    return pause === HELD ? this.#options.held.freed() : restoreValues(pause, this.#options.restore);
   }
 }
 
 /** Second byte of the reply `:0`. */
 const NO = 0x30;
-
-function specAt(number: number): CommandSpec {
-  const spec = WORKER_COMMANDS[number];
-  assert(spec !== undefined, `command number ${number}`);
-  return spec;
-}
 
 function sessionKey({ gateway, session }: GridRequest): string {
   return `${gateway} ${session}`;

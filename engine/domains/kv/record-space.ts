@@ -17,6 +17,7 @@ import type { ChangeEvents } from '../crdt/change-events.ts';
 import type { GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
 import { KvError, WRONG_TYPE } from './command.ts';
 import type { HashNames } from './hash-names.ts';
+import type { ToldKey } from './joint-bodies.ts';
 import { replyOfNumber } from './refused-reply.ts';
 import { FROM_END, scanCursor, scanPlace } from './scan.ts';
 import {
@@ -52,7 +53,10 @@ const COUNTER_MAX = 0xffff_ffff;
 /** Records looked at to say how many expire. */
 const EXPIRING_LOOKED_MAX = 5000;
 const SCRATCH_BYTES = 4096;
+/** Keeps sums of many stamps exact: what is written within so long has stamps apart. */
+const VERSION_UNIT_MS = 2 ** 32;
 const SCRATCH_KEPT_BYTES = 1 << 20;
+const NO_BYTES = new Uint8Array(0);
 
 class MutableValue implements StoredValue {
   value: Uint8Array = new Uint8Array(0);
@@ -227,9 +231,29 @@ export class RecordSpace implements KeySpace, WholeSpace {
     if (this.#stored.evicted) throw new ValueAway(store, [ref]);
   }
 
+  /** What is stored under the key, for an act over several workers. Throws ValueAway. */
+  tell(space: Uint8Array, key: Uint8Array): ToldKey {
+    const store = this.#store();
+    const isHash = this.isHash(key);
+    const told = { space, key, isLive: false, isHash, value: NO_BYTES, expiresAtMs: Number.NaN, millis: -1, counter: 0 };
+    const ref = store === undefined || isHash ? 0 : store.find(this.#identified(key));
+    if (store === undefined || ref === 0) return told;
+    const stored = this.#stored;
+    store.read(ref, stored);
+    const { millis, counter, ttlMs } = stored;
+    if (stored.tombstone || store.isExpired(ref, this.#context.nowMs)) return { ...told, millis, counter };
+    if (stored.evicted) throw new ValueAway(store, [ref]);
+    const value = decodeValue(stored.source, stored.valueStart, stored.valueBytes).slice();
+    return { ...told, isLive: true, value, expiresAtMs: millis + ttlMs, millis, counter };
+  }
+
+  #identified(key: Uint8Array): RecordImage {
+    this.#identify(key);
+    return this.#image;
+  }
+
   /** Stamp of the record of a key, live or not, for WATCH: the same as long as nobody writes. */
   version(key: Uint8Array): string {
-    if (this.isHash(key)) return 'a hash';
     const store = this.#store();
     this.#identify(key);
     const ref = store === undefined ? 0 : store.find(this.#image);
@@ -237,6 +261,20 @@ export class RecordSpace implements KeySpace, WholeSpace {
     store.read(ref, this.#stored);
     const isLive = !this.#stored.tombstone && !store.isExpired(ref, this.#context.nowMs);
     return `${this.#stored.millis} ${this.#stored.counter} ${isLive}`;
+  }
+
+  /** Of all records of a map: each write makes the sum of the stamps larger. */
+  get wholeVersion(): string {
+    const store = this.#store();
+    let millis = 0;
+    let counters = 0;
+    const cursor = store?.cursor();
+    for (let ref = cursor?.next() ?? 0; store !== undefined && ref !== 0; ref = cursor?.next() ?? 0) {
+      store.read(ref, this.#stored);
+      millis += this.#stored.millis % VERSION_UNIT_MS;
+      counters += this.#stored.counter;
+    }
+    return `${store?.records ?? 0} ${store?.tombstones ?? 0} ${millis} ${counters}`;
   }
 
   #visit(visit: (ref: RecordRef) => boolean): void {

@@ -185,7 +185,7 @@ export const STRING_COMMANDS: readonly CommandSpec[] = [
   writes('psetex', 4, (call) => setWithExpiry(call, 'px')),
   writes('getset', 3, getSet, ['denyoom', 'fast']),
   writes('getdel', 2, getDelete, FAST),
-  { name: 'mget', arity: -2, flags: ['readonly', 'fast'], keys: [1, -1, 1], route: 'keys', run: multiGet },
+  { name: 'mget', arity: -2, flags: ['readonly', 'fast'], keys: [1, -1, 1], route: 'keys', merge: 'slots', run: multiGet },
   { name: 'mset', arity: -3, flags: ['write', 'denyoom'], keys: [1, -1, 2], route: 'keys', run: multiSet },
   { name: 'msetnx', arity: -3, flags: ['write', 'denyoom'], keys: [1, -1, 2], route: 'keys', run: multiSetNew },
   writes('append', 3, append, ['denyoom', 'fast']),

@@ -1,0 +1,280 @@
+/**
+ * A worker's part in what is one over several workers: MSET, RENAME, EXEC, MGET and others.
+ *
+ *   gateway ── HOLD ──▶ every worker of the act     its keys are held; what they hold is told, or read by commands
+ *           ── COMMIT ─▶ the first one              ALL writes of the act in one frame of its log: they are, or are not
+ *           ── APPLY ──▶ the others                 their records; what a worker has applied it holds no longer
+ *           ── RELEASE ▶ all                        nothing is held, and the first one need not keep its log for the others
+ *
+ * The stamps are decided before COMMIT, so that applying twice changes nothing. After a kill -9 each worker reads the logs of all
+ * and finds its records in the frame of COMMIT. A worker that replaces another lets nothing touch a key until the gateway has
+ * told it (ROLL) which keys acts hold.
+ */
+import { isUtf8, fnv1aUtf8, partitionOf } from '../../partition/hash.ts';
+import type { GridRequest, LateParts, RequestAnswer, RequestHandler } from '../../operation/request-handler.ts';
+import {
+  REQUEST_ACT_APPLY,
+  REQUEST_ACT_COMMIT,
+  REQUEST_ACT_HOLD,
+  REQUEST_ACT_RELEASE,
+  REQUEST_ACT_ROLL,
+} from '../../protocol/envelope.ts';
+import { OP_PUT, OP_REMOVE } from '../../protocol/op-index.ts';
+import { JOIN_APPLIED } from '../../storage/join-rule.ts';
+import { KIND_LWW, PROVENANCE_CLIENT, RecordImage } from '../../storage/record.ts';
+import type { GridMap } from '../crdt/map-catalogue.ts';
+import type { HeldKeys } from './held-keys.ts';
+import {
+  type ActWrites,
+  decodeAct,
+  decodeHold,
+  decodeRoll,
+  decodeWrites,
+  encodeHoldAnswer,
+  type HoldAnswer,
+  type HoldAsk,
+  type StampedWrite,
+} from './joint-bodies.ts';
+import { KvRunner, type KvRunnerOptions } from './kv-runner.ts';
+import { replyOfNumber } from './refused-reply.ts';
+import { type RestoreValue, runWhenHere } from './restored-values.ts';
+import { nameOf } from './touched-keys.ts';
+
+/** How acts stand in the log of the worker. */
+export interface ActLog {
+  /** Notes in the frame at hand that what follows is the act's. */
+  commit(act: number): void;
+  /** Appends a record that another worker owns. */
+  foreign(map: Uint8Array, image: RecordImage): void;
+  /** While true the log keeps all that it has. */
+  keepAll(isKeeping: boolean): void;
+  /** Acts that a worker before this one committed in this run. */
+  readonly committed: ReadonlySet<number>;
+}
+
+export interface JointServiceOptions extends KvRunnerOptions {
+  readonly held: HeldKeys;
+  readonly log: ActLog;
+  readonly restore: RestoreValue | undefined;
+  readonly clock: () => number;
+  /** This worker replaces another, and acts may be under way. */
+  readonly awaitsRoll: boolean;
+  readonly monotonicMs: () => number;
+}
+
+/** Told of whole maps in one answer; larger maps are not acted on as one. */
+const WHOLE_BYTES_MAX = 16 << 20;
+export const TOO_LARGE = 'ERR the database or hash is too large to be read as one over several workers';
+const NOT_RUN = 'TRYAGAIN UNAVAILABLE a worker was replaced: nothing was run';
+/** Held by nobody's act: everything, until the roll. */
+const ROLL_ACT = -1;
+const ROLL_WAIT_MS = 10_000;
+/** An answer to COMMIT: '' in bytes, or a refusal. */
+const encoder = new TextEncoder();
+const NO_BYTES = new Uint8Array(0);
+
+export class JointService implements RequestHandler {
+  readonly kinds = [REQUEST_ACT_HOLD, REQUEST_ACT_COMMIT, REQUEST_ACT_APPLY, REQUEST_ACT_RELEASE, REQUEST_ACT_ROLL];
+  readonly writeKinds = [REQUEST_ACT_COMMIT, REQUEST_ACT_APPLY];
+  readonly judgedKinds = this.writeKinds;
+  readonly #options: JointServiceOptions;
+  readonly #runner: KvRunner;
+  readonly #image = new RecordImage();
+  /** Acts committed here that are not over. */
+  readonly #committed = new Set<number>();
+  /** Acts that were over before the roll came, which may name them. */
+  readonly #over = new Set<number>();
+  #awaitsRoll: boolean;
+  readonly #rollEndsMs: number;
+
+  constructor(options: JointServiceOptions) {
+    this.#options = options;
+    this.#runner = new KvRunner(options);
+    this.#awaitsRoll = options.awaitsRoll;
+    this.#rollEndsMs = options.monotonicMs() + ROLL_WAIT_MS;
+    if (options.awaitsRoll) options.held.hold(ROLL_ACT, true, true, []);
+  }
+
+  answer(request: GridRequest): RequestAnswer {
+    const { kind, body, nowMs } = request;
+    switch (kind) {
+      case REQUEST_ACT_HOLD:
+        return this.#hold(decodeHold(body), nowMs);
+      case REQUEST_ACT_COMMIT:
+        return [encoder.encode(this.#commit(decodeWrites(body), request))];
+      case REQUEST_ACT_APPLY:
+        this.#apply(decodeWrites(body), nowMs);
+        return [];
+      case REQUEST_ACT_RELEASE:
+        this.#release(decodeAct(body));
+        return [];
+      default:
+        this.#rolled(decodeRoll(body));
+        return [];
+    }
+  }
+
+  /** A gateway that never tells has nothing to tell. */
+  tick(): void {
+    if (this.#awaitsRoll && this.#options.monotonicMs() >= this.#rollEndsMs) this.#rolled([]);
+  }
+
+  #hold(ask: HoldAsk, nowMs: number): RequestAnswer {
+    const { held, restore, clock } = this.#options;
+    if (this.#over.has(ask.act)) return [encodeHoldAnswer(refused(NOT_RUN))];
+    held.hold(ask.act, ask.isExclusive, ask.isEverything, ask.keys);
+    const refusal = ask.isExclusive ? this.#refusalOf(ask) : '';
+    if (refusal !== '') return this.#refuse(ask, refusal);
+    const run = (atMs: number): HoldAnswer => this.#tell(ask, atMs);
+    const answered = runWhenHere(
+      () => run(nowMs),
+      () => run(clock()),
+      restore,
+    );
+    return answered instanceof Promise ? this.#late(answered) : [encodeHoldAnswer(answered)];
+  }
+
+  async *#late(answer: Promise<HoldAnswer>): LateParts {
+    yield encodeHoldAnswer(await answer);
+  }
+
+  #refuse({ act }: HoldAsk, refusal: string): RequestAnswer {
+    this.#options.held.release(act);
+    return [encodeHoldAnswer(refused(refusal))];
+  }
+
+  /** Why the keys could not be written now; ''. Their maps are opened. */
+  #refusalOf({ keys }: HoldAsk): string {
+    const { maps, refusal } = this.#options;
+    for (const { space, key } of keys) {
+      if (maps.openByName(space) === undefined) return TOO_MANY_MAPS;
+      const refused = refusal(partitionOf(fnv1aUtf8(key, 0, key.length)), 0);
+      if (refused >= 0) return replyOfNumber(refused);
+    }
+    return '';
+  }
+
+  #tell({ told, wholes, watched, isEverything, commands }: HoldAsk, nowMs: number): HoldAnswer {
+    const runner = this.#runner;
+    runner.nowMs = nowMs;
+    const replies = commands.length === 0 ? NO_BYTES : runner.runAll(commands);
+    const keys = told.map(({ space, key }) => runner.spaceNamed(space).tell(space, key));
+    const known = new Set(keys.map(nameOf));
+    let bytes = 0;
+    for (const name of wholes) {
+      const space = runner.spaceNamed(name);
+      space.visitAll((key) => {
+        const one = { space: name, key: key.slice() };
+        if (known.has(nameOf(one))) return true;
+        const record = space.tell(name, one.key);
+        keys.push(record);
+        bytes += one.key.length + record.value.length + 64;
+        return bytes <= WHOLE_BYTES_MAX;
+      });
+    }
+    if (bytes > WHOLE_BYTES_MAX) return refused(TOO_LARGE);
+    const versions = watched.map(({ space, key }) => runner.versionIn(runner.spaceNamed(space), key));
+    return { refusal: '', told: keys, versions, hashNames: isEverything ? runner.hashNames() : [], replies };
+  }
+
+  /** '' when the act is in the log and applied here, or why nothing of it is. */
+  #commit(writes: ActWrites, request: GridRequest): string {
+    const { act, own, others } = writes;
+    const { log, held } = this.#options;
+    const isCommitted = this.#committed.has(act) || log.committed.has(act);
+    if (!isCommitted && request.isLogged === true) return NOT_RUN;
+    if (!isCommitted) {
+      const refusal = this.#writeRefusal(writes);
+      if (refusal !== '') return refusal;
+      log.commit(act);
+      for (const write of others) log.foreign(write.space, this.#imageOf(write));
+      for (const write of own) this.#join(write, request.nowMs);
+    }
+    this.#committed.add(act);
+    log.keepAll(true);
+    held.release(act);
+    return '';
+  }
+
+  #apply({ act, own }: ActWrites, nowMs: number): void {
+    for (const write of own) this.#join(write, nowMs);
+    this.#end(act);
+  }
+
+  #release(act: number): void {
+    this.#end(act);
+    if (this.#committed.delete(act) && this.#committed.size === 0) this.#options.log.keepAll(false);
+  }
+
+  #end(act: number): void {
+    this.#options.held.release(act);
+    if (this.#awaitsRoll) this.#over.add(act);
+  }
+
+  #rolled(holds: readonly HoldAsk[]): void {
+    if (!this.#awaitsRoll) return;
+    this.#awaitsRoll = false;
+    const { held } = this.#options;
+    for (const { act, isExclusive, isEverything, keys } of holds) {
+      if (!this.#over.has(act) && !this.#committed.has(act)) held.hold(act, isExclusive, isEverything, keys);
+    }
+    this.#over.clear();
+    held.release(ROLL_ACT);
+  }
+
+  #writeRefusal({ own, others }: ActWrites): string {
+    const { maps, refusal } = this.#options;
+    for (const write of own) {
+      const refused = refusal(partitionOf(fnv1aUtf8(write.key, 0, write.key.length)), write.value.length);
+      if (refused >= 0) return replyOfNumber(refused);
+    }
+    for (const write of [...own, ...others]) {
+      const map = maps.openByName(write.space);
+      if (map === undefined) return TOO_MANY_MAPS;
+      const refused = map.guard?.refusal(KIND_LWW, this.#imageOf(write), 0, 0);
+      if (refused !== undefined) return `ERR ${refused.code} ${refused.detail}`;
+    }
+    return '';
+  }
+
+  /** A newer write of a browser that came meanwhile stays. */
+  #join(write: StampedWrite, nowMs: number): void {
+    const { maps, changes } = this.#options;
+    const map: GridMap | undefined = maps.openByName(write.space);
+    if (map === undefined) return; // opened when it was held
+    const image = this.#imageOf(write);
+    const isNew = map.store(KIND_LWW).join(image, nowMs) === JOIN_APPLIED;
+    if (!isNew || !isUtf8(write.key, 0, write.key.length)) return;
+    changes.changed(map, write.isRemoval ? OP_REMOVE : OP_PUT, image, 0, 0, false);
+  }
+
+  #imageOf({ key, value, isRemoval, millis, counter, ttlMs }: StampedWrite): RecordImage {
+    const { nodeId } = this.#options;
+    const image = this.#image;
+    const source = new Uint8Array(key.length + nodeId.length + value.length);
+    source.set(key);
+    source.set(nodeId, key.length);
+    source.set(value, key.length + nodeId.length);
+    image.source = source;
+    image.keyStart = 0;
+    image.keyBytes = key.length;
+    image.keyHash = fnv1aUtf8(key, 0, key.length);
+    image.tagStart = key.length;
+    image.nodeStart = key.length;
+    image.nodeBytes = nodeId.length;
+    image.valueStart = key.length + nodeId.length;
+    image.valueBytes = value.length;
+    image.millis = millis;
+    image.counter = counter;
+    image.ttlMs = ttlMs;
+    image.tombstone = isRemoval;
+    image.provenance = PROVENANCE_CLIENT;
+    return image;
+  }
+}
+
+const TOO_MANY_MAPS = 'ERR TOO_MANY_MAPS there are as many maps as LATTICE_MAX_MAPS allows';
+
+function refused(refusal: string): HoldAnswer {
+  return { refusal, told: [], versions: [], hashNames: [], replies: NO_BYTES };
+}

@@ -1,0 +1,293 @@
+/**
+ * The keys that workers act on together, as a gateway was told them: commands run on them here, and what they write is collected.
+ *
+ *   told (HOLD) ─▶ JointKeys ─ commands run ─▶ writes, one a record, stamped behind what is stored ─▶ COMMIT, APPLY
+ *
+ * A command that needs a record which was not told throws NeedsMore: the act lets all go and begins anew, asking for that, too.
+ */
+import { assert } from '../../assert.ts';
+import { RespCommand } from '../../protocol/resp-parser.ts';
+import { RespWriter } from '../../protocol/resp-writer.ts';
+import { type Call, type CommandSpec, KvError, WRONG_TYPE } from './command.ts';
+import { databaseName, isDatabaseName } from './hash-names.ts';
+import type { StampedWrite, ToldKey } from './joint-bodies.ts';
+import {
+  IDENTITY_BYTES_MAX,
+  KEY_TOO_LONG,
+  type KeySpace,
+  type StoredValue,
+  TOO_LONG,
+  VALUE_BYTES_MAX,
+  type WholeSpace,
+} from './space.ts';
+import { nameOf, type SpaceKey } from './touched-keys.ts';
+import { encodeValue, VALUE_HEADER_BYTES } from './value.ts';
+
+/** What an act must be told beside what it was. */
+export class NeedsMore extends Error {
+  override readonly name = 'NeedsMore';
+  readonly key: SpaceKey | undefined;
+  /** All of a map. */
+  readonly whole: Uint8Array | undefined;
+
+  constructor(key: SpaceKey | undefined, whole: Uint8Array | undefined) {
+    super('the act was not told all that it needs');
+    this.key = key;
+    this.whole = whole;
+  }
+}
+
+interface JointRecord {
+  readonly space: Uint8Array;
+  readonly key: Uint8Array;
+  readonly isHash: boolean;
+  readonly millis: number;
+  readonly counter: number;
+  isLive: boolean;
+  value: Uint8Array;
+  expiresAtMs: number;
+  isWritten: boolean;
+}
+
+const COUNTER_MAX = 0xffff_ffff;
+const NO_BYTES = new Uint8Array(0);
+const latin1 = new TextDecoder('latin1');
+
+/** All that an act was told. */
+export class JointKeys {
+  readonly nowMs: number;
+  readonly #records = new Map<string, JointRecord>();
+  /** By the name of their map. */
+  readonly #bySpace = new Map<string, JointRecord[]>();
+  readonly #wholes: ReadonlySet<string>;
+
+  constructor(told: readonly ToldKey[], wholes: readonly Uint8Array[], nowMs: number) {
+    this.nowMs = nowMs;
+    this.#wholes = new Set(wholes.map((name) => latin1.decode(name)));
+    for (const one of told) {
+      const known = this.#records.get(nameOf(one));
+      if (known === undefined) this.#add({ ...one, isWritten: false });
+    }
+  }
+
+  /** The record of a key. Throws NeedsMore. */
+  at(key: SpaceKey): JointRecord {
+    const known = this.#records.get(nameOf(key));
+    if (known !== undefined) return known;
+    throw new NeedsMore({ space: key.space.slice(), key: key.key.slice() }, undefined);
+  }
+
+  /** Live records of a map of which all were told. Throws NeedsMore. */
+  allOf(space: Uint8Array): JointRecord[] {
+    const name = latin1.decode(space);
+    if (!this.#wholes.has(name)) throw new NeedsMore(undefined, space.slice());
+    return (this.#bySpace.get(name) ?? []).filter(({ isLive }) => isLive);
+  }
+
+  /** What is known says that the map has records. */
+  isHash(name: Uint8Array): boolean {
+    if (isDatabaseName(name)) return false;
+    return this.#bySpace.get(latin1.decode(name))?.some(({ isLive }) => isLive) ?? false;
+  }
+
+  /** What the act has written. */
+  writes(): StampedWrite[] {
+    const writes: StampedWrite[] = [];
+    for (const record of this.#records.values()) if (record.isWritten) writes.push(this.#stamped(record));
+    return writes;
+  }
+
+  #add(record: JointRecord): void {
+    this.#records.set(nameOf(record), record);
+    const name = latin1.decode(record.space);
+    const others = this.#bySpace.get(name);
+    if (others === undefined) this.#bySpace.set(name, [record]);
+    else others.push(record);
+  }
+
+  /** Now, but strictly after the stored record. */
+  #stamped({ space, key, isLive, value, expiresAtMs, millis, counter }: JointRecord): StampedWrite {
+    const stamp = { millis: Math.floor(this.nowMs), counter: 0 };
+    if (millis >= stamp.millis) {
+      const overflows = counter === COUNTER_MAX;
+      stamp.millis = overflows ? Math.floor(millis) + 1 : millis;
+      stamp.counter = overflows ? 0 : counter + 1;
+    }
+    const encoded = isLive ? encodedValue(value) : NO_BYTES;
+    return { space, key, isRemoval: !isLive, value: encoded, ...stamp, ttlMs: isLive ? expiresAtMs - stamp.millis : Number.NaN };
+  }
+}
+
+function encodedValue(value: Uint8Array): Uint8Array {
+  const target = new Uint8Array(VALUE_HEADER_BYTES + value.length);
+  const encoded = encodeValue(value, target, 0);
+  return typeof encoded === 'number' ? target.subarray(0, encoded) : encoded;
+}
+
+/** A database, or a map as a hash, as far as it was told. */
+class JointSpace implements KeySpace, WholeSpace {
+  readonly #keys: JointKeys;
+  readonly #name: Uint8Array;
+  readonly #isDatabase: boolean;
+
+  constructor(keys: JointKeys, name: Uint8Array) {
+    this.#keys = keys;
+    this.#name = name;
+    this.#isDatabase = isDatabaseName(name);
+  }
+
+  isHash(key: Uint8Array): boolean {
+    return this.#isDatabase && (this.#keys.isHash(key) || this.#at(key).isHash);
+  }
+
+  get(key: Uint8Array): StoredValue | undefined {
+    return this.#live(key);
+  }
+
+  has(key: Uint8Array): boolean {
+    return this.#live(key) !== undefined;
+  }
+
+  expiryOf(key: Uint8Array): number | undefined {
+    return this.#live(key)?.expiresAtMs;
+  }
+
+  set(key: Uint8Array, value: Uint8Array, expiresAtMs: number): void {
+    if (value.length > VALUE_BYTES_MAX) throw new KvError(TOO_LONG);
+    if (key.length + this.#name.length > IDENTITY_BYTES_MAX) throw new KvError(KEY_TOO_LONG);
+    this.#checkType(key);
+    const record = this.#at(key);
+    record.value = value.slice();
+    record.expiresAtMs = expiresAtMs;
+    record.isLive = true;
+    record.isWritten = true;
+  }
+
+  expire(key: Uint8Array, expiresAtMs: number): void {
+    const record = this.#live(key);
+    assert(record !== undefined, 'a key that is there');
+    record.expiresAtMs = expiresAtMs;
+    record.isWritten = true;
+  }
+
+  remove(key: Uint8Array): boolean {
+    const record = this.#live(key);
+    if (record === undefined) return false;
+    record.isLive = false;
+    record.isWritten = true;
+    return true;
+  }
+
+  get size(): number {
+    return this.#all().length;
+  }
+
+  get expiring(): number {
+    return this.#all().filter(({ expiresAtMs }) => !Number.isNaN(expiresAtMs)).length;
+  }
+
+  visitAll(visit: (key: Uint8Array) => boolean): void {
+    for (const { key } of this.#all()) if (!visit(key)) return;
+  }
+
+  random(random: number): Uint8Array | undefined {
+    const all = this.#all();
+    return all[Math.floor(random * all.length)]?.key;
+  }
+
+  clear(): void {
+    for (const record of this.#all()) this.remove(record.key);
+  }
+
+  /** All in one step, whatever the limit: the act has them all at hand. */
+  scan(_cursor: number, _limit: number, visit: (key: Uint8Array) => void): number {
+    for (const { key } of this.#all()) visit(key);
+    return 0;
+  }
+
+  #at(key: Uint8Array): JointRecord {
+    return this.#keys.at({ space: this.#name, key });
+  }
+
+  #live(key: Uint8Array): JointRecord | undefined {
+    this.#checkType(key);
+    const record = this.#at(key);
+    return record.isLive && !(record.expiresAtMs < this.#keys.nowMs) ? record : undefined;
+  }
+
+  #checkType(key: Uint8Array): void {
+    if (this.isHash(key)) throw new KvError(WRONG_TYPE);
+  }
+
+  #all(): JointRecord[] {
+    return this.#keys.allOf(this.#name);
+  }
+}
+
+/** Runs commands over the keys that an act was told. */
+export class JointRunner implements Call {
+  args = new RespCommand();
+  name = '';
+  readonly out = new RespWriter();
+  db = 0;
+  readonly #keys: JointKeys;
+  readonly #hashNames: readonly Uint8Array[];
+  readonly #random: () => number;
+
+  constructor(keys: JointKeys, hashNames: readonly Uint8Array[], random: () => number) {
+    this.#keys = keys;
+    this.#hashNames = hashNames;
+    this.#random = random;
+  }
+
+  get nowMs(): number {
+    return this.#keys.nowMs;
+  }
+
+  /** The reply of the command. Throws NeedsMore. */
+  run(spec: CommandSpec, args: RespCommand, db: number, isResp3: boolean): Uint8Array {
+    const { out } = this;
+    out.reset();
+    out.isResp3 = isResp3;
+    this.args = args;
+    this.name = spec.name;
+    this.db = db;
+    try {
+      assert(spec.run !== undefined, `${spec.name} is a command of workers`);
+      spec.run(this);
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error;
+      out.reset();
+      out.error(error.message);
+    }
+    return out.bytes.slice(0, out.length);
+  }
+
+  get space(): JointSpace {
+    return this.spaceOf(this.db);
+  }
+
+  spaceOf(db: number): JointSpace {
+    return new JointSpace(this.#keys, databaseName(db));
+  }
+
+  whole(db: number): WholeSpace {
+    return this.spaceOf(db);
+  }
+
+  hash(name: Uint8Array): JointSpace {
+    return new JointSpace(this.#keys, name.slice());
+  }
+
+  versionOf(): string {
+    throw new KvError('ERR versions are told by workers');
+  }
+
+  hashNames(): Uint8Array[] {
+    return [...this.#hashNames];
+  }
+
+  random(): number {
+    return this.#random();
+  }
+}

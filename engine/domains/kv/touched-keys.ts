@@ -1,0 +1,58 @@
+/**
+ * Which keys and fields a command touches, told from its words alone: what it waits for while others hold keys (held-keys.ts).
+ *
+ *   SET k v        db0 k                       HSET h f v     db0 h (is it a string?), h f
+ *   COPY a b DB 2  a and b of both databases   KEYS, SCAN     everything
+ */
+import type { RespCommand } from '../../protocol/resp-parser.ts';
+import { type CommandSpec, DATABASES, forEachKey, isWrite } from './command.ts';
+import { databaseName } from './hash-names.ts';
+
+/** A key of a database, or a field of a hash: a record. */
+export interface SpaceKey {
+  /** Name of the map. */
+  readonly space: Uint8Array;
+  readonly key: Uint8Array;
+}
+
+export interface Touched {
+  readonly isWrite: boolean;
+  /** All that there is. */
+  readonly isEverything: boolean;
+  readonly keys: readonly SpaceKey[];
+}
+
+/** Their second key stands in a database that an argument names. */
+const BETWEEN_DATABASES = new Set(['copy', 'move']);
+const latin1 = new TextDecoder('latin1');
+
+/** The keys are views of the arguments. */
+export function touchedBy(spec: CommandSpec, args: RespCommand, db: number): Touched {
+  const keys: SpaceKey[] = [];
+  const isEverything = spec.route === 'workers' || spec.route === 'scan';
+  if (isEverything) return { isWrite: isWrite(spec), isEverything, keys };
+  for (const space of spacesOf(spec, args, db)) {
+    forEachKey(spec.keys, args.count, (index) => keys.push({ space, key: args.argument(index) }));
+  }
+  if (spec.fields !== undefined && args.count > 1) {
+    const space = args.argument(1);
+    forEachKey(spec.fields, args.count, (index) => keys.push({ space, key: args.argument(index) }));
+  }
+  return { isWrite: isWrite(spec), isEverything, keys };
+}
+
+/** A name of the record, the same for the same record only. */
+export function nameOf({ space, key }: SpaceKey): string {
+  return `${space.length} ${latin1.decode(space)}${latin1.decode(key)}`;
+}
+
+function spacesOf({ name }: CommandSpec, args: RespCommand, db: number): Uint8Array[] {
+  const databases = new Set([db]);
+  if (BETWEEN_DATABASES.has(name)) {
+    for (let index = 2; index < args.count; index++) {
+      const other = Number(args.text(index));
+      if (Number.isInteger(other) && other >= 0 && other < DATABASES) databases.add(other);
+    }
+  }
+  return [...databases].map(databaseName);
+}

@@ -1,0 +1,410 @@
+/** What is one over several workers, over real sockets and threads: never seen in part, whatever reads and whoever dies. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { fnv1a, PARTITION_COUNT, partitionOf } from '../../engine/partition/hash.ts';
+import { testFolder } from '../../workers/postgres/test-postgres.ts';
+import { endProcesses, NodeProcess } from '../testing/node-process.ts';
+import { freePort } from '../testing/redis-server.ts';
+import { encodeCommand, RespClient } from '../testing/resp-client.ts';
+import { eventually, startGrid, type TestGrid, type TestStorage, testStorage } from '../testing/test-grid.ts';
+import { put } from '../testing/wire-ops.ts';
+import { WireSession } from '../testing/wire-session.ts';
+
+/** Keys whose partitions, and so whose workers, lie far apart. */
+function spread(name: string, count: number): string[] {
+  return Array.from({ length: count }, (_, index) => {
+    const isThere = (key: string): boolean => Math.floor((partitionOf(fnv1a(key)) * count) / PARTITION_COUNT) === index;
+    for (let number = 0; ; number++) if (isThere(`${number}:${name}`)) return `${number}:${name}`;
+  });
+}
+
+const KEYS = spread('torn', 6);
+
+/** What one worker sees before another it sees well before. */
+const SLOW_RINGS = { faultInjection: true, faultRingDelayMs: 4 };
+const JSON_TYPE = { 'content-type': 'application/json' };
+
+let node: TestGrid;
+let port: number;
+
+before(async () => {
+  port = await freePort();
+  node = await startGrid({ respPort: port, workerThreads: 3, gatewayThreads: 2, ...SLOW_RINGS });
+});
+
+after(async () => {
+  await node.grid.stop();
+  await endProcesses();
+});
+
+async function clients(count: number, at: number = port): Promise<RespClient[]> {
+  return Promise.all(Array.from({ length: count }, () => RespClient.open(at)));
+}
+
+/** Strings of an array reply; null for nil. */
+function stringsOf(reply: string): (string | null)[] {
+  const lines = reply.split('\r\n');
+  assert.equal(lines[0]?.[0], '*', reply);
+  const strings: (string | null)[] = [];
+  for (let at = 1; at < lines.length - 1; at++) strings.push(lines[at] === '$-1' ? null : (lines[++at] ?? null));
+  return strings;
+}
+
+async function pipelined(client: RespClient, ...commands: readonly (readonly string[])[]): Promise<string[]> {
+  client.send(Buffer.concat(commands.map(encodeCommand)));
+  const replies: string[] = [];
+  for (let index = 0; index < commands.length; index++) replies.push((await client.reply()).toString());
+  return replies;
+}
+
+/** Repeats `work` until `isOver`, at least once. */
+async function whileRunning(isOver: () => boolean, work: (round: number) => Promise<void>): Promise<void> {
+  for (let round = 0; round === 0 || !isOver(); round++) await work(round);
+}
+
+test('MSET and EXEC over several workers are never seen in part: by MGET, EXEC, single reads, HTTP', async () => {
+  const endsMs = performance.now() + 2000;
+  const isOver = (): boolean => performance.now() > endsMs;
+  const [writer, second, ...readers] = await clients(6);
+  assert.ok(writer !== undefined && second !== undefined);
+  await writer.command('MSET', ...KEYS.flatMap((key) => [key, '0']));
+  let value = 0;
+  let seen = 0;
+  const http = async (key: string): Promise<number> =>
+    Number(await (await fetch(`http://127.0.0.1:${node.port}/maps/db0/${key}`)).text().then((text) => JSON.parse(text)));
+  const write = whileRunning(isOver, async () => {
+    value += 1;
+    const pairs = KEYS.flatMap((key) => [key, String(value)]);
+    if (value % 2 === 0) assert.equal(await writer.text('MSET', ...pairs), '+OK\r\n');
+    else {
+      const sets = KEYS.map((key) => ['SET', key, String(value)]);
+      const replies = await pipelined(writer, ['MULTI'], ...sets, ['EXEC']);
+      assert.equal(replies.at(-1), `*${KEYS.length}\r\n${'+OK\r\n'.repeat(KEYS.length)}`);
+    }
+  });
+  const reads = readers.map((reader, which) =>
+    whileRunning(isOver, async (round) => {
+      if (which === 0) {
+        const values = stringsOf(await reader.text('MGET', ...KEYS));
+        assert.equal(new Set(values).size, 1, `MGET saw ${values}`);
+      } else if (which === 1) {
+        const replies = await pipelined(reader, ['MULTI'], ...KEYS.map((key) => ['GET', key]), ['EXEC']);
+        const values = stringsOf(replies.at(-1) ?? '');
+        assert.equal(new Set(values).size, 1, `EXEC saw ${values}`);
+      } else if (which === 2) {
+        const [one, other] = [KEYS[round % KEYS.length] ?? '', KEYS[(round + 1) % KEYS.length] ?? ''];
+        const [before = '', behind = ''] = [await reader.text('GET', one), await reader.text('GET', other)];
+        assert.ok(Number(before.split('\r\n')[1]) <= Number(behind.split('\r\n')[1]), `${one} was newer than ${other} later`);
+      } else {
+        const [one, other] = [KEYS[round % KEYS.length] ?? '', KEYS[(round + 2) % KEYS.length] ?? ''];
+        const before = await http(one);
+        assert.ok(before <= (await http(other)), `HTTP: ${one} was newer than ${other} later`);
+      }
+      seen += 1;
+    }),
+  );
+  await Promise.all([write, ...reads]);
+  assert.ok(value > 10 && seen > 10, `${value} writes, ${seen} reads`);
+  for (const client of [writer, second, ...readers]) client.close();
+});
+
+test('transfers between accounts on several workers keep their sum, and increments meanwhile are exact', async () => {
+  const accounts = spread('account', 8);
+  const connections = await clients(10);
+  await connections[0]?.command('MSET', ...accounts.flatMap((name) => [name, '1000']));
+  const rounds = 60;
+  const counts = connections.map(() => 0);
+  await Promise.all(
+    connections.map(async (client, which) => {
+      for (let round = 0; round < rounds; round++) {
+        const [from, to] = [accounts[(which + round) % 8] ?? '', accounts[(which * 3 + round * 5 + 1) % 8] ?? ''];
+        if (which < 6) {
+          const replies = await pipelined(client, ['MULTI'], ['DECRBY', from, '7'], ['INCRBY', to, '7'], ['EXEC']);
+          assert.match(replies.at(-1) ?? '', /^\*2\r\n:/);
+        } else if (which < 8) {
+          const values = stringsOf(await client.text('MGET', ...accounts)).map(Number);
+          assert.equal(values.slice(0, 8).reduce((sum, one) => sum + one, 0) % 1000, 0, `sum of ${values}`);
+        } else {
+          // a thousand more: the sum stays a multiple of it
+          assert.match(await client.text('INCRBY', from, '1000'), /^:/);
+          counts[which] = (counts[which] ?? 0) + 1000;
+        }
+      }
+    }),
+  );
+  const values = stringsOf((await connections[0]?.text('MGET', ...accounts)) ?? '').map(Number);
+  const added = counts.reduce((sum, one) => sum + one, 0);
+  assert.equal(
+    values.reduce((sum, one) => sum + one, 0),
+    8000 + added,
+  );
+  for (const client of connections) client.close();
+});
+
+test('WATCH sees writes from the WebSocket and over HTTP, also to a field of a hash', async () => {
+  const [client] = await clients(1);
+  assert.ok(client !== undefined);
+  const wire = await WireSession.open({ port: node.port });
+  const others = spread('other', 4);
+  const ways: [string, () => Promise<void>][] = [
+    [
+      'HTTP',
+      async () =>
+        void (await fetch(`http://127.0.0.1:${node.port}/maps/db0/watched`, { method: 'PUT', body: '"x"', headers: JSON_TYPE })),
+    ],
+    [
+      'WebSocket',
+      async () => {
+        wire.sendOps(put('1', 'db0', 'watched', 'y'));
+        await wire.next('OP_ACK');
+      },
+    ],
+  ];
+  for (const [way, write] of ways) {
+    assert.equal(await client.text('WATCH', 'watched', others[0] ?? ''), '+OK\r\n');
+    await write();
+    for (const key of ['watched', ...others.slice(2)]) {
+      assert.equal(await client.text('MULTI'), '+OK\r\n');
+      await client.text('SET', key, '1');
+      await client.text('SET', others[1] ?? '', '1');
+      const expected = key === 'watched' ? '*-1\r\n' : '*2\r\n+OK\r\n+OK\r\n'; // EXEC forgets what was watched
+      assert.equal(await client.text('EXEC'), expected, way);
+    }
+  }
+  const fields = spread('field', 8);
+  for (let index = 0; index < 8; index++) await client.command('HSET', 'profile', fields[index] ?? '', '0');
+  assert.equal(await client.text('WATCH', 'profile'), '+OK\r\n');
+  await fetch(`http://127.0.0.1:${node.port}/maps/profile/${fields[5]}`, { method: 'PUT', body: '"new"', headers: JSON_TYPE });
+  assert.deepEqual(await pipelined(client, ['MULTI'], ['HSET', 'profile', fields[1] ?? '', '1'], ['EXEC']), [
+    '+OK\r\n',
+    '+QUEUED\r\n',
+    '*-1\r\n',
+  ]);
+  assert.equal(await client.text('WATCH', 'profile'), '+OK\r\n');
+  assert.equal((await pipelined(client, ['MULTI'], ['HSET', 'profile', fields[1] ?? '', '1'], ['EXEC'])).at(-1), '*1\r\n:0\r\n');
+  client.close();
+  wire.socket.terminate();
+});
+
+test('any mixture of commands runs in EXEC: hashes, scans, whole databases, other databases', async () => {
+  const [client] = await clients(1);
+  assert.ok(client !== undefined);
+  await client.command('SELECT', '4');
+  await client.command('FLUSHDB');
+  const replies = await pipelined(
+    client,
+    ['MULTI'],
+    ['HSET', 'mixed', 'a', '1', 'b', '2', 'c', '3', 'd', '4'],
+    ['HINCRBY', 'mixed', 'a', '41'],
+    ['HGETALL', 'mixed'],
+    ['HDEL', 'mixed', 'b', 'd', 'nothing'],
+    ['HLEN', 'mixed'],
+    ['MSET', 'x:1', 'one', 'x:2', 'two', 'x:3', 'three'],
+    ['GET', 'mixed'],
+    ['DBSIZE'],
+    ['RENAME', 'x:1', 'x:9'],
+    ['COPY', 'x:2', 'x:3', 'DB', '5', 'REPLACE'],
+    ['SELECT', '5'],
+    ['GET', 'x:3'],
+    ['SELECT', '4'],
+    ['SWAPDB', '4', '6'],
+    ['DBSIZE'],
+    ['EXISTS', 'mixed', 'x:9', 'x:2'],
+    ['INCR', 'x:new'],
+    ['EXEC'],
+  );
+  const outcome = replies.at(-1) ?? '';
+  const expected = [
+    ':4',
+    ':42',
+    '*8',
+    ...['a', '42', 'b', '2', 'c', '3', 'd', '4'].flatMap((word) => [`$${word.length}`, word]),
+    ':2',
+    ':2',
+    '+OK',
+    '-WRONGTYPE Operation against a key holding the wrong kind of value',
+    ':3',
+    '+OK',
+    ':1',
+    '+OK',
+    '$3',
+    'two',
+    '+OK',
+    '+OK',
+    ':0',
+    ':1',
+    ':1',
+  ];
+  assert.deepEqual(outcome.split('\r\n').slice(1, -1).sort(), [...expected].sort());
+  assert.equal(await client.text('DBSIZE'), ':1\r\n');
+  await client.command('SELECT', '6');
+  assert.deepEqual(stringsOf(await client.text('MGET', 'x:1', 'x:2', 'x:3', 'x:9')), [null, 'two', 'three', 'one']);
+  client.close();
+});
+
+test('a queue that grows too large is refused, and EXEC runs nothing of it', async () => {
+  const [client] = await clients(1);
+  assert.ok(client !== undefined);
+  await client.command('MULTI');
+  const large = 'x'.repeat(4 << 20);
+  const replies: string[] = [];
+  for (let index = 0; index < 5; index++) replies.push(await client.text('SET', `queued:${index}`, large));
+  assert.equal(replies.filter((reply) => reply === '+QUEUED\r\n').length, 3);
+  assert.match(replies.at(-1) ?? '', /^-ERR the transaction is too large/);
+  assert.match(await client.text('EXEC'), /^-EXECABORT /);
+  assert.equal(await client.text('EXISTS', 'queued:0'), ':0\r\n');
+  client.close();
+});
+
+test('kill -9 in the middle of MSETs and EXECs: each is there whole or not at all, and what was acknowledged is there', async () => {
+  const respPort = await freePort();
+  const server = new NodeProcess(await testFolder(), {
+    LATTICE_WORKER_THREADS: '3',
+    LATTICE_RESP_PORT: String(respPort),
+    LATTICE_FAULT_INJECTION: 'true',
+    LATTICE_FAULT_RING_DELAY_MS: '3',
+  });
+  const groups = Array.from({ length: 4 }, (_, group) => spread(`group:${group}`, 5));
+  const acknowledged = groups.map(() => 0);
+  const tried = groups.map(() => 0);
+  for (let kill = 0; kill < 2; kill++) {
+    await server.start();
+    await eventually(async () => (await RespClient.open(respPort)).close());
+    const connections = await clients(groups.length, respPort);
+    const writing = groups.map(async (keys, group) => {
+      const client = connections[group];
+      assert.ok(client !== undefined);
+      try {
+        const found = stringsOf(await client.text('MGET', ...keys)).map((one) => Number(one ?? 0));
+        assert.equal(new Set(found).size, 1, `group ${group} is torn after kill ${kill}: ${found}`);
+        assert.ok((found[0] ?? -1) >= (acknowledged[group] ?? 0), `group ${group} lost an acknowledged write: ${found}`);
+        assert.ok((found[0] ?? -1) <= (tried[group] ?? 0));
+        for (let value = (tried[group] ?? 0) + 1; ; value++) {
+          tried[group] = value;
+          const pairs = keys.flatMap((key) => [key, String(value)]);
+          if (group % 2 === 0) assert.equal(await client.text('MSET', ...pairs), '+OK\r\n');
+          else {
+            const sets = keys.map((key) => ['SET', key, String(value)]);
+            assert.match((await pipelined(client, ['MULTI'], ...sets, ['EXEC'])).at(-1) ?? '', /^\*5\r\n/);
+          }
+          acknowledged[group] = value;
+        }
+      } catch (error) {
+        if (error instanceof assert.AssertionError) throw error; // else the connection is cut
+      }
+    });
+    const goal = Math.max(...acknowledged) + 40;
+    while (Math.max(...acknowledged) < goal) await new Promise((resolve) => setTimeout(resolve, 1));
+    await server.kill();
+    await Promise.all(writing);
+  }
+  await server.start();
+  await eventually(async () => (await RespClient.open(respPort)).close());
+  const [client] = await clients(1, respPort);
+  for (const [group, keys] of groups.entries()) {
+    const found = stringsOf((await client?.text('MGET', ...keys)) ?? '').map(Number);
+    assert.equal(new Set(found).size, 1, `group ${group} is torn: ${found}`);
+    assert.ok((found[0] ?? -1) >= (acknowledged[group] ?? 0));
+  }
+  client?.close();
+  await server.kill('SIGTERM');
+});
+
+async function mortalGrid(use: (grid: TestGrid, at: number) => Promise<void>): Promise<void> {
+  const storage: TestStorage = await testStorage();
+  const respPort = await freePort();
+  const grid = await startGrid({
+    ...storage.config,
+    store: 'write-behind',
+    flushDelayMs: 60_000,
+    workerThreads: 2,
+    respPort,
+    logLevel: 'silent',
+  });
+  try {
+    await use(grid, respPort);
+  } finally {
+    await grid.grid.stop();
+    await storage.close();
+  }
+}
+
+test('INCR from 64 connections while workers die: each acknowledged one counts, and no connection is left without an answer', () =>
+  mortalGrid(async (grid, at) => {
+    const connections = await clients(64, at);
+    let acknowledged = 0;
+    let unknown = 0;
+    let crashed = 0;
+    await Promise.all(
+      connections.map(async (client, which) => {
+        for (let round = 0; round < 60; round++) {
+          if (which === 0 && (round === 15 || round === 35)) {
+            assert.equal(grid.grid.crashWorker(crashed % 2), true);
+            crashed += 1;
+            await eventually(async () => assert.equal(await client.text('SET', `alive:${round}`, '1'), '+OK\r\n'));
+          }
+          const reply = await client.text('INCR', `counted:${which % 3}`);
+          if (/^:\d+/.test(reply)) acknowledged += 1;
+          else {
+            assert.match(reply, /^-(UNKNOWN|TRYAGAIN)/);
+            if (!/was not run|takes no requests/.test(reply)) unknown += 1;
+          }
+        }
+      }),
+    );
+    const [client] = connections;
+    assert.ok(client !== undefined);
+    let counted: number[] = [];
+    await eventually(async () => {
+      counted = stringsOf(await client.text('MGET', 'counted:0', 'counted:1', 'counted:2')).map(Number);
+    });
+    const sum = counted.reduce((one, other) => one + other, 0);
+    assert.ok(
+      sum >= acknowledged && sum <= acknowledged + unknown,
+      `${sum} counted, ${acknowledged} acknowledged, ${unknown} unknown`,
+    );
+    assert.equal(crashed, 2);
+    for (const one of connections) one.close();
+  }));
+
+test('a worker that dies in the middle of acts leaves each whole or undone, and the next ones run', () =>
+  mortalGrid(async (grid, at) => {
+    const connections = await clients(6, at);
+    const groups = connections.map((_, group) => spread(`mortal:${group}`, 4));
+    const acknowledged = groups.map(() => 0);
+    let isOver = false;
+    const writing = groups.map(async (keys, group) => {
+      const client = connections[group];
+      assert.ok(client !== undefined);
+      for (let value = 1; !isOver; value++) {
+        const reply = await client.text('MSET', ...keys.flatMap((key) => [key, String(value)]));
+        if (reply === '+OK\r\n') acknowledged[group] = value;
+        else assert.match(reply, /^-(UNKNOWN|TRYAGAIN)/);
+        const found: string = await client.text('MGET', ...keys);
+        if (found.startsWith('-')) continue;
+        const values: number[] = stringsOf(found).map(Number);
+        assert.equal(new Set(values).size, 1, `group ${group} is torn: ${values}`);
+        assert.ok(
+          (values[0] ?? -1) >= (acknowledged[group] ?? 0),
+          `group ${group} lost a write: ${values} after ${acknowledged[group]}`,
+        );
+      }
+    });
+    for (let crash = 0; crash < 4; crash++) {
+      const goal = acknowledged.map((value) => value + 5);
+      await eventually(
+        () =>
+          assert.ok(
+            acknowledged.every((value, group) => value >= (goal[group] ?? 0)),
+            `after crash ${crash}`,
+          ),
+        30_000,
+      );
+      await eventually(() => assert.equal(grid.grid.crashWorker(crash % 2), true));
+    }
+    const goal = acknowledged.map((value) => value + 5);
+    await eventually(() => assert.ok(acknowledged.every((value, group) => value >= (goal[group] ?? 0))), 30_000);
+    isOver = true;
+    await Promise.all(writing);
+    for (const one of connections) one.close();
+  }));

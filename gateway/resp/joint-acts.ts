@@ -1,0 +1,340 @@
+/**
+ * Acts over several workers: what one command, or all of EXEC, does is seen whole or not at all, also after kill -9.
+ *
+ *   read    enter ─ HOLD everywhere, with the commands that read ─ RELEASE                             one round
+ *   write   enter ─ HOLD everywhere ─ run here ─ COMMIT at the first ─ APPLY at the others ─ RELEASE    three rounds
+ *                       └─ needs more than it asked for: RELEASE, and again
+ *
+ * COMMIT decides. Before it everything may be let go; behind it the act is carried on until every worker has applied it, however often
+ * it must be asked: a worker does the same thing once. The client is not kept waiting for ever. The worker side is
+ * engine/domains/kv/joint-service.ts, and the thoughts behind are in docs/decisions/0024-acts-over-several-workers.md.
+ */
+import { type CommandSpec, DATABASES } from '../../engine/domains/kv/command.ts';
+import { databaseName } from '../../engine/domains/kv/hash-names.ts';
+import {
+  decodeHoldAnswer,
+  encodeAct,
+  encodeHold,
+  encodeRoll,
+  encodeWrites,
+  type HoldAnswer,
+  type HoldAsk,
+  type StampedWrite,
+} from '../../engine/domains/kv/joint-bodies.ts';
+import { JointKeys, JointRunner, NeedsMore } from '../../engine/domains/kv/joint-space.ts';
+import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
+import { nameOf, type SpaceKey, type Touched, touchedBy } from '../../engine/domains/kv/touched-keys.ts';
+import {
+  CALL_NONE,
+  REQUEST_ACT_APPLY,
+  REQUEST_ACT_COMMIT,
+  REQUEST_ACT_HOLD,
+  REQUEST_ACT_RELEASE,
+  REQUEST_ACT_ROLL,
+} from '../../engine/protocol/envelope.ts';
+import { GridError } from '../../engine/protocol/errors.ts';
+import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
+import type { TurnClock } from '../turn-clock.ts';
+import type { WorkerCalls } from '../worker-calls.ts';
+import type { WorkerLinks } from '../worker-links.ts';
+import { ActQueue } from './act-queue.ts';
+import type { CommandRouter } from './command-router.ts';
+
+export interface JointContext {
+  readonly calls: WorkerCalls;
+  readonly links: WorkerLinks;
+  readonly router: CommandRouter;
+  readonly clock: TurnClock;
+  /** How long a client waits for what is decided, ms. */
+  readonly opTimeoutMs: number;
+}
+
+/** A command, with bytes of its own. */
+export interface ActCommand {
+  readonly spec: CommandSpec;
+  readonly args: RespCommand;
+  readonly db: number;
+}
+
+/** A watched key, and the versions that it had: at its owner, and, of a hash, at every worker that has some of it. */
+export interface Watched extends SpaceKey {
+  readonly versions: ReadonlyMap<number, string>;
+}
+
+/** A reply for each command, `changed` when a watched key is, or one error for all. */
+export type ActOutcome = readonly Uint8Array[] | 'changed' | string;
+
+/** An act under way. */
+interface Act {
+  readonly number: number;
+  /** What each worker was asked to hold. */
+  readonly holds: ReadonlyMap<number, HoldAsk>;
+}
+
+type Wish = Pick<HoldAsk, 'isExclusive' | 'isEverything'> & {
+  readonly keys: readonly SpaceKey[];
+  readonly told: readonly SpaceKey[];
+  readonly wholes: readonly Uint8Array[];
+  readonly watched: readonly Watched[];
+  /** Commands that read, by worker. */
+  readonly bodies: ReadonlyMap<number, Uint8Array>;
+};
+
+/** How often an act may find out that it needs more. */
+const ROUNDS_MAX = 64;
+const RETRY_MS = 20;
+const NO_BYTES = new Uint8Array(0);
+const TOO_MANY = 'TRYAGAIN OVERLOADED too many commands over several workers wait: it was not run';
+const ENDLESS = 'ERR what the commands need changes too fast: none was run';
+const LATE = 'TRYAGAIN DEADLINE_EXCEEDED no answer within the deadline: what the command did is unknown';
+/** What says that a worker may not have seen a request. */
+const UNANSWERED = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'OVERLOADED']);
+const decoder = new TextDecoder();
+
+export class JointActs {
+  readonly #context: JointContext;
+  readonly #queue: ActQueue;
+  readonly #acts = new Map<number, Act>();
+  #last = 0;
+  #isClosed = false;
+
+  constructor(context: JointContext) {
+    this.#context = context;
+    this.#queue = new ActQueue(() => performance.now());
+  }
+
+  /** Acts under way, also such as no client waits for any more. */
+  get underWay(): number {
+    return this.#acts.size;
+  }
+
+  /** Has each worker run its commands, which only read, as one. Rejects with GridError; KvError text as a string. */
+  async read(touched: Touched, bodies: ReadonlyMap<number, Uint8Array>): Promise<ReadonlyMap<number, Uint8Array> | string> {
+    const leave = await this.#queue.enter(touched);
+    if (leave === undefined) return TOO_MANY;
+    const { keys, isEverything } = touched;
+    const act = this.#begin({ isExclusive: touched.isWrite, isEverything, keys, told: [], wholes: [], watched: [], bodies });
+    try {
+      const answers = await this.#hold(act);
+      if (typeof answers === 'string') return answers;
+      return new Map([...answers].map(([worker, { replies }]) => [worker, replies]));
+    } finally {
+      this.#end(act);
+      leave();
+    }
+  }
+
+  /** Runs the commands as one, if the watched keys are as they were. */
+  async write(commands: readonly ActCommand[], watched: readonly Watched[], isResp3: boolean): Promise<ActOutcome> {
+    const all = commands.map(({ spec, args, db }) => touchedBy(spec, args, db));
+    let wish: Wish = {
+      isExclusive: all.some(({ isWrite }) => isWrite),
+      isEverything: all.some(({ isEverything }) => isEverything) || watched.some(({ versions }) => versions.size > 1),
+      keys: unique([...all.flatMap(({ keys }) => keys), ...watched]),
+      told: unique(all.flatMap(({ keys }) => keys)),
+      wholes: [...new Set(commands.flatMap(databasesOf))].map(databaseName),
+      watched,
+      bodies: new Map(),
+    };
+    for (let round = 0; round < ROUNDS_MAX; round++) {
+      const outcome = await this.#attempt(wish, commands, isResp3);
+      if (!(outcome instanceof NeedsMore)) return outcome;
+      wish = widened(wish, outcome);
+    }
+    return ENDLESS;
+  }
+
+  /** What a worker that replaces another must hold. */
+  workerReplaced(worker: number): void {
+    const holds = [...this.#acts.values()].flatMap(({ holds }) => holds.get(worker) ?? []);
+    this.#tell(worker, REQUEST_ACT_ROLL, encodeRoll(holds));
+  }
+
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  async #attempt(wish: Wish, commands: readonly ActCommand[], isResp3: boolean): Promise<ActOutcome | NeedsMore> {
+    const leave = await this.#queue.enter({ isWrite: wish.isExclusive, isEverything: wish.isEverything, keys: wish.keys });
+    if (leave === undefined) return TOO_MANY;
+    const act = this.#begin(wish);
+    const over = (): void => {
+      this.#end(act);
+      leave();
+    };
+    try {
+      const prepared = await this.#prepare(act, wish, commands, isResp3);
+      if ('outcome' in prepared) {
+        over();
+        return prepared.outcome;
+      }
+      const finished = this.#commit(act, prepared.writes).finally(over);
+      const refusal = await orLate(finished, this.#context.opTimeoutMs);
+      return refusal === '' ? prepared.replies : refusal;
+    } catch (error) {
+      over();
+      if (error instanceof NeedsMore) return error;
+      if (error instanceof GridError) return replyOf(error);
+      throw error;
+    }
+  }
+
+  /** Holds, and runs the commands on what is held. Throws NeedsMore. */
+  async #prepare(act: Act, wish: Wish, commands: readonly ActCommand[], isResp3: boolean): Promise<Prepared> {
+    const answers = await this.#hold(act);
+    if (typeof answers === 'string') return { outcome: answers };
+    if (this.#haveChanged(wish.watched, act, answers)) return { outcome: 'changed' };
+    const { clock } = this.#context;
+    clock.refresh();
+    const told = [...answers.values()].flatMap((answer) => answer.told);
+    const keys = new JointKeys(told, wish.wholes, clock.wallMs);
+    const hashNames = uniqueNames([...answers.values()].flatMap((answer) => answer.hashNames));
+    const runner = new JointRunner(keys, hashNames, Math.random);
+    const replies = commands.map(({ spec, args, db }) => runner.run(spec, args, db, isResp3));
+    const writes = keys.writes();
+    return writes.length === 0 ? { outcome: replies } : { replies, writes };
+  }
+
+  #haveChanged(watched: readonly Watched[], act: Act, answers: ReadonlyMap<number, HoldAnswer>): boolean {
+    for (const [worker, { versions }] of answers) {
+      const asked = act.holds.get(worker)?.watched ?? [];
+      for (const [index, key] of asked.entries()) {
+        const known = watched.find((one) => nameOf(one) === nameOf(key) && one.versions.has(worker));
+        if (known !== undefined && known.versions.get(worker) !== versions[index]) return true;
+      }
+    }
+    return false;
+  }
+
+  /** '' when every worker has applied the act; else what its client is told. */
+  async #commit({ number: act, holds }: Act, writes: readonly StampedWrite[]): Promise<string> {
+    const byOwner = new Map<number, StampedWrite[]>();
+    for (const write of writes) {
+      const owner = this.#context.router.ownerOfKey(write.key);
+      byOwner.set(owner, [...(byOwner.get(owner) ?? []), write]);
+    }
+    const owners = [...byOwner.keys()].sort((left, right) => left - right);
+    const [first = 0, ...others] = owners;
+    const foreign = others.flatMap((owner) => byOwner.get(owner) ?? []);
+    const decided = await this.#untilAnswered(
+      first,
+      REQUEST_ACT_COMMIT,
+      encodeWrites({ act, own: byOwner.get(first) ?? [], others: foreign }),
+    );
+    if (decided.refusal !== '') return decided.refusal;
+    for (const worker of holds.keys()) if (!byOwner.has(worker)) this.#tell(worker, REQUEST_ACT_RELEASE, encodeAct(act));
+    const applied = await Promise.all(
+      others.map((owner) =>
+        this.#untilAnswered(owner, REQUEST_ACT_APPLY, encodeWrites({ act, own: byOwner.get(owner) ?? [], others: [] })),
+      ),
+    );
+    return [decided, ...applied].find(({ trouble }) => trouble !== '')?.trouble ?? '';
+  }
+
+  /** Asks until the worker has answered. `refusal`: it has done nothing; `trouble`: it has, but not as safely as an answer says. */
+  async #untilAnswered(
+    worker: number,
+    kind: number,
+    body: Uint8Array,
+  ): Promise<{ readonly refusal: string; readonly trouble: string }> {
+    while (!this.#isClosed) {
+      try {
+        const [parts] = await this.#context.calls.request(kind, [worker], () => body);
+        return { refusal: decoder.decode(parts?.[0] ?? NO_BYTES), trouble: '' };
+      } catch (error) {
+        if (!(error instanceof GridError)) throw error;
+        if (!UNANSWERED.has(error.code)) return { refusal: '', trouble: replyOf(error) };
+      }
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+    return { refusal: '', trouble: LATE };
+  }
+
+  #begin(wish: Wish): Act {
+    const { router, calls } = this.#context;
+    const workers = new Set(wish.isEverything || wish.wholes.length > 0 ? calls.everyone : []);
+    for (const { key } of wish.keys) workers.add(router.ownerOfKey(key));
+    for (const worker of wish.bodies.keys()) workers.add(worker);
+    this.#last += 1;
+    const number = this.#last;
+    const holds = new Map<number, HoldAsk>();
+    for (const worker of [...workers].sort((left, right) => left - right)) {
+      const owns = ({ key }: SpaceKey): boolean => router.ownerOfKey(key) === worker;
+      holds.set(worker, {
+        act: number,
+        isExclusive: wish.isExclusive,
+        isEverything: wish.isEverything,
+        keys: wish.keys.filter(owns),
+        told: wish.told.filter(owns),
+        wholes: wish.wholes,
+        watched: wish.watched.filter(({ versions }) => versions.has(worker)),
+        commands: wish.bodies.get(worker) ?? NO_BYTES,
+      });
+    }
+    const act = { number, holds };
+    this.#acts.set(number, act);
+    return act;
+  }
+
+  /** Rejects with GridError; a string is a refusal. */
+  async #hold({ holds }: Act): Promise<ReadonlyMap<number, HoldAnswer> | string> {
+    const workers = [...holds.keys()];
+    const bodies = new Map([...holds].map(([worker, ask]) => [worker, encodeHold(ask)]));
+    const parts = await this.#context.calls.request(REQUEST_ACT_HOLD, workers, (worker) => bodies.get(worker) ?? NO_BYTES);
+    const answers = new Map<number, HoldAnswer>();
+    for (const [index, worker] of workers.entries()) {
+      const [body] = parts[index] ?? [];
+      if (body === undefined) throw new GridError('UNAVAILABLE', 'a worker gave no answer');
+      const answer = decodeHoldAnswer(body);
+      if (answer.refusal !== '') return answer.refusal;
+      answers.set(worker, answer);
+    }
+    return answers;
+  }
+
+  /** Nothing is held any more. */
+  #end({ number, holds }: Act): void {
+    if (!this.#acts.delete(number)) return;
+    for (const worker of holds.keys()) this.#tell(worker, REQUEST_ACT_RELEASE, encodeAct(number));
+  }
+
+  #tell(worker: number, kind: number, body: Uint8Array): void {
+    this.#context.links.request(worker, CALL_NONE, 0, kind, body, Number.NaN);
+  }
+}
+
+type Prepared =
+  | { readonly outcome: ActOutcome }
+  | { readonly replies: readonly Uint8Array[]; readonly writes: readonly StampedWrite[] };
+
+async function orLate(finished: Promise<string>, waitMs: number): Promise<string> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<string>((resolve) => {
+    timer = setTimeout(() => resolve(LATE), waitMs);
+  });
+  try {
+    return await Promise.race([finished, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function widened(wish: Wish, { key, whole }: NeedsMore): Wish {
+  if (whole !== undefined) return { ...wish, isEverything: true, wholes: [...wish.wholes, whole] };
+  if (key === undefined) return wish;
+  return { ...wish, keys: unique([...wish.keys, key]), told: unique([...wish.told, key]) };
+}
+
+/** Databases that a command certainly looks at as a whole. */
+function databasesOf({ spec, db }: ActCommand): number[] {
+  if (spec.name === 'flushall') return Array.from({ length: DATABASES }, (_, index) => index);
+  return spec.route === 'workers' && spec.keys[0] === 0 ? [db] : [];
+}
+
+function unique(keys: readonly SpaceKey[]): SpaceKey[] {
+  return [...new Map(keys.map((key) => [nameOf(key), key])).values()];
+}
+
+function uniqueNames(names: readonly Uint8Array[]): Uint8Array[] {
+  return [...new Map(names.map((name) => [decoder.decode(name), name])).values()];
+}
