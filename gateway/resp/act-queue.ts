@@ -6,8 +6,7 @@
  * In the order in which they came, so that none is passed over for ever, and each gets all of its keys at once, so that none waits
  * while it holds some. Acts that read the same key run together only for a while: workers keep writers waiting as long as one holds it.
  */
-import type { Touched } from '../../engine/domains/kv/touched-keys.ts';
-import { nameOf } from '../../engine/domains/kv/touched-keys.ts';
+import { nameOf, type Touched } from '../../engine/domains/kv/touched-keys.ts';
 
 interface Entry {
   readonly isWrite: boolean;
@@ -21,7 +20,9 @@ interface Entry {
 
 /** Acts running at once; the workers look at each for each command. */
 const RUNNING_MAX = 32;
-export const WAITING_MAX = 10_000;
+const WAITING_MAX = 10_000;
+/** Acts looked at for one that may begin. */
+const LOOKED_MAX = 256;
 const READ_TOGETHER_MS = 5;
 
 export class ActQueue {
@@ -53,7 +54,7 @@ export class ActQueue {
   #start(): void {
     const before: Entry[] = [];
     for (const entry of this.#entries) {
-      if (this.#running >= RUNNING_MAX) return;
+      if (this.#running >= RUNNING_MAX || before.length >= LOOKED_MAX) return;
       if (!entry.isRunning && before.every((other) => this.#mayRunBeside(entry, other))) {
         const together = before.filter((other) => meet(entry, other)).map(({ sinceMs }) => sinceMs);
         entry.isRunning = true;

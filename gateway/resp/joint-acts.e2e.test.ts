@@ -256,6 +256,29 @@ test('a queue that grows too large is refused, and EXEC runs nothing of it', asy
   client.close();
 });
 
+test('CLIENT REPLY silences what several workers do, and nothing before it', async () => {
+  const [client] = await clients(1);
+  assert.ok(client !== undefined);
+  const pairs = KEYS.flatMap((key) => [key, 'muted']);
+  client.send(
+    Buffer.concat(
+      [
+        ['PING', '1'],
+        ['CLIENT', 'REPLY', 'SKIP'],
+        ['MSET', ...pairs],
+        ['PING', '2'],
+      ].map(encodeCommand),
+    ),
+  );
+  assert.equal((await client.reply()).toString(), '$1\r\n1\r\n');
+  assert.equal((await client.reply()).toString(), '$1\r\n2\r\n');
+  assert.deepEqual(
+    stringsOf(await client.text('MGET', ...KEYS)),
+    KEYS.map(() => 'muted'),
+  );
+  client.close();
+});
+
 test('kill -9 in the middle of MSETs and EXECs: each is there whole or not at all, and what was acknowledged is there', async () => {
   const respPort = await freePort();
   const server = new NodeProcess(await testFolder(), {

@@ -83,6 +83,7 @@ export class RespConnection {
   #aloneTurn: Turn | undefined;
   /** Found while EXEC runs what was queued. */
   #within: AloneWork | undefined;
+  #isAloneMuted = false;
   #isPaused = false;
   /** What was unread when it was looked at last, and since when it is as much. */
   #unreadBytes = 0;
@@ -463,7 +464,9 @@ export class RespConnection {
     const mutes = this.replies === 'off' || this.#muteNext;
     this.#muteNext = this.replies === 'skip';
     if (this.replies === 'skip') this.replies = 'on';
-    if (mutes && this.#turn !== undefined && !this.#turn.isEmpty) this.#turn.muteLast();
+    if (!mutes) return;
+    if (this.#alone !== undefined) this.#isAloneMuted = true;
+    else if (this.#turn !== undefined && !this.#turn.isEmpty) this.#turn.muteLast();
   }
 
   #currentTurn(): Turn {
@@ -566,7 +569,8 @@ export class RespConnection {
 
   async #finishAlone(turn: Turn, work: AloneWork): Promise<void> {
     const reply = await this.#written(work);
-    if (reply.length > 0) turn.addLocal(0, reply.length);
+    if (reply.length > 0 && !this.#isAloneMuted) turn.addLocal(0, reply.length);
+    this.#isAloneMuted = false;
     turn.seal(reply, []);
     turn.isAnswered = true;
     this.#alone = undefined;
