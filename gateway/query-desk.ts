@@ -13,12 +13,14 @@ import { type ErrorCode, GridError } from '../engine/protocol/errors.ts';
 import type { ClientMessage } from '../engine/protocol/messages.ts';
 import type { QuerySubscribeMessage } from '../engine/protocol/query-messages.ts';
 import { encodeText } from '../engine/protocol/wire-text.ts';
+import { NO_SCOPE } from '../engine/domains/security/access.ts';
 import { writeCursor } from '../engine/domains/query/cursor.ts';
 import { parseQuery } from '../engine/domains/query/query-spec.ts';
 import { encodeSubscribe, encodeUnsubscribe, type QueryItem, readPush } from '../engine/domains/query/query-wire.ts';
 import type { CallStatus } from '../engine/operation/operation.ts';
 import { ClientQuery } from './client-query.ts';
 import type { Desk, DeskContext } from './desk.ts';
+import type { GrantScope } from './grant-scope.ts';
 import { groupsFrame, queryErrorFrame, resultFrame, updateFrame } from './query-frames.ts';
 import { claimsOf, queryTargets } from './query-targets.ts';
 import type { Session } from './session.ts';
@@ -44,6 +46,14 @@ const RETRY_MS = 1000;
 /** Groups are sent at most so often, ms. */
 const GROUPS_MS = 100;
 
+/** The queries of a session, by their ids, and what it might see when they were last held to it. */
+interface SessionQueries {
+  readonly byId: Map<string, ClientQuery>;
+  isHeld: boolean;
+  guard: GrantScope | undefined;
+  scope: number;
+}
+
 export class QueryDesk implements Desk {
   readonly types = ['QUERY_SUB', 'QUERY_UNSUB', 'QUERY_SYNC_INIT'] as const;
   readonly pushKinds = [PUSH_QUERY];
@@ -51,7 +61,9 @@ export class QueryDesk implements Desk {
   updates = 0;
   readonly #context: DeskContext;
   readonly #limits: QueryLimits;
-  readonly #bySession = new Map<Session, Map<string, ClientQuery>>();
+  readonly #bySession = new Map<Session, SessionQueries>();
+  /** Those with groups: told of on ticks. */
+  readonly #grouped = new Set<ClientQuery>();
   readonly #byNumber = new Map<number, ClientQuery>();
   /** Not answered, or with workers to be told: looked at on each tick. */
   readonly #unsettled = new Set<ClientQuery>();
@@ -70,7 +82,7 @@ export class QueryDesk implements Desk {
 
   ask(session: Session, message: ClientMessage): CallStatus {
     if (message.type === 'QUERY_SUB') return this.#subscribe(session, message);
-    if (message.type === 'QUERY_UNSUB') this.#end(this.#bySession.get(session)?.get(message.queryId));
+    if (message.type === 'QUERY_UNSUB') this.#end(this.#bySession.get(session)?.byId.get(message.queryId));
     return 'VOID';
   }
 
@@ -85,7 +97,7 @@ export class QueryDesk implements Desk {
   closed(session: Session): void {
     const queries = this.#bySession.get(session);
     if (queries === undefined) return;
-    for (const query of [...queries.values()]) this.#forget(query); // workers hear of it by themselves
+    for (const query of [...queries.byId.values()]) this.#forget(query); // workers hear of it by themselves
   }
 
   workerReplaced(worker: number): void {
@@ -94,17 +106,25 @@ export class QueryDesk implements Desk {
   }
 
   tick(nowMs: number): void {
-    for (const query of this.#byNumber.values()) {
-      const { access } = query.asked.session;
-      if (access.scope !== query.scope || !access.may('read', query.asked.mapName)) this.#rescope(query);
-      if (query.gathered.isGrouped && query.gathered.isTouched) this.#deliver(query);
-    }
+    for (const [session, queries] of this.#bySession) this.#follow(session, queries);
+    for (const query of this.#grouped) if (query.gathered.isTouched) this.#deliver(query);
     for (const query of [...this.#unsettled]) {
       this.#tell(query, nowMs);
       if (!query.isAnswered && nowMs > query.asked.deadlineMs)
         this.#fail(query, new GridError('DEADLINE_EXCEEDED', 'no first result within the deadline'));
       else if (query.isAnswered && query.untold.size === 0) this.#unsettled.delete(query);
     }
+  }
+
+  /** Looks at what the session may see, when that has changed since its queries were last held to it. */
+  #follow({ access }: Session, queries: SessionQueries): void {
+    const { guard, scope } = access;
+    if (queries.isHeld && guard === queries.guard && scope === queries.scope) return;
+    queries.isHeld = true;
+    queries.guard = guard;
+    queries.scope = scope;
+    for (const query of [...queries.byId.values()])
+      if (scope !== query.scope || !access.may('read', query.asked.mapName)) this.#rescope(query);
   }
 
   #subscribe(session: Session, message: QuerySubscribeMessage): CallStatus {
@@ -120,7 +140,7 @@ export class QueryDesk implements Desk {
       });
       const { workers } = queryTargets(spec.predicate.tree, links.table, this.#context.calls.everyone);
       if (workers.some((worker) => !links.takes(worker))) return 'HELD';
-      this.#end(this.#bySession.get(session)?.get(message.queryId));
+      this.#end(this.#bySession.get(session)?.byId.get(message.queryId));
       this.#assertRoom(session);
       const { queryId, query, fields } = message;
       const map = encodeText(mapName);
@@ -149,7 +169,7 @@ export class QueryDesk implements Desk {
 
   #assertRoom(session: Session): void {
     const { queriesPerSession, queriesMax } = this.#limits;
-    const own = this.#bySession.get(session)?.size ?? 0;
+    const own = this.#bySession.get(session)?.byId.size ?? 0;
     if (own >= queriesPerSession) throw new GridError('OVERLOADED', `a connection has at most ${queriesPerSession} live queries`);
     if (this.#byNumber.size >= queriesMax || this.#valueBytes > VALUE_BYTES_MAX)
       throw new GridError('OVERLOADED', 'too many live queries on this server');
@@ -159,9 +179,11 @@ export class QueryDesk implements Desk {
     const { session, queryId, number } = query.asked;
     session.leavesTraces = true;
     this.#byNumber.set(number, query);
-    const queries = this.#bySession.get(session);
-    if (queries === undefined) this.#bySession.set(session, new Map([[queryId, query]]));
-    else queries.set(queryId, query);
+    if (query.gathered.isGrouped) this.#grouped.add(query);
+    const queries = this.#bySession.get(session) ?? { byId: new Map(), isHeld: false, guard: undefined, scope: NO_SCOPE };
+    this.#bySession.set(session, queries);
+    queries.byId.set(queryId, query);
+    queries.isHeld = false;
     this.#unsettled.add(query);
     this.#tell(query, this.#context.clock.nowMs);
   }
@@ -289,9 +311,10 @@ export class QueryDesk implements Desk {
     const { session, queryId, number } = query.asked;
     this.#byNumber.delete(number);
     this.#unsettled.delete(query);
+    this.#grouped.delete(query);
     this.#valueBytes -= query.gathered.valueBytes;
     const queries = this.#bySession.get(session);
-    queries?.delete(queryId);
-    if (queries?.size === 0) this.#bySession.delete(session);
+    queries?.byId.delete(queryId);
+    if (queries?.byId.size === 0) this.#bySession.delete(session);
   }
 }

@@ -3,20 +3,22 @@
  * fresh query over all rows would answer. Random rows, queries, cursors, projections, indexes that come and go, changes,
  * removals, expiry, OR-Map noise, replaced workers.
  *
- * QUERY_SEEDS and QUERY_SEED run more of them, or one again.
+ * QUERY_SEEDS and QUERY_CHANGES run more of them, QUERY_SEED begins at another one.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type ClientView, QueryGrid, type QueryGridOptions } from '../testing/query-grid.ts';
 import { type OracleAsk, type OracleQuery, type OracleRow, oracleResult, sortOf } from '../testing/query-oracle.ts';
 import { pick, type Random, randomOf, randomQuery, randomRow } from '../testing/random-queries.ts';
+import { isData } from '../../protocol/codec.ts';
+import { HIDDEN } from '../security/access.ts';
 import { fieldOf } from './attribute.ts';
 import { writeCursor } from './cursor.ts';
 import { parseQuery } from './query-spec.ts';
 
 const SEEDS = Number(process.env.QUERY_SEEDS ?? 1000);
 const FIRST_SEED = Number(process.env.QUERY_SEED ?? 1);
-const CHANGES = 20;
+const CHANGES = Number(process.env.QUERY_CHANGES ?? 12);
 const ROWS_MAX = 10_000;
 const KEYS = 30;
 
@@ -31,6 +33,8 @@ class Run {
   readonly rows = new Map<string, MortalRow>();
   readonly views: { readonly ask: OracleAsk; readonly view: ClientView }[] = [];
   readonly keys: number;
+  /** A row as the subject of all queries sees it. */
+  see: (row: OracleRow) => OracleRow | undefined = (row) => row;
   #millis = 1;
 
   constructor(seed: number, keys = KEYS, options: Partial<QueryGridOptions> = {}) {
@@ -122,7 +126,10 @@ class Run {
 
   live(): [string, OracleRow][] {
     const { nowMs } = this.grid;
-    return [...this.rows].filter(([, { expiresMs }]) => expiresMs >= nowMs).map(([key, { value }]) => [key, value]);
+    return [...this.rows].flatMap(([key, { value, expiresMs }]): [string, OracleRow][] => {
+      const row = expiresMs >= nowMs ? this.see(value) : undefined;
+      return row === undefined ? [] : [[key, row]];
+    });
   }
 
   check(when: string): void {
@@ -166,6 +173,22 @@ async function forEachSeed(seeds: number, play: (seed: number) => void | Promise
 
 test('after every change each view is what a fresh query over all rows would answer', () =>
   forEachSeed(SEEDS, (seed) => new Run(seed).play()));
+
+test('by index or not, a view has nothing that its subject may not see, and nothing by which it could be told', () =>
+  forEachSeed(Math.ceil(SEEDS / 10), (seed) => {
+    const run = new Run(seed, KEYS, { scopes: { rows: () => ({ see: (value) => seen(value) ?? HIDDEN }) } });
+    for (const attribute of ['m', 'at.rank', 'text', 'n']) run.grid.index(attribute, pick(run.random, ['hash', 'ordered']));
+    run.see = (row) => seen(row);
+    run.play();
+  }));
+
+/** No row of group b, no field m, and of what is done not where it is. */
+function seen(value: unknown): OracleRow | undefined {
+  assert.ok(isData(value));
+  const { m: _, at, ...row } = value;
+  if (row.group === 'b') return undefined;
+  return row.done === true ? row : { ...row, at };
+}
 
 test('what changes while a first result is gathered in slices is neither lost nor told twice', async () => {
   let slices = 0;

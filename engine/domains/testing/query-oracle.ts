@@ -79,7 +79,7 @@ function read(row: unknown, key: string, path: string): unknown {
   let at: unknown = row;
   for (const part of path.split('.')) {
     if (typeof at !== 'object' || at === null || Array.isArray(at) || !Object.hasOwn(at, part)) return undefined;
-    at = new Map(Object.entries(at)).get(part);
+    at = Reflect.get(at, part);
   }
   return at;
 }
