@@ -90,6 +90,8 @@ export class Grid {
   #pruner: NodeJS.Timeout | undefined;
   readonly #tlsFiles: TlsFiles | undefined;
   #unwatchTls: () => void = () => {};
+  /** Of the pair that is served. */
+  #tlsDigest = '';
   /** One renewal at a time. */
   #renewing: Promise<void> = Promise.resolve();
   #port = 0;
@@ -175,7 +177,7 @@ export class Grid {
   async #start(): Promise<void> {
     const { config, memory } = { config: this.#config, memory: this.memory };
     this.#state.startedMs = Date.now();
-    if (this.#tlsFiles !== undefined) this.#judgeTls(this.#tlsFiles);
+    if (this.#tlsFiles !== undefined) this.#tlsDigest = this.#judgeTls(this.#tlsFiles);
     new CounterRow(memory.threadCounters, THREAD_COUNTERS, memory.gateways + memory.workers).set('startedAtMs', Date.now());
     await this.#startGateways();
     this.#port = await this.#listen();
@@ -245,16 +247,18 @@ export class Grid {
     return descriptors;
   }
 
-  #judgeTls(files: TlsFiles): void {
-    const { subject, validTo } = readTlsPair(files);
-    this.#log.info({ subject, validTo }, 'TLS certificate read');
+  #judgeTls(files: TlsFiles): string {
+    const { subject, validTo, digest } = readTlsPair(files);
+    if (digest !== this.#tlsDigest) this.#log.info({ subject, validTo }, 'TLS certificate read');
+    return digest;
   }
 
   async #renewTls(): Promise<void> {
     const files = this.#tlsFiles;
     if (files === undefined || this.#state.lifecycle !== 'ready') return;
     try {
-      this.#judgeTls(files);
+      const digest = this.#judgeTls(files);
+      if (digest === this.#tlsDigest) return;
       const descriptors = await this.#descriptors('renew');
       if (descriptors.length > 1) this.#gateways[0]?.send({ kind: 'share', descriptors });
       const answer = await this.#ask(0, { kind: 'listen', host: this.#config.host, port: this.#port }, [
@@ -262,6 +266,7 @@ export class Grid {
         'listenFailed',
       ]);
       if (answer.kind === 'listenFailed') this.#events.onFatal(new GridError('UNAVAILABLE', answer.reason));
+      else this.#tlsDigest = digest;
     } catch (error) {
       this.#log.error({ error: String(error) }, 'the TLS files were not taken: the old certificate is served on');
     }

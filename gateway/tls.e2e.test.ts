@@ -119,6 +119,16 @@ describe('another certificate', () => {
     redis.close();
   });
 
+  test('that is the same is nothing new: nobody who connects meanwhile is turned away', async () => {
+    const reads = (): number => server.stderr.split('TLS certificate read').length;
+    const before = reads();
+    for (let connection = 0; connection < 40; connection++) {
+      server.signal('SIGHUP');
+      assert.equal(await subjectAt(port), 'lattice-test-two');
+    }
+    assert.equal(reads(), before);
+  });
+
   test('is taken when its files change, and one that is none is not', async () => {
     writeFileSync(keyFile, 'nonsense');
     await eventually(() => assert.match(server.stderr, /the TLS files were not taken/));

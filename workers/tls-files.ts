@@ -3,12 +3,14 @@
  *
  *   start ─ judge ─ an SSLApp in each gateway thread ─ listen
  *   files changed, or SIGHUP ─ judge ─┬─ good ─▶ another SSLApp in each thread; the first one listens with it
+ *                                     ├─ same ─▶ nothing
  *                                     └─ bad ──▶ said in the log, and the old ones serve on
  *
- * A connection stays with the app that took it, so nobody is cut off. What is judged here is read again by uWS, which takes
+ * A connection stays with the app that took it, so nobody is cut off; only one that is just being made while the port is
+ * bound anew may have to be made again. What is judged here is read again by uWS, which takes
  * names of files only.
  */
-import { X509Certificate } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Config } from '../engine/config.ts';
@@ -29,6 +31,8 @@ export interface TlsPair {
   /** When the certificate ends, and who it is of, for the log. */
   readonly validTo: string;
   readonly subject: string;
+  /** Tells another certificate or key from the same. */
+  readonly digest: string;
 }
 
 /** Where they are; undefined when the server speaks plainly. */
@@ -44,7 +48,8 @@ export function readTlsPair({ certFile, keyFile }: TlsFiles): TlsPair {
   try {
     const { subject, validTo } = new X509Certificate(cert);
     createSecureContext({ cert, key });
-    return { cert, key, subject: subject.replaceAll('\n', ', '), validTo };
+    const digest = createHash('sha256').update(cert).update(key).digest('hex');
+    return { cert, key, subject: subject.replaceAll('\n', ', '), validTo, digest };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new GridError('UNAVAILABLE', `${certFile} and ${keyFile} are no certificate and its key in PEM form: ${reason}`);
