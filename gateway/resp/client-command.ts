@@ -1,6 +1,7 @@
 /** CLIENT: names, lists and ends connections of this door. */
 import { KvError, SYNTAX_ERROR } from '../../engine/domains/kv/command.ts';
 import { integerOf } from '../../engine/domains/kv/numbers.ts';
+import { subcommandOf, type Subcommands } from '../../engine/domains/kv/subcommand.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import { clientName } from './auth-commands.ts';
@@ -9,14 +10,7 @@ import type { RespConnection } from './resp-connection.ts';
 type Subcommand = (connection: RespConnection, args: RespCommand, out: RespWriter) => void;
 
 export function clientCommand(connection: RespConnection, args: RespCommand, out: RespWriter): void {
-  const word = args.text(1).toLowerCase();
-  const subcommand = SUBCOMMANDS.get(word);
-  if (subcommand === undefined) throw new KvError(`ERR unknown subcommand '${args.text(1)}'. Try CLIENT HELP.`);
-  const [arity, run] = subcommand;
-  if (arity >= 0 ? args.count !== arity : args.count < -arity) {
-    throw new KvError(`ERR wrong number of arguments for 'client|${word}' command`);
-  }
-  run(connection, args, out);
+  subcommandOf('client', SUBCOMMANDS, args)(connection, args, out);
 }
 
 function setName(connection: RespConnection, args: RespCommand, out: RespWriter): void {
@@ -178,7 +172,7 @@ function help(_connection: RespConnection, _args: RespCommand, out: RespWriter):
   for (const line of HELP) out.simple(line);
 }
 
-const SUBCOMMANDS: ReadonlyMap<string, readonly [arity: number, run: Subcommand]> = new Map([
+const SUBCOMMANDS: Subcommands<Subcommand> = new Map([
   ['setname', [3, setName]],
   ['getname', [2, getName]],
   ['setinfo', [4, setInfo]],

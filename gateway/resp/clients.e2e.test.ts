@@ -1,11 +1,16 @@
 /** The clients that people use, against a real server. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 import { Redis } from 'ioredis';
 import { createClient } from 'redis';
-import { freePort } from '../testing/redis-server.ts';
+import { freePort, isRedisInstalled } from '../testing/redis-server.ts';
+import { encodeCommand } from '../testing/resp-client.ts';
 import { startGrid, type TestGrid } from '../testing/test-grid.ts';
 
+const run = promisify(execFile);
+const without = !isRedisInstalled() && 'no tools of Redis on PATH';
 const PASSWORD = 'a password of the test';
 
 let port = 0;
@@ -82,4 +87,73 @@ test('a wrong password is refused', async () => {
   client.on('error', () => {});
   await assert.rejects(client.connect(), /WRONGPASS/);
   client.destroy();
+});
+
+test('transactions of node-redis and ioredis come back as one', async () => {
+  const node = createClient({ RESP: 3, password: PASSWORD, socket: { port, host: '127.0.0.1' } });
+  node.on('error', () => {});
+  await node.connect();
+  assert.deepEqual(await node.multi().set('{t}a', '1').incr('{t}a').get('{t}a').ping().exec(), ['OK', 2, '2', 'PONG']);
+  await node.watch('{t}a');
+  const other = new Redis({ port, host: '127.0.0.1', password: PASSWORD });
+  assert.equal(await other.set('{t}a', 'changed'), 'OK');
+  await assert.rejects(node.multi().set('{t}a', 'mine').exec(), /watched keys/);
+  assert.deepEqual(await other.multi().get('{t}a').strlen('{t}a').exec(), [
+    [null, 'changed'],
+    [null, 7],
+  ]);
+  await node.close();
+  other.disconnect();
+});
+
+/** Runs redis-cli; `input` is what is typed. */
+async function cli(args: readonly string[], input?: string | Buffer): Promise<string> {
+  const connected = ['-p', String(port), '-a', PASSWORD, '--no-auth-warning', ...args];
+  const running = run('redis-cli', connected, { encoding: 'utf8', timeout: 20_000 });
+  running.child.stdin?.end(input);
+  return (await running).stdout;
+}
+
+test('redis-cli asks one thing, many things, in both protocols, scans, and loads a pipe', { skip: without }, async () => {
+  assert.equal(await cli(['-n', '9', 'SET', 'cli', 'a b']), 'OK\n');
+  assert.equal(await cli(['-n', '9', '-3', 'GET', 'cli']), 'a b\n');
+  assert.equal(
+    await cli(['-n', '9'], 'incr n\nincr n\nget n\nnosuch\n'),
+    "1\n2\n2\nERR unknown command 'nosuch', with args beginning with: \n\n",
+  );
+  assert.equal(await cli(['-3', 'HSET', 'cli:hash', 'f', 'v']), '1\n');
+  assert.match(await cli(['INFO', 'server']), /redis_version:7/);
+  const commands = Array.from({ length: 1000 }, (_, index) => encodeCommand(['SET', `pipe:${index}`, String(index)]));
+  assert.match(await cli(['-n', '9', '--pipe'], Buffer.concat(commands)), /errors: 0, replies: 1000/);
+  const keys = (await cli(['-n', '9', '--scan', '--pattern', 'pipe:99?'])).trim().split('\n');
+  assert.deepEqual(
+    keys.sort(),
+    Array.from({ length: 10 }, (_, index) => `pipe:99${index}`),
+  );
+  assert.match(await cli(['-n', '9', '--bigkeys']), /Biggest string found .*has \d+ bytes/);
+});
+
+test('redis-benchmark runs, with and without pipelines', { skip: without }, async () => {
+  for (const pipeline of ['1', '16']) {
+    const words = [
+      '-p',
+      String(port),
+      '-a',
+      PASSWORD,
+      '-t',
+      'ping,set,get,incr,hset',
+      '-n',
+      '2000',
+      '-r',
+      '100',
+      '-P',
+      pipeline,
+      '--csv',
+    ];
+    const { stdout } = await run('redis-benchmark', words, { encoding: 'utf8', timeout: 30_000 });
+    for (const name of ['PING_INLINE', 'PING_MBULK', 'SET', 'GET', 'INCR', 'HSET']) {
+      const line = stdout.split('\n').find((text) => text.startsWith(`"${name}"`)) ?? '';
+      assert.ok(Number(line.split(',')[1]?.replaceAll('"', '')) > 0, `${name}: ${stdout}`);
+    }
+  }
 });

@@ -2,6 +2,7 @@
 import { type CommandSpec, forEachKey, KvError } from '../../engine/domains/kv/command.ts';
 import { WORKER_COMMANDS } from '../../engine/domains/kv/commands.ts';
 import { matchesGlob } from '../../engine/domains/kv/glob.ts';
+import { subcommandOf, type Subcommands } from '../../engine/domains/kv/subcommand.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 
@@ -10,15 +11,27 @@ const encoder = new TextEncoder();
 /** @param own commands of the connection. */
 export function commandCommand(own: Iterable<CommandSpec>, args: RespCommand, out: RespWriter): void {
   const all = [...WORKER_COMMANDS, ...own].filter(({ isInternal }) => isInternal !== true);
-  const specOf = (name: string): CommandSpec | undefined => all.find((spec) => spec.name === name.toLowerCase());
   if (args.count === 1) return writeInfos(all, out);
-  const word = args.text(1).toLowerCase();
-  if (word === 'count' && args.count === 2) out.integer(all.length);
-  else if (word === 'info') writeInfos(args.count === 2 ? all : namesFrom(args, 2).map(specOf), out);
-  else if (word === 'docs') writeDocs(args.count === 2 ? all : namesFrom(args, 2).map(specOf), out);
-  else if (word === 'list') list(all, args, out);
-  else if (word === 'getkeys' && args.count > 2) getKeys(specOf(args.text(2)), args, out);
-  else throw new KvError(`ERR unknown subcommand '${args.text(1)}'. Try COMMAND HELP.`);
+  subcommandOf('command', SUBCOMMANDS, args)(all, args, out);
+}
+
+type Subcommand = (all: readonly CommandSpec[], args: RespCommand, out: RespWriter) => void;
+
+const SUBCOMMANDS: Subcommands<Subcommand> = new Map<string, readonly [number, Subcommand]>([
+  ['count', [2, (all, _args, out) => out.integer(all.length)]],
+  ['info', [-2, (all, args, out) => writeInfos(namedSpecs(all, args), out)]],
+  ['docs', [-2, (all, args, out) => writeDocs(namedSpecs(all, args), out)]],
+  ['list', [-2, list]],
+  ['getkeys', [-4, (all, args, out) => getKeys(specOf(all, args.text(2)), args, out)]],
+]);
+
+function specOf(all: readonly CommandSpec[], name: string): CommandSpec | undefined {
+  return all.find((spec) => spec.name === name.toLowerCase());
+}
+
+/** Those that are named, or all. */
+function namedSpecs(all: readonly CommandSpec[], args: RespCommand): readonly (CommandSpec | undefined)[] {
+  return args.count === 2 ? all : namesFrom(args, 2).map((name) => specOf(all, name));
 }
 
 function namesFrom(args: RespCommand, first: number): string[] {
@@ -31,7 +44,7 @@ function writeInfos(specs: readonly (CommandSpec | undefined)[], out: RespWriter
   out.array(specs.length);
   for (const spec of specs) {
     if (spec === undefined) {
-      out.nilArray();
+      out.nil();
       continue;
     }
     out.array(10);

@@ -2,6 +2,7 @@
 import { DATABASES, KvError } from '../../engine/domains/kv/command.ts';
 import { matchesGlob } from '../../engine/domains/kv/glob.ts';
 import { integerOf } from '../../engine/domains/kv/numbers.ts';
+import { subcommandOf, type Subcommands } from '../../engine/domains/kv/subcommand.ts';
 import { VALUE_BYTES_MAX } from '../../engine/domains/kv/space.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
@@ -29,15 +30,25 @@ function valuesOf({ config, slowLog, facts }: RespContext): Map<string, string> 
 }
 
 export function configCommand(connection: RespConnection, args: RespCommand, out: RespWriter): void {
-  const word = args.text(1).toLowerCase();
-  if (word === 'get' && args.count > 2) get(connection, args, out);
-  else if (word === 'set' && args.count > 3) set(connection, args, out);
-  else if (word === 'get' || word === 'set') throw new KvError(`ERR wrong number of arguments for 'config|${word}' command`);
-  else if (word === 'resetstat') {
-    connection.context.slowLog.clear();
-    out.ok();
-  } else if (word === 'rewrite') throw new KvError('ERR The server is running without a config file');
-  else throw new KvError(`ERR unknown subcommand '${args.text(1)}'. Try CONFIG HELP.`);
+  subcommandOf('config', SUBCOMMANDS, args)(connection, args, out);
+}
+
+type Subcommand = (connection: RespConnection, args: RespCommand, out: RespWriter) => void;
+
+const SUBCOMMANDS: Subcommands<Subcommand> = new Map<string, readonly [number, Subcommand]>([
+  ['get', [-3, get]],
+  ['set', [-4, set]],
+  ['resetstat', [2, resetStatistics]],
+  ['rewrite', [2, rewrite]],
+]);
+
+function resetStatistics({ context }: RespConnection, _args: RespCommand, out: RespWriter): void {
+  context.slowLog.clear();
+  out.ok();
+}
+
+function rewrite(): never {
+  throw new KvError('ERR The server is running without a config file');
 }
 
 function get({ context }: RespConnection, args: RespCommand, out: RespWriter): void {
@@ -58,27 +69,32 @@ function get({ context }: RespConnection, args: RespCommand, out: RespWriter): v
 function set(connection: RespConnection, args: RespCommand, out: RespWriter): void {
   const { context } = connection;
   if (!connection.isAdmin) throw new KvError("NOPERM this user has no permissions to run the 'config|set' command");
-  const changes: (() => void)[] = [];
+  const changes = new Map<string, () => void>();
   for (let index = 2; index < args.count; index += 2) {
     const name = args.text(index).toLowerCase();
+    if (changes.has(name)) throw notSet(name, 'duplicate parameter');
     const value = index + 1 < args.count ? integerOf(args.argument(index + 1)) : undefined;
     const isNumber = typeof value === 'number' && value >= -1;
     if (name === 'slowlog-log-slower-than' && isNumber) {
-      changes.push(() => {
+      changes.set(name, () => {
         context.slowLog.thresholdMicros = value;
       });
     } else if (name === 'slowlog-max-len' && isNumber && value >= 0 && value <= SLOW_LOG_MAX) {
-      changes.push(() => {
+      changes.set(name, () => {
         context.slowLog.lengthMax = value;
       });
     } else if (name.startsWith('slowlog-')) {
-      throw new KvError(`ERR CONFIG SET failed (possibly related to argument '${name}') - argument must be a number`);
+      throw notSet(name, value === undefined ? "argument couldn't be parsed into an integer" : 'argument is out of range');
     } else if (valuesOf(context).has(name)) {
-      throw new KvError(`ERR CONFIG SET failed (possibly related to argument '${name}') - can't set immutable config`);
+      throw notSet(name, "can't set immutable config");
     } else throw new KvError(`ERR Unknown option or number of arguments for CONFIG SET - '${args.text(index)}'`);
   }
-  for (const change of changes) change();
+  for (const change of changes.values()) change();
   out.ok();
+}
+
+function notSet(name: string, why: string): KvError {
+  return new KvError(`ERR CONFIG SET failed (possibly related to argument '${name}') - ${why}`);
 }
 
 const SLOW_LOG_MAX = 10_000;

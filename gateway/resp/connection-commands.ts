@@ -5,6 +5,7 @@
  */
 import { type CommandSpec, DATABASES, DB_OUT_OF_RANGE, KvError, NOT_AN_INTEGER } from '../../engine/domains/kv/command.ts';
 import { integerOf } from '../../engine/domains/kv/numbers.ts';
+import { subcommandOf, type Subcommands } from '../../engine/domains/kv/subcommand.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import { authenticate, hello } from './auth-commands.ts';
@@ -15,6 +16,7 @@ import { infoCommand } from './info-command.ts';
 import type { RespConnection } from './resp-connection.ts';
 import { psubscribe, publish, pubsub, punsubscribe, subscribe, unsubscribe } from './pubsub-commands.ts';
 import { discard, exec, multi, unwatch, watch } from './transaction-commands.ts';
+import { wait, waitAof } from './wait-commands.ts';
 import { latencyCommand, slowLogCommand } from './slow-log-command.ts';
 
 export interface ConnectionCommand {
@@ -70,6 +72,7 @@ function time(connection: RespConnection, _args: RespCommand, out: RespWriter): 
 }
 
 function shutdown(connection: RespConnection, args: RespCommand, out: RespWriter): void {
+  if (args.count === 2 && args.text(1).toLowerCase() === 'abort') throw new KvError('ERR No shutdown in progress.');
   for (let index = 1; index < args.count; index++) {
     if (!SHUTDOWN_WORDS.has(args.text(index).toLowerCase())) throw new KvError('ERR syntax error');
   }
@@ -80,21 +83,21 @@ function shutdown(connection: RespConnection, args: RespCommand, out: RespWriter
 
 const SHUTDOWN_WORDS = new Set(['nosave', 'save', 'now', 'force']);
 
-/** There are no functions, so FLUSH has nothing to do, and the other subcommands have nothing to work on. */
+/** There are no functions: none is told, and FLUSH has nothing to do. */
 function functions(_connection: RespConnection, args: RespCommand, out: RespWriter): void {
-  const word = args.text(1);
-  if (word.toLowerCase() !== 'flush') throw new KvError(`ERR unknown subcommand '${word}'. Try FUNCTION HELP.`);
-  out.ok();
+  subcommandOf('function', FUNCTION, args)(args, out);
 }
 
-/** No replica ever has anything. */
-function wait(_connection: RespConnection, args: RespCommand, out: RespWriter): void {
-  for (const index of [1, 2]) {
-    const value = integerOf(args.argument(index));
-    if (value === undefined) throw new KvError(NOT_AN_INTEGER);
-    if (index === 2 && value < 0) throw new KvError('ERR timeout is negative');
+const FUNCTION: Subcommands<(args: RespCommand, out: RespWriter) => void> = new Map([
+  ['flush', [-2, flushFunctions]],
+  ['list', [-2, (_args, out) => out.array(0)]],
+]);
+
+function flushFunctions(args: RespCommand, out: RespWriter): void {
+  if (args.count > 3 || (args.count === 3 && !/^a?sync$/i.test(args.text(2)))) {
+    throw new KvError('ERR FUNCTION FLUSH only supports SYNC|ASYNC option');
   }
-  out.integer(0);
+  out.ok();
 }
 
 function ownSpecs(): CommandSpec[] {
@@ -122,6 +125,7 @@ export const CONNECTION_COMMANDS: ReadonlyMap<string, ConnectionCommand> = new M
   command('latency', -2, latencyCommand, ADMIN),
   command('function', -2, functions, SLOW),
   command('wait', 3, wait, ['noscript']),
+  command('waitaof', 4, waitAof, ['noscript']),
   command('subscribe', -2, subscribe, PUBSUB),
   command('unsubscribe', -1, unsubscribe, PUBSUB),
   command('psubscribe', -2, psubscribe, PUBSUB),

@@ -63,6 +63,28 @@ test('errors have the texts of Redis', () =>
       [['PING', 'a', 'b'], "-ERR wrong number of arguments for 'ping' command\r\n"],
       [['CLIENT', 'SETNAME', 'a b'], '-ERR Client names cannot contain spaces, newlines or special characters.\r\n'],
       [['FUNCTION', 'FLUSH'], '+OK\r\n'],
+      [['FUNCTION', 'FLUSH', 'x'], '-ERR FUNCTION FLUSH only supports SYNC|ASYNC option\r\n'],
+      [['OBJECT', 'FOO', 'k'], "-ERR unknown subcommand 'FOO'. Try OBJECT HELP.\r\n"],
+      [['OBJECT', 'ENCODING'], "-ERR wrong number of arguments for 'object|encoding' command\r\n"],
+      [['MEMORY', 'USAGE'], "-ERR wrong number of arguments for 'memory|usage' command\r\n"],
+      [['COMMAND', 'COUNT', 'x'], "-ERR wrong number of arguments for 'command|count' command\r\n"],
+      [['COMMAND', 'INFO', 'nosuch'], '*1\r\n$-1\r\n'],
+      [['SLOWLOG', 'GET', 'x'], '-ERR count should be greater than or equal to -1\r\n'],
+      [['SLOWLOG', 'FOO'], "-ERR unknown subcommand 'FOO'. Try SLOWLOG HELP.\r\n"],
+      [['LATENCY', 'HISTORY'], "-ERR wrong number of arguments for 'latency|history' command\r\n"],
+      [
+        ['CONFIG', 'SET', 'slowlog-max-len', 'x'],
+        "-ERR CONFIG SET failed (possibly related to argument 'slowlog-max-len') - argument couldn't be parsed into an integer\r\n",
+      ],
+      [
+        ['CONFIG', 'SET', 'slowlog-max-len', '5', 'slowlog-max-len', '6'],
+        "-ERR CONFIG SET failed (possibly related to argument 'slowlog-max-len') - duplicate parameter\r\n",
+      ],
+      [['WAIT', '0', '0'], ':0\r\n'],
+      [['WAIT', '0', 'x'], '-ERR timeout is not an integer or out of range\r\n'],
+      [['WAITAOF', '1', '0', '0'], '-ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.\r\n'],
+      [['WAITAOF', '2', '0', '0'], '-ERR value is out of range, value must between 0 and 1\r\n'],
+      [['SHUTDOWN', 'ABORT'], '-ERR No shutdown in progress.\r\n'],
     ];
     for (const [words, reply] of cases) assert.equal(await client.text(...words), reply, words.join(' '));
   }));

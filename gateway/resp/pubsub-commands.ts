@@ -4,6 +4,7 @@
  */
 import { KvError } from '../../engine/domains/kv/command.ts';
 import { encodeValue, VALUE_HEADER_BYTES } from '../../engine/domains/kv/value.ts';
+import { subcommandOf, type Subcommands } from '../../engine/domains/kv/subcommand.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import type { RespConnection } from './resp-connection.ts';
@@ -39,36 +40,51 @@ export function publish(connection: RespConnection, args: RespCommand, _out: Res
 }
 
 export function pubsub(connection: RespConnection, args: RespCommand, out: RespWriter): void {
-  const word = args.text(1).toLowerCase();
-  const { topics } = connection.context;
-  if (word === 'channels' && args.count <= 3) {
-    const matching = args.count === 3 ? nameAt(args, 2) : '*';
-    connection.alone(async (later) => {
-      const census = await topics.census({ matching, of: [] });
-      const names = census.topics.filter((topic) => connection.access.may('subscribe', topic));
-      later.array(names.length);
-      for (const name of names) later.bulkText(name);
-    });
-  } else if (word === 'numsub') {
-    const names = namesFrom(args, 2);
-    connection.alone(async (later) => {
-      const { subscribers } = await topics.census({ of: names });
-      later.array(2 * names.length);
-      names.forEach((name, index) => {
-        later.bulkText(name);
-        later.integer(subscribers[index] ?? 0);
-      });
-    });
-  } else if (word === 'numpat' && args.count === 2) {
-    connection.alone(async (later) => later.integer((await topics.census({ of: [] })).patterns));
-  } else if (word === 'help' && args.count === 2) {
-    out.array(HELP.length);
-    for (const line of HELP) out.simple(line);
-  } else if (word === 'channels') {
+  subcommandOf('pubsub', SUBCOMMANDS, args)(connection, args, out);
+}
+
+type Subcommand = (connection: RespConnection, args: RespCommand, out: RespWriter) => void;
+
+const SUBCOMMANDS: Subcommands<Subcommand> = new Map<string, readonly [number, Subcommand]>([
+  ['channels', [-2, channels]],
+  ['numsub', [-2, subscribers]],
+  ['numpat', [2, patterns]],
+  ['help', [2, help]],
+]);
+
+/** Topics with subscribers, of those that the client may hear. */
+function channels(connection: RespConnection, args: RespCommand, _out: RespWriter): void {
+  if (args.count > 3) {
     throw new KvError(`ERR unknown subcommand or wrong number of arguments for '${args.text(1)}'. Try PUBSUB HELP.`);
-  } else if (word === 'numpat' || word === 'help') {
-    throw new KvError(`ERR wrong number of arguments for 'pubsub|${word}' command`);
-  } else throw new KvError(`ERR unknown subcommand '${args.text(1)}'. Try PUBSUB HELP.`);
+  }
+  const matching = args.count === 3 ? nameAt(args, 2) : '*';
+  connection.alone(async (out) => {
+    const { topics } = await connection.context.topics.census({ matching, of: [] });
+    const names = topics.filter((topic) => connection.access.may('subscribe', topic));
+    out.array(names.length);
+    for (const name of names) out.bulkText(name);
+  });
+}
+
+function subscribers(connection: RespConnection, args: RespCommand, _out: RespWriter): void {
+  const names = namesFrom(args, 2);
+  connection.alone(async (out) => {
+    const census = await connection.context.topics.census({ of: names });
+    out.array(2 * names.length);
+    names.forEach((name, index) => {
+      out.bulkText(name);
+      out.integer(census.subscribers[index] ?? 0);
+    });
+  });
+}
+
+function patterns(connection: RespConnection, _args: RespCommand, _out: RespWriter): void {
+  connection.alone(async (out) => out.integer((await connection.context.topics.census({ of: [] })).patterns));
+}
+
+function help(_connection: RespConnection, _args: RespCommand, out: RespWriter): void {
+  out.array(HELP.length);
+  for (const line of HELP) out.simple(line);
 }
 
 const HELP = [

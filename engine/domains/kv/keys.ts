@@ -12,6 +12,7 @@ import {
 } from './command.ts';
 import { boundedArgument, integerArgument, integerOf } from './numbers.ts';
 import { isSame } from './space.ts';
+import { subcommandOf, type Subcommands } from './subcommand.ts';
 
 const SAME_OBJECT = 'ERR source and destination objects are the same';
 /** As Redis: longer strings stand in memory of their own. */
@@ -122,34 +123,46 @@ function moveTo(call: Call): void {
 
 /** OBJECT ENCODING | REFCOUNT | IDLETIME | FREQ key. */
 function object(call: Call): void {
-  const { args, out } = call;
-  const word = args.text(1).toLowerCase();
-  if (word === 'help') return help(call);
-  if (args.count !== 3 || !OBJECT_WORDS.has(word)) {
-    throw new KvError(`ERR unknown subcommand or wrong number of arguments for '${args.text(1)}'. Try OBJECT HELP.`);
-  }
-  const key = args.argument(2);
-  if (call.space.isHash(key) && word === 'encoding') return out.bulkText('hashtable');
-  const stored = call.space.get(key);
-  if (stored === undefined) return out.nil();
-  if (word === 'encoding') out.bulkText(encodingOf(stored.value));
-  else if (word === 'refcount') out.integer(1);
-  else if (word === 'idletime') out.integer(0);
-  else throw new KvError('ERR An LFU maxmemory policy is not selected, access frequency not tracked.');
+  subcommandOf('object', OBJECT, call.args)(call);
 }
 
-const OBJECT_WORDS = new Set(['encoding', 'refcount', 'idletime', 'freq']);
+const OBJECT: Subcommands<(call: Call) => void> = new Map<string, readonly [number, (call: Call) => void]>([
+  ['encoding', [3, (call) => aboutKey(call, encodingOf, 'hashtable')]],
+  ['refcount', [3, (call) => aboutKey(call, () => 1)]],
+  ['idletime', [3, (call) => aboutKey(call, () => 0)]],
+  ['freq', [3, (call) => aboutKey(call, noFrequency)]],
+  ['help', [2, help]],
+]);
 
-function help(call: Call): void {
+function aboutKey(call: Call, tell: (value: Uint8Array) => string | number, ofHash?: string): void {
+  const { args, out } = call;
+  const key = args.argument(2);
+  if (ofHash !== undefined && call.space.isHash(key)) return out.bulkText(ofHash);
+  const stored = call.space.get(key);
+  if (stored === undefined) return out.nil();
+  const told = tell(stored.value);
+  if (typeof told === 'number') out.integer(told);
+  else out.bulkText(told);
+}
+
+function noFrequency(): never {
+  throw new KvError(
+    'ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between ' +
+      'policies at runtime LRU and LFU data will take some time to adjust.',
+  );
+}
+
+function help({ out }: Call): void {
   const lines = [
-    'OBJECT <subcommand> [<arg> ...]. Subcommands are:',
+    'OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:',
     'ENCODING <key>',
-    'REFCOUNT <key>',
-    'IDLETIME <key>',
     'FREQ <key>',
+    'HELP',
+    'IDLETIME <key>',
+    'REFCOUNT <key>',
   ];
-  call.out.array(lines.length);
-  for (const line of lines) call.out.simple(line);
+  out.array(lines.length);
+  for (const line of lines) out.simple(line);
 }
 
 function encodingOf(value: Uint8Array): string {
@@ -159,10 +172,13 @@ function encodingOf(value: Uint8Array): string {
 
 /** MEMORY USAGE key [SAMPLES n]: bytes of key and value and of what a record costs beside them. */
 function memory(call: Call): void {
+  subcommandOf('memory', MEMORY, call.args)(call);
+}
+
+const MEMORY: Subcommands<(call: Call) => void> = new Map([['usage', [-3, memoryUsage]]]);
+
+function memoryUsage(call: Call): void {
   const { args, out } = call;
-  if (args.text(1).toLowerCase() !== 'usage' || args.count < 3) {
-    throw new KvError(`ERR unknown subcommand or wrong number of arguments for '${args.text(1)}'. Try MEMORY HELP.`);
-  }
   if (args.count > 3) {
     if (args.count !== 5 || args.text(3).toLowerCase() !== 'samples') throw new KvError(SYNTAX_ERROR);
     if (integerArgument(call, 4) < 0n) throw new KvError(SYNTAX_ERROR);
