@@ -42,11 +42,26 @@ export async function readApplied(port: number): Promise<number> {
   throw new Error(`GET /metrics (${response.status}) has no ${APPLIED_METRIC.name}{result="applied"}`);
 }
 
-/** Why the run is void, or undefined when the server applied exactly `opsSent` ops since `appliedBefore`. */
-export async function reasonVoid(port: number, appliedBefore: number, opsSent: number): Promise<string | undefined> {
+/** Ops merged so far, whether they were newer or not. */
+export async function readMerged(port: number): Promise<number> {
+  const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+  const merged = metricSum(await response.text(), APPLIED_METRIC.name, {});
+  if (!Number.isNaN(merged)) return merged;
+  throw new Error(`GET /metrics (${response.status}) has no ${APPLIED_METRIC.name}`);
+}
+
+/**
+ * Why the run is void, or undefined when the server applied exactly `opsSent` ops since `appliedBefore`. `read` says what is counted.
+ */
+export async function reasonVoid(
+  port: number,
+  appliedBefore: number,
+  opsSent: number,
+  read: (port: number) => Promise<number> = readApplied,
+): Promise<string | undefined> {
   const givenUpMs = performance.now() + SETTLE_DEADLINE_MS;
   for (;;) {
-    const applied = (await readApplied(port)) - appliedBefore;
+    const applied = (await read(port)) - appliedBefore;
     if (applied === opsSent) return undefined;
     if (performance.now() > givenUpMs) return `void: ${opsSent} ops sent, ${applied} applied`;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS)); // counters are read with a little delay

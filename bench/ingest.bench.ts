@@ -176,7 +176,7 @@ function planOf(scenario: Scenario, server: RunningServer, quick: boolean): Load
   };
 }
 
-function loadFigures(report: LoadReport): Figures {
+export function loadFigures(report: LoadReport): Figures {
   return {
     opsPerSecond: (report.opsMeasured * 1000) / report.windowMs,
     opsPerCpuSecond: (report.opsMeasured * 1000) / report.serverCpuMs,

@@ -11,22 +11,43 @@
 import { connect, type Socket } from 'node:net';
 import { assert } from '../engine/assert.ts';
 import type { LatencyHistogram } from './statistics.ts';
-import type { FrameSlice } from './write-frames.ts';
 
-/** How acks are counted: by the id they name, or one ack a frame (a server that sends a fixed answer). */
-export type AckRule = 'lastId' | 'counted';
+/**
+ * How acks are counted: by the id they name, one ack a frame (a server that sends a fixed answer), or a line for each op (Redis, which
+ * is spoken to without an upgrade).
+ */
+export type AckRule = 'lastId' | 'counted' | 'lines';
+
+/** Frames that are sent round and round; write-frames.ts has those of the product. */
+export interface Frames {
+  readonly bytes: Uint8Array;
+  readonly frameBytes: number;
+  readonly frames: number;
+  readonly opsPerFrame: number;
+  stamp(frame: number, round: number, millis: number): void;
+  framesHandled(lastId: number): number;
+}
+
+/** When frames are due: an open loop, whose latencies run from then. */
+export interface Pace {
+  readonly framesPerSecond: number;
+  /** Of the first frame, in µs of `performance.now`. */
+  readonly firstDueUs: number;
+}
 
 export interface ConnectionOptions {
   readonly port: number;
   /** Path and query of the upgrade. */
   readonly path: string;
-  readonly slice: FrameSlice | undefined;
+  readonly slice: Frames | undefined;
   /** Frames in flight at most; 1 waits for each ack. */
   readonly window: number;
   readonly ackRule: AckRule;
   /** Milliseconds that the first round's stamps say. */
   readonly firstMillis: number;
   readonly latencies: LatencyHistogram;
+  /** Undefined: as fast as the window lets it. */
+  readonly pace?: Pace | undefined;
 }
 
 const RECEIVE_BYTES = 64 * 1024;
@@ -34,6 +55,8 @@ const LAST_ID = Buffer.from('lastId');
 const OPCODE_BINARY = 2;
 const OPCODE_CLOSE = 8;
 const OPCODE_PING = 9;
+const LINE_END = 0x0a;
+const MINUS = 0x2d;
 
 export class LoadConnection {
   /** Frames acknowledged so far. */
@@ -55,6 +78,7 @@ export class LoadConnection {
   #rest: Buffer = Buffer.alloc(0);
   /** Where lastId's digits stood in the last ack: the next one looks there first. */
   #digitsAt = 0;
+  #lines = 0;
 
   constructor(options: ConnectionOptions, onFailure: (reason: Error) => void) {
     if (options.slice !== undefined) assert(options.window <= options.slice.frames, 'a window needs as many frames');
@@ -78,9 +102,14 @@ export class LoadConnection {
     this.#socket.on('close', () => this.#fail(new Error('the server closed the connection')));
   }
 
-  /** Resolves when the upgrade was answered. */
+  /** Resolves when the upgrade was answered, or where there is none, when it is connected. */
   open(): Promise<void> {
     return new Promise((resolve) => {
+      if (this.#options.ackRule === 'lines') {
+        this.#opened = true;
+        this.#socket.once('connect', () => resolve());
+        return;
+      }
       this.#onOpen = resolve;
       this.#socket.write(
         `GET ${this.#options.path} HTTP/1.1\r\nHost: 127.0.0.1:${this.#options.port}\r\nUpgrade: websocket\r\n` +
@@ -93,6 +122,11 @@ export class LoadConnection {
   start(): void {
     this.#sending = true;
     this.#fillWindow();
+  }
+
+  /** Sends what has become due. */
+  pump(): void {
+    if (this.#sending && this.#opened) this.#fillWindow();
   }
 
   /** Sends nothing new; acks of what is in flight are still taken. */
@@ -112,17 +146,17 @@ export class LoadConnection {
   }
 
   #fillWindow(): void {
-    const { slice, window, firstMillis } = this.#options;
+    const { slice, window, firstMillis, pace } = this.#options;
     if (slice === undefined) return;
     const nowUs = performance.now() * 1000;
-    const target = this.acked + window;
+    const target = Math.min(this.acked + window, pace === undefined ? Number.POSITIVE_INFINITY : dueBy(pace, nowUs));
     while (this.sent < target) {
       const round = Math.floor(this.sent / slice.frames);
       const first = this.sent - round * slice.frames;
       const end = Math.min(slice.frames, first + target - this.sent);
       for (let frame = first; frame < end; frame++) {
         slice.stamp(frame, round, firstMillis + round);
-        this.#sentAtUs[this.sent % window] = nowUs;
+        this.#sentAtUs[this.sent % window] = pace === undefined ? nowUs : dueUs(pace, this.sent);
         this.sent += 1;
       }
       this.#socket.write(slice.bytes.subarray(first * slice.frameBytes, end * slice.frameBytes));
@@ -132,7 +166,7 @@ export class LoadConnection {
   #onBytes(chunk: Buffer): void {
     let bytes = chunk;
     if (this.#rest.length > 0) bytes = Buffer.concat([this.#rest, chunk]);
-    const used = this.#opened ? this.#readFrames(bytes, 0) : this.#readUpgrade(bytes);
+    const used = this.#opened ? this.#readAnswers(bytes) : this.#readUpgrade(bytes);
     this.#rest = used === bytes.length ? this.#rest.subarray(0, 0) : Buffer.from(bytes.subarray(used));
     if (this.#sending) this.#fillWindow();
   }
@@ -149,6 +183,21 @@ export class LoadConnection {
     this.#opened = true;
     this.#onOpen();
     return this.#readFrames(bytes, end + 4);
+  }
+
+  #readAnswers(bytes: Buffer): number {
+    return this.#options.ackRule === 'lines' ? this.#readLines(bytes) : this.#readFrames(bytes, 0);
+  }
+
+  /** Counts the replies of Redis: each is one line. */
+  #readLines(bytes: Buffer): number {
+    const ackedBefore = this.acked;
+    const end = bytes.lastIndexOf(LINE_END) + 1;
+    for (let at = bytes.indexOf(LINE_END); at >= 0; at = bytes.indexOf(LINE_END, at + 1)) this.#lines += 1;
+    if (bytes[0] === MINUS) this.#fail(new Error(bytes.toString('latin1', 0, 200)));
+    this.acked = Math.floor(this.#lines / (this.#options.slice?.opsPerFrame ?? 1));
+    this.#recordLatencies(ackedBefore);
+    return end;
   }
 
   /** Takes every whole frame from `at` on; returns where the unfinished one starts. */
@@ -221,6 +270,15 @@ export class LoadConnection {
     for (let frame = ackedBefore; frame < this.acked; frame++)
       latencies.record(nowUs - (this.#sentAtUs[frame % window] as number));
   }
+}
+
+/** Frames that are due at that time. */
+function dueBy({ framesPerSecond, firstDueUs }: Pace, nowUs: number): number {
+  return Math.max(0, Math.floor(((nowUs - firstDueUs) * framesPerSecond) / 1e6) + 1);
+}
+
+function dueUs({ framesPerSecond, firstDueUs }: Pace, frame: number): number {
+  return firstDueUs + (frame * 1e6) / framesPerSecond;
 }
 
 function closeReason(bytes: Buffer, start: number, end: number): string {

@@ -5,14 +5,20 @@
  *
  * CPU of the server is sampled here, at the very ends of the window, so that no message between processes blurs it.
  */
-import { LoadConnection, type AckRule } from './load-connection.ts';
+import { type AckRule, type Frames, LoadConnection, type Pace } from './load-connection.ts';
+import { type ExpectedState, expectedState } from './merge-oracle.ts';
+import { type MixName, OpMix } from './op-mix.ts';
 import { descendantsCpuMs, type ProcessSample, sampleProcess, useBetween } from './process-stats.ts';
 import { LatencyHistogram } from './statistics.ts';
+import { RedisSlice } from './redis-frames.ts';
 import { FrameSlice } from './write-frames.ts';
 
 const DRAIN_DEADLINE_MS = 20_000;
 const OPEN_DEADLINE_MS = 10_000;
 const POLL_MS = 5;
+const PUMP_MS = 1;
+/** Until the first frames of an open loop are due. */
+const LEAD_US = 20_000;
 
 /** What one run does. Plain data: it crosses from the harness to the generator's process. */
 export interface LoadPlan {
@@ -32,6 +38,12 @@ export interface LoadPlan {
   readonly measureMs: number;
   /** How long acknowledgements may stay out after the window; 20 s when not given. */
   readonly drainDeadlineMs?: number;
+  /** Keys and clocks of the ops; when not given, each connection goes round its share of `keys` and wins each merge. */
+  readonly mix?: MixName;
+  /** Durability level that each batch asks for. */
+  readonly writeConcern?: string;
+  /** Ops a second of all connections together, sent when they are due (an open loop). When not given: as fast as the windows let them. */
+  readonly opsPerSecond?: number;
 }
 
 /** What one run measured. */
@@ -56,6 +68,8 @@ export interface LoadReport {
   /** Server frames that were no acks, and the first one's text. */
   readonly otherFrames: number;
   readonly otherText: string;
+  /** What the map must hold afterwards, where there is a mix. */
+  readonly expected: ExpectedState | undefined;
 }
 
 interface Snapshot {
@@ -74,11 +88,14 @@ export async function runLoad(plan: LoadPlan): Promise<LoadReport> {
     fail = reject;
   });
   failed.catch(() => {}); // it is raced below; a failure between two races is no unhandled one
-  const connections = openConnections(plan, latencies, fail);
+  const firstMillis = Date.now();
+  const connections = openConnections(plan, firstMillis, latencies, fail);
+  let pump: NodeJS.Timeout | undefined;
   try {
     const opened = Promise.all(connections.map((connection) => connection.open()));
     await Promise.race([failed, deadline(opened, OPEN_DEADLINE_MS, 'the connections did not open')]);
     if (plan.window > 0) for (const connection of connections) connection.start();
+    if (plan.opsPerSecond !== undefined) pump = setInterval(() => pumpAll(connections), PUMP_MS);
     await Promise.race([failed, sleep(plan.warmUpMs)]);
     latencies.clear();
     const before = snapshot(plan, connections);
@@ -88,28 +105,51 @@ export async function runLoad(plan: LoadPlan): Promise<LoadReport> {
     const p99Us = latencies.quantile(0.99);
     for (const connection of connections) connection.stopSending();
     await Promise.race([failed, drained(connections, plan.drainDeadlineMs ?? DRAIN_DEADLINE_MS)]);
-    return { ...reportOf(plan, connections, before, after), p50Us, p99Us };
+    const { mix, keyPrefix, opsPerFrame } = plan;
+    const opsSent = connections.map(({ sent }) => sent * opsPerFrame);
+    const expected = mix === undefined ? undefined : expectedState(mix, keyPrefix, firstMillis, opsSent);
+    return { ...reportOf(plan, connections, before, after), p50Us, p99Us, expected };
   } finally {
+    clearInterval(pump);
     for (const connection of connections) connection.close();
   }
 }
 
-function openConnections(plan: LoadPlan, latencies: LatencyHistogram, onFailure: (reason: Error) => void): LoadConnection[] {
+function openConnections(
+  plan: LoadPlan,
+  firstMillis: number,
+  latencies: LatencyHistogram,
+  onFailure: (reason: Error) => void,
+): LoadConnection[] {
   const frames = Math.floor(plan.keys / plan.connections / plan.opsPerFrame);
-  const firstMillis = Date.now();
   const connections: LoadConnection[] = [];
   for (let place = 0; place < plan.connections; place++) {
-    const slice = plan.window === 0 ? undefined : sliceOf(plan, frames, place);
+    const slice = plan.window === 0 ? undefined : sliceOf(plan, frames, place, firstMillis);
+    const pace = paceOf(plan, place);
     const { port, path, ackRule } = plan;
     const window = Math.min(plan.window, frames);
-    connections.push(new LoadConnection({ port, path, slice, window, ackRule, firstMillis, latencies }, onFailure));
+    connections.push(new LoadConnection({ port, path, slice, window, ackRule, firstMillis, latencies, pace }, onFailure));
   }
   return connections;
 }
 
-function sliceOf(plan: LoadPlan, frames: number, place: number): FrameSlice {
-  const { mapName, keyPrefix, opsPerFrame } = plan;
-  return new FrameSlice({ mapName, keyPrefix, firstKey: place * frames * opsPerFrame, frames, opsPerFrame });
+function sliceOf(plan: LoadPlan, frames: number, place: number, firstMillis: number): Frames {
+  const { mapName, keyPrefix, opsPerFrame, writeConcern } = plan;
+  const mix = plan.mix === undefined ? undefined : new OpMix(plan.mix, place, firstMillis);
+  if (plan.ackRule === 'lines')
+    return new RedisSlice(keyPrefix, frames, opsPerFrame, mix ?? new OpMix('unique', place, firstMillis));
+  return new FrameSlice({ mapName, keyPrefix, firstKey: place * frames * opsPerFrame, frames, opsPerFrame, mix, writeConcern });
+}
+
+function pumpAll(connections: readonly LoadConnection[]): void {
+  for (const connection of connections) connection.pump();
+}
+
+/** Connections take turns, so that what is due is spread evenly. */
+function paceOf({ opsPerSecond, connections, opsPerFrame }: LoadPlan, place: number): Pace | undefined {
+  if (opsPerSecond === undefined) return undefined;
+  const framesPerSecond = opsPerSecond / opsPerFrame / connections;
+  return { framesPerSecond, firstDueUs: performance.now() * 1000 + LEAD_US + (place * 1e6) / framesPerSecond / connections };
 }
 
 function snapshot(plan: LoadPlan, connections: readonly LoadConnection[]): Snapshot {
@@ -128,9 +168,9 @@ function reportOf(
   connections: readonly LoadConnection[],
   before: Snapshot,
   after: Snapshot,
-): Omit<LoadReport, 'p50Us' | 'p99Us'> {
+): Omit<LoadReport, 'p50Us' | 'p99Us' | 'expected'> {
   const use = before.server !== undefined && after.server !== undefined ? useBetween(before.server, after.server) : undefined;
-  const frameBytes = plan.window === 0 ? 0 : sliceOf(plan, 1, 0).frameBytes;
+  const frameBytes = plan.window === 0 ? 0 : sliceOf(plan, 1, 0, 0).frameBytes;
   return {
     opsSent: sum(connections, (connection) => connection.sent) * plan.opsPerFrame,
     opsMeasured: (after.ackedFrames - before.ackedFrames) * plan.opsPerFrame,

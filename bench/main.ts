@@ -5,6 +5,7 @@
  *   npm run bench -- ingest           over sockets: F1 F10 F10c F100 F10x200 W50 W200 W1 IDLE
  *   npm run bench -- fan-out          one writer, many subscribers: FAN-<subscribers>x<writes a second>
  *   npm run bench -- resp             Redis commands beside redis-server: RESP-<GET|SET|INCR>-P<1|16>
+ *   npm run bench -- merge-ingest     merges from 100 and 200 connections at every level: W2-UNIQUE100 … W2-PACED
  *   npm run bench -- ring             inside: RING SCAN MERGE
  *   npm run bench -- cold-sync        a client that catches up: SYNC-COLD SYNC-1PCT
  *   npm run bench -- wal              the write-ahead log by itself: LOG FRAME

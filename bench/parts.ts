@@ -8,6 +8,7 @@ import { runIngestWal } from './ingest-wal.bench.ts';
 import { runColdSync } from './cold-sync.bench.ts';
 import { FAN_OUT_SCENARIOS, runFanOutPart } from './fan-out/fan-out.bench.ts';
 import { runLiveQueryPart } from './live-query/live-query.bench.ts';
+import { MERGE_SCENARIOS, runMergeIngest } from './merge-ingest.bench.ts';
 import { runMemory } from './memory.bench.ts';
 import type { ScenarioResult } from './result.ts';
 import { RESP_SCENARIOS, runResp } from './resp/resp.bench.ts';
@@ -67,6 +68,15 @@ export const PARTS: readonly Part[] = [
     scenarios: RESP_SCENARIOS,
     plot: { figure: 'opsPerCpuSecond', heading: 'commands per CPU second of the server' },
     run: runResp,
+  },
+  {
+    name: 'merge-ingest',
+    title: 'Merging from many connections',
+    about:
+      'Batches of 10 with clocks shuffled within the last minute, into keys of their own or into 1000 hot ones, at every durability level. After each run the state must be that of an oracle. Redis keeps what came last and merges nothing.',
+    scenarios: MERGE_SCENARIOS.map(({ name }) => name),
+    plot: PER_CPU,
+    run: runMergeIngest,
   },
   {
     name: 'memory',

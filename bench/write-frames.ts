@@ -12,9 +12,12 @@
  * key, and, because no other connection writes that key, wins its merge. Rounds are slower than one a millisecond,
  * so stamps never run ahead of the clock.
  *
+ * With a mix (op-mix.ts) every op of every round has a key and a clock of its own: those are written before each sending, too.
+ *
  * The bytes are those of the TopGun client (protocol reference §1.2, §5.2): map16 headers, millis as float64.
  */
 import { assert } from '../engine/assert.ts';
+import { KEY_DIGITS, type OpMix } from './op-mix.ts';
 
 /** First value of the id's round digits: keeps the decimal text at twelve digits, without leading zeros. */
 export const FIRST_ROUND = 100_000;
@@ -34,6 +37,9 @@ export interface FrameShape {
   readonly firstKey: number;
   readonly frames: number;
   readonly opsPerFrame: number;
+  readonly mix?: OpMix | undefined;
+  /** Level asked for each batch. */
+  readonly writeConcern?: string | undefined;
 }
 
 /** Where the changing fields stand inside an op. */
@@ -45,6 +51,8 @@ interface OpLayout {
   readonly recordMillisAt: number;
   readonly opMillisAt: number;
 }
+
+const MILLIS_TO_COUNTER = 8 + 1 + 'counter'.length + 1;
 
 /** The frames of one connection. */
 export class FrameSlice {
@@ -58,6 +66,7 @@ export class FrameSlice {
   readonly #view: DataView;
   readonly #layout: OpLayout;
   readonly #opsAt: number;
+  readonly #mix: OpMix | undefined;
 
   constructor(shape: FrameShape) {
     assert(shape.frames > 0 && shape.opsPerFrame > 0);
@@ -65,8 +74,9 @@ export class FrameSlice {
     assert(shape.firstKey + shape.frames * shape.opsPerFrame <= 1_000_000, 'too many keys for six digits');
     this.frames = shape.frames;
     this.opsPerFrame = shape.opsPerFrame;
-    this.#layout = layOutOp(shape.mapName, shape.keyPrefix);
-    const envelope = envelopeHead(shape.opsPerFrame);
+    this.#mix = shape.mix;
+    this.#layout = layOutOp(shape.mapName, shape.keyPrefix, shape.mix);
+    const envelope = envelopeHead(shape.opsPerFrame, shape.writeConcern);
     const payloadBytes = envelope.length + shape.opsPerFrame * this.#layout.bytes.length;
     const header = clientFrameHeader(payloadBytes);
     this.headerBytes = header.length;
@@ -88,7 +98,7 @@ export class FrameSlice {
       const place = frame * this.opsPerFrame + op;
       this.bytes.set(layout.bytes, at);
       writeDigits(this.bytes, at + layout.idAt + 6, place);
-      writeDigits(this.bytes, at + layout.keyDigitsAt, firstKey + place);
+      if (this.#mix === undefined) writeDigits(this.bytes, at + layout.keyDigitsAt, firstKey + place);
       writeDigits(this.bytes, at + layout.titleDigitsAt, firstKey + place);
     }
   }
@@ -105,6 +115,22 @@ export class FrameSlice {
       view.setUint16(at + layout.idAt + 4, low);
       view.setFloat64(at + layout.recordMillisAt, millis);
       view.setFloat64(at + layout.opMillisAt, millis);
+      at += layout.bytes.length;
+    }
+    if (this.#mix !== undefined) this.#mixOps(this.#mix, frame, round);
+  }
+
+  #mixOps(mix: OpMix, frame: number, round: number): void {
+    const layout = this.#layout;
+    const first = (round * this.frames + frame) * this.opsPerFrame;
+    let at = frame * this.frameBytes + this.#opsAt;
+    for (let op = first; op < first + this.opsPerFrame; op++) {
+      writeDigits(this.bytes, at + layout.keyDigitsAt, mix.keyOf(op), KEY_DIGITS);
+      writeDigits(this.bytes, at + layout.titleDigitsAt, op % 1_000_000);
+      for (const millisAt of [layout.recordMillisAt, layout.opMillisAt]) {
+        this.#view.setFloat64(at + millisAt, mix.millisOf(op));
+        this.#view.setUint32(at + millisAt + MILLIS_TO_COUNTER, op);
+      }
       at += layout.bytes.length;
     }
   }
@@ -132,10 +158,10 @@ function roundDigits(number: number): { readonly high: number; readonly low: num
   return digits;
 }
 
-/** Writes `number` as six decimal digits. */
-function writeDigits(bytes: Uint8Array, at: number, number: number): void {
+/** Writes `number` as decimal digits. */
+function writeDigits(bytes: Uint8Array, at: number, number: number, digitCount = 6): void {
   let rest = number;
-  for (let place = 5; place >= 0; place--) {
+  for (let place = digitCount - 1; place >= 0; place--) {
     bytes[at + place] = 0x30 + (rest % 10);
     rest = Math.floor(rest / 10);
   }
@@ -153,20 +179,24 @@ export function clientFrameHeader(payloadBytes: number): Uint8Array {
 }
 
 /** `{type: 'OP_BATCH', payload: {ops: [` … with room for nothing else. */
-function envelopeHead(ops: number): Uint8Array {
+function envelopeHead(ops: number, writeConcern: string | undefined): Uint8Array {
   const writer = new PackWriter();
   writer.map(2);
   writer.text('type');
   writer.text('OP_BATCH');
   writer.text('payload');
-  writer.map(1);
+  writer.map(writeConcern === undefined ? 1 : 2);
+  if (writeConcern !== undefined) {
+    writer.text('writeConcern');
+    writer.text(writeConcern);
+  }
   writer.text('ops');
   writer.array(ops);
   return writer.bytes();
 }
 
 /** One op with zeros where keys, ids and clocks go. The value is a small document of 52 bytes. */
-function layOutOp(mapName: string, keyPrefix: string): OpLayout {
+function layOutOp(mapName: string, keyPrefix: string, mix: OpMix | undefined): OpLayout {
   const writer = new PackWriter();
   writer.map(7);
   writer.text('id');
@@ -176,7 +206,7 @@ function layOutOp(mapName: string, keyPrefix: string): OpLayout {
   writer.text('opType');
   writer.text('PUT');
   writer.text('key');
-  const keyDigitsAt = writer.text(`${keyPrefix}000000`) + keyPrefix.length;
+  const keyDigitsAt = writer.text(keyPrefix + '0'.repeat(mix === undefined ? 6 : KEY_DIGITS)) + keyPrefix.length;
   writer.text('record');
   writer.map(2);
   writer.text('value');
@@ -190,9 +220,9 @@ function layOutOp(mapName: string, keyPrefix: string): OpLayout {
   writer.text('owner');
   writer.text('u-1234');
   writer.text('timestamp');
-  const recordMillisAt = writer.timestamp();
+  const recordMillisAt = writer.timestamp(mix?.nodeId);
   writer.text('timestamp');
-  const opMillisAt = writer.timestamp();
+  const opMillisAt = writer.timestamp(mix?.nodeId);
   writer.text('synced');
   writer.byte(0xc2);
   return { bytes: writer.bytes(), idAt, keyDigitsAt, titleDigitsAt, recordMillisAt, opMillisAt };
@@ -225,17 +255,18 @@ class PackWriter {
     return at;
   }
 
-  /** Writes a clock and returns where the eight bytes of its millis stand. */
-  timestamp(): number {
+  /** Writes a clock and returns where the eight bytes of its millis stand. With a node the counter is a word to be filled in. */
+  timestamp(nodeId: string | undefined): number {
     this.map(3);
     this.text('millis');
     this.byte(0xcb);
     const at = this.#bytes.length;
     this.#bytes.push(0, 0, 0, 0, 0, 0, 0, 0);
     this.text('counter');
-    this.byte(0);
+    if (nodeId === undefined) this.byte(0);
+    else this.#bytes.push(0xce, 0, 0, 0, 0);
     this.text('nodeId');
-    this.text(NODE_ID);
+    this.text(nodeId ?? NODE_ID);
     return at;
   }
 

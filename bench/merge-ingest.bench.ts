@@ -1,0 +1,202 @@
+/**
+ * W2: many connections merge batches of 10 into one map: each op its own key, or all into 1000 keys with shuffled clocks.
+ *
+ *   lattice               asks for no level              lattice-forget … lattice-persisted    ask for it with each batch
+ *   redis-hset            the same fields without a merge: last to come wins, answered from memory, nothing on disk
+ *
+ * After each run the server must have merged as many ops as were sent, and the Merkle root of the map (over key and stamp of each
+ * record) must be that of an oracle; of up to 1000 keys the values are compared, too. Else the run is void. W2-PACED sends
+ * on a schedule, and its latencies run from when a batch was due.
+ */
+import { WireSession } from '../gateway/testing/wire-session.ts';
+import { isData } from '../engine/protocol/codec.ts';
+import { readMerged, reasonVoid, untilFlushed } from './applied-ops.ts';
+import { type ProductVariant, productExists, type RunningServer, runGenerator, startServer } from './harness.ts';
+import { loadFigures, type RunSettings } from './ingest.bench.ts';
+import type { LoadPlan } from './load.ts';
+import { logFigures, readLogUse } from './log-use.ts';
+import type { ExpectedState } from './merge-oracle.ts';
+import type { MixName } from './op-mix.ts';
+import { RedisPeer, redisMissing } from './redis-peer.ts';
+import { type Figures, ScenarioResult } from './result.ts';
+
+export interface MergeScenario {
+  readonly name: string;
+  readonly title: string;
+  readonly mix: MixName;
+  readonly connections: number;
+  readonly opsPerSecond?: number;
+}
+
+export const MERGE_SCENARIOS: readonly MergeScenario[] = [
+  { name: 'W2-UNIQUE100', title: '100 connections, batches of 10, each op its own key', mix: 'unique', connections: 100 },
+  { name: 'W2-UNIQUE200', title: '200 connections, batches of 10, each op its own key', mix: 'unique', connections: 200 },
+  { name: 'W2-HOT100', title: '100 connections, batches of 10, 1000 hot keys', mix: 'hot', connections: 100 },
+  { name: 'W2-HOT200', title: '200 connections, batches of 10, 1000 hot keys', mix: 'hot', connections: 200 },
+  {
+    name: 'W2-PACED',
+    title: '20 000 ops/s on a schedule, 100 connections, batches of 10, 1000 hot keys',
+    mix: 'hot',
+    connections: 100,
+    opsPerSecond: 20_000,
+  },
+];
+
+const LEVELS = {
+  lattice: undefined,
+  'lattice-forget': 'FIRE_AND_FORGET',
+  'lattice-memory': 'MEMORY',
+  'lattice-applied': 'APPLIED',
+  'lattice-persisted': 'PERSISTED',
+} as const;
+const FRAMES_PER_CONNECTION = 64;
+const WINDOW = 16;
+const NO_ACKS = 'it acknowledges no write, and tells every connection of each: there is nothing to compare';
+
+let maps = 0;
+
+export async function* runMergeIngest(settings: RunSettings): AsyncGenerator<ScenarioResult> {
+  for (const scenario of MERGE_SCENARIOS.filter(({ name }) => settings.scenarios?.has(name) ?? true)) {
+    yield await runScenario(scenario, settings);
+  }
+}
+
+async function runScenario(scenario: MergeScenario, settings: RunSettings): Promise<ScenarioResult> {
+  const { name, title } = scenario;
+  const variants = productExists() ? Object.keys(LEVELS) : [];
+  const ceilings = Object.fromEntries([...variants, 'redis-hset'].map((variant) => [variant, 'redis-hset']));
+  const result = new ScenarioResult({ scenario: name, title, ceilings });
+  result.notMeasured('y-websocket', NO_ACKS);
+  result.notMeasured('tinybase', NO_ACKS);
+  const noRedis = redisMissing();
+  if (noRedis !== undefined) result.notMeasured('redis-hset', noRedis);
+  for (let run = 1; run <= settings.runs; run++) {
+    // A server a run: a million new keys must not weigh on the run after.
+    await withServer('lattice', settings, async (server) => {
+      await runMerges(server, scenario, settings, undefined).catch(() => {}); // its code is compiled then, for all variants alike
+      for (const [variant, level] of Object.entries(LEVELS)) {
+        const outcome = await runMerges(server, scenario, settings, level).catch(voidBecause);
+        note(result, settings, `${run}/${settings.runs}`, variant, outcome);
+      }
+    });
+    if (noRedis === undefined) {
+      const outcome = await runRedis(scenario, settings).catch(voidBecause);
+      note(result, settings, `${run}/${settings.runs}`, 'redis-hset', outcome);
+    }
+  }
+  return result;
+}
+
+export async function withServer(
+  variant: ProductVariant,
+  settings: RunSettings,
+  body: (server: RunningServer) => Promise<void>,
+): Promise<void> {
+  const server = await startServer(variant, settings.pinning);
+  try {
+    await body(server);
+  } finally {
+    await server.stop();
+  }
+}
+
+export function note(
+  result: ScenarioResult,
+  { progress }: RunSettings,
+  run: string,
+  variant: string,
+  outcome: Figures | string,
+): void {
+  if (typeof outcome === 'string') result.addVoid(variant, outcome);
+  else result.add(variant, outcome);
+  const { opsPerSecond = 0, p50Us = 0, p99Us = 0, serverCores = 0 } = typeof outcome === 'string' ? {} : outcome;
+  const rate = `${Math.round(opsPerSecond).toLocaleString('en')} ops/s, ${serverCores.toFixed(2)} cores`;
+  const text = typeof outcome === 'string' ? outcome : `${rate}, p50 ${Math.round(p50Us)} µs, p99 ${Math.round(p99Us)} µs`;
+  progress(`${result.scenario} run ${run} ${variant}: ${text}`);
+}
+
+export function voidBecause(cause: unknown): string {
+  return `void: ${cause instanceof Error ? cause.message : String(cause)}`;
+}
+
+/** Figures of one run into a map of its own, or why it is void. */
+export async function runMerges(
+  server: RunningServer,
+  scenario: MergeScenario,
+  settings: RunSettings,
+  level: string | undefined,
+): Promise<Figures | string> {
+  maps += 1;
+  const plan = planOf(scenario, settings, `merge-${maps}`);
+  const mergedBefore = await readMerged(server.port);
+  const before = await readLogUse(server.port);
+  const asked = level === undefined ? {} : { writeConcern: level };
+  const report = await runGenerator({ ...plan, ...asked, port: server.port, serverPid: server.pid }, settings.pinning);
+  const lost = await reasonVoid(server.port, mergedBefore, report.opsSent, readMerged);
+  if (lost !== undefined) return lost;
+  if (report.opsMeasured === 0) return 'void: nothing was acknowledged in the window';
+  const after = await readLogUse(server.port);
+  const wrong = report.expected === undefined ? undefined : await reasonDiffers(server.port, plan.mapName, report.expected);
+  if (wrong !== undefined) return wrong;
+  await untilFlushed(server.port);
+  return { ...loadFigures(report), ...logFigures(before, after, report.opsSent) };
+}
+
+async function runRedis(scenario: MergeScenario, settings: RunSettings): Promise<Figures | string> {
+  const redis = await RedisPeer.start();
+  try {
+    const plan: LoadPlan = { ...planOf(scenario, settings, 'redis'), port: redis.port, serverPid: redis.pid, ackRule: 'lines' };
+    const report = await runGenerator(plan, settings.pinning);
+    const keys = Number((await redis.run(['DBSIZE'])).slice(1));
+    if (keys !== report.expected?.records) return `void: ${keys} keys, not ${report.expected?.records}`;
+    return loadFigures(report);
+  } finally {
+    await redis.stop();
+  }
+}
+
+function planOf({ mix, connections, opsPerSecond }: MergeScenario, { quick }: RunSettings, mapName: string): LoadPlan {
+  return {
+    port: 0,
+    path: '/ws?events=interest',
+    serverPid: 0,
+    connections,
+    opsPerFrame: 10,
+    window: opsPerSecond === undefined ? WINDOW : FRAMES_PER_CONNECTION,
+    keys: FRAMES_PER_CONNECTION * 10 * connections,
+    mapName,
+    keyPrefix: 'w2-',
+    ackRule: 'lastId',
+    warmUpMs: quick ? 300 : 1000,
+    measureMs: quick ? 700 : 2000,
+    mix,
+    ...(opsPerSecond === undefined ? {} : { opsPerSecond }),
+  };
+}
+
+/** Why the map is not what the oracle says, or undefined. */
+export async function reasonDiffers(port: number, mapName: string, expected: ExpectedState): Promise<string | undefined> {
+  const session = await WireSession.open({ port, path: '/ws?events=interest' });
+  try {
+    session.send({ type: 'SYNC_INIT', mapName, lastSyncTimestamp: 0 });
+    const { payload: root } = await session.next('SYNC_RESP_ROOT');
+    const rootHash = isData(root) ? root.rootHash : undefined;
+    if (rootHash !== expected.root) return `void: the root of the map is ${String(rootHash)}, of the oracle ${expected.root}`;
+    const keys = expected.winners.map(([key]) => key);
+    const query = { predicate: { op: 'in', attribute: '_key', value: keys } };
+    session.send({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName, query } });
+    const { payload: answer } = await session.next('QUERY_RESP');
+    return reasonValues(isData(answer) ? answer.results : undefined, expected);
+  } finally {
+    session.socket.terminate();
+  }
+}
+
+function reasonValues(results: unknown, { winners }: ExpectedState): string | undefined {
+  if (!Array.isArray(results)) return 'void: the map cannot be queried';
+  const rows: unknown[] = results;
+  const titles = new Map(rows.filter(isData).map(({ key, value }) => [key, isData(value) ? value.title : undefined]));
+  const wrong = winners.find(([key, op]) => titles.get(key) !== `item ${String(op % 1_000_000).padStart(6, '0')}`);
+  if (wrong === undefined) return undefined;
+  return `void: ${wrong[0]} has the value ${String(titles.get(wrong[0]))}, not that of op ${wrong[1]}`;
+}

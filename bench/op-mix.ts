@@ -1,0 +1,53 @@
+/**
+ * Which key and clock the n-th op of a connection has, where a benchmark does not simply go round its keys.
+ *
+ *   unique   every op its own key
+ *   hot      1000 keys that all connections write
+ *
+ * Clocks are shuffled within the minute before the run began, so most writes of a hot key lose, and none is ahead of the server. No two
+ * ops have the same stamp: the counter is the number of the op, the node is the connection. Computed from the numbers alone, so an oracle
+ * (merge-oracle.ts) goes through the same ops again.
+ */
+import { fmix32 } from '../engine/partition/hash.ts';
+
+export type MixName = 'unique' | 'hot';
+
+export const HOT_KEYS = 1000;
+const SHUFFLED_MS = 60_000;
+/** Ops of one connection. */
+const OPS_MAX = 10_000_000;
+
+export class OpMix {
+  readonly nodeId: string;
+  readonly #name: MixName;
+  readonly #connection: number;
+  readonly #beforeMillis: number;
+
+  /** @param beforeMillis no clock says this or later */
+  constructor(name: MixName, connection: number, beforeMillis: number) {
+    this.#name = name;
+    this.#connection = connection;
+    this.#beforeMillis = beforeMillis;
+    this.nodeId = `node-${String(connection).padStart(3, '0')}`;
+  }
+
+  /** The key's number, at most ten digits. */
+  keyOf(op: number): number {
+    if (this.#name === 'unique') return this.#connection * OPS_MAX + op;
+    return this.#random(op, 1) % HOT_KEYS;
+  }
+
+  millisOf(op: number): number {
+    return this.#beforeMillis - 1 - (this.#random(op, 2) % SHUFFLED_MS);
+  }
+
+  #random(op: number, stream: number): number {
+    return fmix32(Math.imul(this.#connection * 4 + stream, 0x9e3779b1) ^ fmix32(op)) >>> 0;
+  }
+}
+
+export const KEY_DIGITS = 10;
+
+export function mixedKey(prefix: string, number: number): string {
+  return prefix + String(number).padStart(KEY_DIGITS, '0');
+}
