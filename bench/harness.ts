@@ -32,6 +32,11 @@ const PRODUCT_SETTINGS = {
   flushing: { LATTICE_WAL: 'on', LATTICE_STAGED_BYTES_MAX: String(1 << 20), LATTICE_FLUSH_DELAY_MS: '0' },
   /** Neither Postgres nor a log: a pure cache. */
   alone: { LATTICE_STORE: 'none' },
+  /** As `alone`, with so many threads of each kind. */
+  'w1-g1': { LATTICE_STORE: 'none', LATTICE_WORKER_THREADS: '1', LATTICE_GATEWAY_THREADS: '1' },
+  'w2-g1': { LATTICE_STORE: 'none', LATTICE_WORKER_THREADS: '2', LATTICE_GATEWAY_THREADS: '1' },
+  'w1-g2': { LATTICE_STORE: 'none', LATTICE_WORKER_THREADS: '1', LATTICE_GATEWAY_THREADS: '2' },
+  'w2-g2': { LATTICE_STORE: 'none', LATTICE_WORKER_THREADS: '2', LATTICE_GATEWAY_THREADS: '2' },
 } as const;
 
 export type ProductVariant = keyof typeof PRODUCT_SETTINGS;

@@ -46,11 +46,11 @@ export interface ConnectionOptions {
   /** Milliseconds that the first round's stamps say. */
   readonly firstMillis: number;
   readonly latencies: LatencyHistogram;
-  /** Undefined: as fast as the window lets it. */
-  readonly pace?: Pace | undefined;
 }
 
 const RECEIVE_BYTES = 64 * 1024;
+/** All connections of the process read into it: what is to be kept is copied. */
+const received = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
 const LAST_ID = Buffer.from('lastId');
 const OPCODE_BINARY = 2;
 const OPCODE_CLOSE = 8;
@@ -79,21 +79,21 @@ export class LoadConnection {
   /** Where lastId's digits stood in the last ack: the next one looks there first. */
   #digitsAt = 0;
   #lines = 0;
+  #pace: Pace | undefined;
 
   constructor(options: ConnectionOptions, onFailure: (reason: Error) => void) {
     if (options.slice !== undefined) assert(options.window <= options.slice.frames, 'a window needs as many frames');
     this.#options = options;
     this.#onFailure = onFailure;
     this.#sentAtUs = new Float64Array(options.window);
-    const buffer = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
     this.#socket = connect({
       port: options.port,
       host: '127.0.0.1',
       noDelay: true,
       onread: {
-        buffer,
+        buffer: received,
         callback: (bytes: number) => {
-          this.#onBytes(buffer.subarray(0, bytes));
+          this.#onBytes(received.subarray(0, bytes));
           return true;
         },
       },
@@ -118,8 +118,9 @@ export class LoadConnection {
     });
   }
 
-  /** Fills the window and keeps it full. */
-  start(): void {
+  /** Fills the window and keeps it full; with a pace, by what is due when it is pumped or an ack comes. */
+  start(pace?: Pace): void {
+    this.#pace = pace;
     this.#sending = true;
     this.#fillWindow();
   }
@@ -146,7 +147,8 @@ export class LoadConnection {
   }
 
   #fillWindow(): void {
-    const { slice, window, firstMillis, pace } = this.#options;
+    const { slice, window, firstMillis } = this.#options;
+    const pace = this.#pace;
     if (slice === undefined) return;
     const nowUs = performance.now() * 1000;
     const target = Math.min(this.acked + window, pace === undefined ? Number.POSITIVE_INFINITY : dueBy(pace, nowUs));

@@ -5,7 +5,7 @@
  *
  * CPU of the server is sampled here, at the very ends of the window, so that no message between processes blurs it.
  */
-import { type AckRule, type Frames, LoadConnection, type Pace } from './load-connection.ts';
+import { type AckRule, type Frames, LoadConnection } from './load-connection.ts';
 import { type ExpectedState, expectedState } from './merge-oracle.ts';
 import { type MixName, OpMix } from './op-mix.ts';
 import { descendantsCpuMs, type ProcessSample, sampleProcess, useBetween } from './process-stats.ts';
@@ -14,7 +14,9 @@ import { RedisSlice } from './redis-frames.ts';
 import { FrameSlice } from './write-frames.ts';
 
 const DRAIN_DEADLINE_MS = 20_000;
-const OPEN_DEADLINE_MS = 10_000;
+const OPEN_DEADLINE_MS = 60_000;
+/** Connections that are opened at a time: more would wait in a queue of the kernel. */
+const OPENING_MAX = 200;
 const POLL_MS = 5;
 const PUMP_MS = 1;
 /** Until the first frames of an open loop are due. */
@@ -40,6 +42,8 @@ export interface LoadPlan {
   readonly drainDeadlineMs?: number;
   /** Keys and clocks of the ops; when not given, each connection goes round its share of `keys` and wins each merge. */
   readonly mix?: MixName;
+  /** Keys of the mix `hot`; 1000 when not given. With it nothing is expected of the map, which may have been filled before. */
+  readonly hotKeys?: number;
   /** Durability level that each batch asks for. */
   readonly writeConcern?: string;
   /** Ops a second of all connections together, sent when they are due (an open loop). When not given: as fast as the windows let them. */
@@ -92,10 +96,10 @@ export async function runLoad(plan: LoadPlan): Promise<LoadReport> {
   const connections = openConnections(plan, firstMillis, latencies, fail);
   let pump: NodeJS.Timeout | undefined;
   try {
-    const opened = Promise.all(connections.map((connection) => connection.open()));
-    await Promise.race([failed, deadline(opened, OPEN_DEADLINE_MS, 'the connections did not open')]);
-    if (plan.window > 0) for (const connection of connections) connection.start();
-    if (plan.opsPerSecond !== undefined) pump = setInterval(() => pumpAll(connections), PUMP_MS);
+    await Promise.race([failed, deadline(openAll(connections), OPEN_DEADLINE_MS, 'the connections did not open')]);
+    if (plan.opsPerSecond !== undefined)
+      pump = pumpWhenDue(connections, plan.opsPerSecond / plan.opsPerFrame, performance.now() * 1000 + LEAD_US);
+    else if (plan.window > 0) for (const connection of connections) connection.start();
     await Promise.race([failed, sleep(plan.warmUpMs)]);
     latencies.clear();
     const before = snapshot(plan, connections);
@@ -105,9 +109,9 @@ export async function runLoad(plan: LoadPlan): Promise<LoadReport> {
     const p99Us = latencies.quantile(0.99);
     for (const connection of connections) connection.stopSending();
     await Promise.race([failed, drained(connections, plan.drainDeadlineMs ?? DRAIN_DEADLINE_MS)]);
-    const { mix, keyPrefix, opsPerFrame } = plan;
+    const { mix, hotKeys, keyPrefix, opsPerFrame } = plan;
     const opsSent = connections.map(({ sent }) => sent * opsPerFrame);
-    const expected = mix === undefined ? undefined : expectedState(mix, keyPrefix, firstMillis, opsSent);
+    const expected = mix === undefined || hotKeys !== undefined ? undefined : expectedState(mix, keyPrefix, firstMillis, opsSent);
     return { ...reportOf(plan, connections, before, after), p50Us, p99Us, expected };
   } finally {
     clearInterval(pump);
@@ -125,31 +129,38 @@ function openConnections(
   const connections: LoadConnection[] = [];
   for (let place = 0; place < plan.connections; place++) {
     const slice = plan.window === 0 ? undefined : sliceOf(plan, frames, place, firstMillis);
-    const pace = paceOf(plan, place);
     const { port, path, ackRule } = plan;
     const window = Math.min(plan.window, frames);
-    connections.push(new LoadConnection({ port, path, slice, window, ackRule, firstMillis, latencies, pace }, onFailure));
+    connections.push(new LoadConnection({ port, path, slice, window, ackRule, firstMillis, latencies }, onFailure));
   }
   return connections;
 }
 
 function sliceOf(plan: LoadPlan, frames: number, place: number, firstMillis: number): Frames {
   const { mapName, keyPrefix, opsPerFrame, writeConcern } = plan;
-  const mix = plan.mix === undefined ? undefined : new OpMix(plan.mix, place, firstMillis);
+  const mix = plan.mix === undefined ? undefined : new OpMix(plan.mix, place, firstMillis, plan.hotKeys);
   if (plan.ackRule === 'lines')
     return new RedisSlice(keyPrefix, frames, opsPerFrame, mix ?? new OpMix('unique', place, firstMillis));
   return new FrameSlice({ mapName, keyPrefix, firstKey: place * frames * opsPerFrame, frames, opsPerFrame, mix, writeConcern });
 }
 
-function pumpAll(connections: readonly LoadConnection[]): void {
-  for (const connection of connections) connection.pump();
+async function openAll(connections: readonly LoadConnection[]): Promise<void> {
+  for (let from = 0; from < connections.length; from += OPENING_MAX) {
+    await Promise.all(connections.slice(from, from + OPENING_MAX).map((connection) => connection.open()));
+  }
 }
 
-/** Connections take turns, so that what is due is spread evenly. */
-function paceOf({ opsPerSecond, connections, opsPerFrame }: LoadPlan, place: number): Pace | undefined {
-  if (opsPerSecond === undefined) return undefined;
-  const framesPerSecond = opsPerSecond / opsPerFrame / connections;
-  return { framesPerSecond, firstDueUs: performance.now() * 1000 + LEAD_US + (place * 1e6) / framesPerSecond / connections };
+/** Connections take turns, so that what is due is spread evenly. Each is told when it is its turn. */
+function pumpWhenDue(connections: readonly LoadConnection[], framesPerSecond: number, startUs: number): NodeJS.Timeout {
+  connections.forEach((connection, place) => {
+    const ownPerSecond = framesPerSecond / connections.length;
+    connection.start({ framesPerSecond: ownPerSecond, firstDueUs: startUs + (place * 1e6) / framesPerSecond });
+  });
+  let turns = 0;
+  return setInterval(() => {
+    const due = Math.floor(((performance.now() * 1000 - startUs) * framesPerSecond) / 1e6) + 1;
+    for (; turns < due; turns++) connections[turns % connections.length]?.pump();
+  }, PUMP_MS);
 }
 
 function snapshot(plan: LoadPlan, connections: readonly LoadConnection[]): Snapshot {

@@ -51,6 +51,10 @@ function didAsNamed(variant: Variant, frames: number, syncs: number): boolean {
   switch (variant) {
     case 'log-off':
     case 'alone':
+    case 'w1-g1':
+    case 'w2-g1':
+    case 'w1-g2':
+    case 'w2-g2':
       return frames === 0 && syncs === 0;
     case 'fsync-off':
       return frames > 0 && syncs === 0;

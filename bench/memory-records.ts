@@ -9,11 +9,11 @@ export function keyOf(record: number): string {
 }
 
 /** An OP_BATCH frame with the records from `first` on. */
-export function frameOf(first: number, count: number, millis: number): Uint8Array {
+export function frameOf(first: number, count: number, millis: number, key = keyOf): Uint8Array {
   const ops = Array.from({ length: count }, (_, index) => ({
     id: String(first + index + 1),
     mapName: 'bench',
-    key: keyOf(first + index),
+    key: key(first + index),
     record: {
       value: `${VALUE}${first + index}`.slice(-VALUE.length),
       timestamp: { millis, counter: index, nodeId: 'loader' },

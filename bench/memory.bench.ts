@@ -84,15 +84,15 @@ async function measureLattice(records: number): Promise<Figures | string> {
   }
 }
 
-async function loadLattice(port: number, records: number): Promise<void> {
+/** Writes the records through one WebSocket, in frames of 100. */
+export async function loadLattice(port: number, records: number, millis = Date.now(), key = keyOf): Promise<void> {
   const socket = await RawWebSocket.open({ port, path: '/ws?events=interest' });
   const frames = records / BATCH;
-  const millis = Date.now();
   await new Promise<void>((resolve, reject) => {
     let sent = 0;
     let acked = 0;
     const send = (): void => {
-      for (; sent < frames && sent - acked < FRAMES_IN_FLIGHT; sent++) socket.send(frameOf(sent * BATCH, BATCH, millis));
+      for (; sent < frames && sent - acked < FRAMES_IN_FLIGHT; sent++) socket.send(frameOf(sent * BATCH, BATCH, millis, key));
     };
     socket.onMessage = () => {
       acked += 1;

@@ -2,7 +2,7 @@
  * Which key and clock the n-th op of a connection has, where a benchmark does not simply go round its keys.
  *
  *   unique   every op its own key
- *   hot      1000 keys that all connections write
+ *   hot      1000 keys, or as many as are asked for, that all connections write
  *
  * Clocks are shuffled within the minute before the run began, so most writes of a hot key lose, and none is ahead of the server. No two
  * ops have the same stamp: the counter is the number of the op, the node is the connection. Computed from the numbers alone, so an oracle
@@ -22,19 +22,21 @@ export class OpMix {
   readonly #name: MixName;
   readonly #connection: number;
   readonly #beforeMillis: number;
+  readonly #hotKeys: number;
 
   /** @param beforeMillis no clock says this or later */
-  constructor(name: MixName, connection: number, beforeMillis: number) {
+  constructor(name: MixName, connection: number, beforeMillis: number, hotKeys = HOT_KEYS) {
     this.#name = name;
     this.#connection = connection;
     this.#beforeMillis = beforeMillis;
+    this.#hotKeys = hotKeys;
     this.nodeId = `node-${String(connection).padStart(3, '0')}`;
   }
 
   /** The key's number, at most ten digits. */
   keyOf(op: number): number {
     if (this.#name === 'unique') return this.#connection * OPS_MAX + op;
-    return this.#random(op, 1) % HOT_KEYS;
+    return this.#random(op, 1) % this.#hotKeys;
   }
 
   millisOf(op: number): number {

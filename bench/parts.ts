@@ -13,7 +13,9 @@ import { runMemory } from './memory.bench.ts';
 import type { ScenarioResult } from './result.ts';
 import { RESP_SCENARIOS, runResp } from './resp/resp.bench.ts';
 import { runRing } from './ring.bench.ts';
+import { runScaling, SCALING_SCENARIOS } from './scaling.bench.ts';
 import { runWal } from './wal.bench.ts';
+import { runWriteBehind, WRITE_BEHIND_SCENARIOS } from './write-behind.bench.ts';
 
 export interface Part extends PagePart {
   readonly scenarios: readonly string[];
@@ -77,6 +79,24 @@ export const PARTS: readonly Part[] = [
     scenarios: MERGE_SCENARIOS.map(({ name }) => name),
     plot: PER_CPU,
     run: runMergeIngest,
+  },
+  {
+    name: 'write-behind',
+    title: 'Postgres behind writes at full speed',
+    about:
+      'The merges of above into servers that differ in their log and their flushes. `alone` has neither log nor Postgres. `rows/s` is what reached Postgres while the clients wrote, `flushLagMaxMs` the age of the oldest write that had not.',
+    scenarios: WRITE_BEHIND_SCENARIOS.map(({ name }) => name),
+    plot: { figure: 'p99Us', heading: 'p99 of a batch, µs', logarithmic: true },
+    run: runWriteBehind,
+  },
+  {
+    name: 'scaling',
+    title: 'How cost grows',
+    about:
+      'With threads, with the keys of a map, with connections; each size is a row, divided by the first. Without log and Postgres.',
+    scenarios: SCALING_SCENARIOS,
+    plot: PER_CPU,
+    run: runScaling,
   },
   {
     name: 'memory',

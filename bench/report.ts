@@ -83,6 +83,8 @@ const LABELS: Readonly<Record<string, string>> = {
   opsPerLogSync: 'ops a log sync',
   rowsFlushedPerSecond: 'rows/s into Postgres meanwhile',
   p50ToBound: 'p50 ÷ (2 × disk p50 + 1 ms)',
+  flushLagMaxMs: 'longest flush lag, ms',
+  stagedRecordsMax: 'most records not in Postgres',
   behindMs: 'ms from the last write due to the last delivery',
   firstResultsMs: 'ms until every query had its first result',
   wrongViews: 'views that were wrong',

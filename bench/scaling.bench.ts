@@ -1,0 +1,111 @@
+/**
+ * How cost grows: with threads, with keys, with connections. All without log and Postgres, so that only what is asked about grows.
+ *
+ *   SCALE-THREADS   one and two workers, one and two gateways      SCALE-KEYS    merges into maps that hold 10 000 to 5 000 000 keys
+ *   SCALE-CONNS     20 000 ops/s on a schedule, spread over 100 to 10 000 connections
+ *
+ * Each size is a variant. Sizes of keys that would not fit into half of the free memory are named and left out.
+ */
+import { freemem } from 'node:os';
+import { readMerged, reasonVoid } from './applied-ops.ts';
+import { type ProductVariant, productExists, type RunningServer, runGenerator } from './harness.ts';
+import { load, loadFigures, type RunSettings, runScenarios } from './ingest.bench.ts';
+import type { LoadPlan } from './load.ts';
+import { loadLattice } from './memory.bench.ts';
+import { note, voidBecause, withServer } from './merge-ingest.bench.ts';
+import { mixedKey } from './op-mix.ts';
+import { type Figures, ScenarioResult } from './result.ts';
+
+export const SCALING_SCENARIOS = ['SCALE-THREADS', 'SCALE-KEYS', 'SCALE-CONNS'] as const;
+const THREADS: readonly ProductVariant[] = ['w1-g1', 'w2-g1', 'w1-g2', 'w2-g2'];
+const KEYS = [10_000, 100_000, 1_000_000, 5_000_000];
+const QUICK_KEYS = [10_000, 50_000];
+/** A gateway takes 10 000 at the most; a few are left for those who look on. */
+const CONNECTIONS = [100, 1000, 9_990];
+const QUICK_CONNECTIONS = [100, 1000];
+/** Records, their index, the growth of both, and what the run adds. */
+const BYTES_PER_KEY = 800;
+const PREFIX = 'scale-';
+const A_DAY_MS = 86_400_000;
+
+export async function* runScaling(settings: RunSettings): AsyncGenerator<ScenarioResult> {
+  if (!productExists()) return;
+  const title = '10 ops a batch, 50 connections × 32 in flight, by threads: workers (w) and gateways (g)';
+  yield* runScenarios([{ ...load('SCALE-THREADS', title, 50, 10, 32, 33_000, THREADS), ceiling: 'w1-g1' }], settings);
+  if (isWanted('SCALE-KEYS', settings)) yield await runKeys(settings);
+  if (isWanted('SCALE-CONNS', settings)) yield await runConnections(settings);
+}
+
+function isWanted(name: string, { scenarios }: RunSettings): boolean {
+  return scenarios?.has(name) ?? true;
+}
+
+async function runKeys(settings: RunSettings): Promise<ScenarioResult> {
+  const sizes = settings.quick ? QUICK_KEYS : KEYS;
+  const names = sizes.map((keys) => `${keys}-keys`);
+  const result = sizesResult('SCALE-KEYS', 'merges into a map that holds so many keys, 10 ops a batch, 50 × 16', names);
+  for (const [place, keys] of sizes.entries()) {
+    const name = names[place] as string;
+    if (keys * BYTES_PER_KEY > freemem() / 2) {
+      result.notMeasured(name, `${keys} keys may take more than half of the free memory`);
+      continue;
+    }
+    // A size is filled once and then measured in all of its runs: filling takes longer than measuring.
+    await withServer('alone', settings, async (server) => {
+      await loadLattice(server.port, keys, Date.now() - A_DAY_MS, (record) => mixedKey(PREFIX, record));
+      const plan = { ...basePlan(server, settings), connections: 50, keys: 50 * 10 * 64, mix: 'hot', hotKeys: keys } as const;
+      await verified(server, plan, settings).catch(() => {}); // compiles its code
+      for (let run = 1; run <= settings.runs; run++) {
+        const outcome = await verified(server, plan, settings).catch(voidBecause);
+        note(result, settings, `${run}/${settings.runs}`, name, outcome);
+      }
+    });
+  }
+  return result;
+}
+
+async function runConnections(settings: RunSettings): Promise<ScenarioResult> {
+  const sizes = settings.quick ? QUICK_CONNECTIONS : CONNECTIONS;
+  const names = sizes.map((connections) => `${connections}-connections`);
+  const result = sizesResult('SCALE-CONNS', '20 000 ops/s on a schedule, spread over so many connections, 10 ops a batch', names);
+  await withServer('alone', settings, async (server) => {
+    await verified(server, { ...basePlan(server, settings), connections: 50, keys: 50 * 10 * 64 }, settings).catch(() => {});
+    for (let run = 1; run <= settings.runs; run++) {
+      for (const [place, connections] of sizes.entries()) {
+        const plan = { ...basePlan(server, settings), connections, keys: connections * 10 * 4, window: 4, opsPerSecond: 20_000 };
+        const outcome = await verified(server, plan, settings).catch(voidBecause);
+        note(result, settings, `${run}/${settings.runs}`, names[place] as string, outcome);
+      }
+    }
+  });
+  return result;
+}
+
+function sizesResult(scenario: string, title: string, names: readonly string[]): ScenarioResult {
+  const ceilings = Object.fromEntries(names.map((name) => [name, names[0] as string]));
+  return new ScenarioResult({ scenario, title, ceilings });
+}
+
+function basePlan({ port, pid }: RunningServer, { quick }: RunSettings): Omit<LoadPlan, 'connections' | 'keys'> {
+  return {
+    port,
+    path: '/ws?events=interest',
+    serverPid: pid,
+    opsPerFrame: 10,
+    window: 16,
+    mapName: 'bench',
+    keyPrefix: PREFIX,
+    ackRule: 'lastId',
+    warmUpMs: quick ? 300 : 1000,
+    measureMs: quick ? 700 : 3000,
+  };
+}
+
+/** Figures of one run, or why it is void: every op must have been merged. */
+async function verified(server: RunningServer, plan: LoadPlan, settings: RunSettings): Promise<Figures | string> {
+  const before = await readMerged(server.port);
+  const report = await runGenerator(plan, settings.pinning);
+  const lost = await reasonVoid(server.port, before, report.opsSent, readMerged);
+  if (lost !== undefined) return lost;
+  return report.opsMeasured > 0 ? loadFigures(report) : 'void: nothing was acknowledged in the window';
+}
