@@ -116,18 +116,31 @@ export function pinningOfMachine(): Pinning | undefined {
   return { server: cores === 2 ? '0' : `0-${cores - 2}`, generator: String(cores - 1) };
 }
 
-/** Starts a server and waits for its port. Rejects, with the end of its log, when it does not come. */
-export async function startServer(variant: Variant, pinning?: Pinning): Promise<RunningServer> {
+/**
+ * Starts a server and waits for its port. Rejects, with the end of its log, when it does not come.
+ *
+ * @param nodeArguments more arguments for Node, such as `--cpu-prof`
+ */
+export async function startServer(
+  variant: Variant,
+  pinning?: Pinning,
+  nodeArguments: readonly string[] = [],
+): Promise<RunningServer> {
   const folder = mkdtempSync(join(diskFolder(), `lattice-bench-${variant}-`));
   chmodSync(folder, 0o755); // embedded Postgres runs as another user when this is root
-  return startServerIn(folder, variant, pinning);
+  return startServerIn(folder, variant, pinning, nodeArguments);
 }
 
-async function startServerIn(folder: string, variant: Variant, pinning: Pinning | undefined): Promise<RunningServer> {
+async function startServerIn(
+  folder: string,
+  variant: Variant,
+  pinning: Pinning | undefined,
+  nodeArguments: readonly string[],
+): Promise<RunningServer> {
   const logPath = join(folder, 'stderr.log');
   const log = openSync(logPath, 'w');
   const beganMs = performance.now();
-  const command = [process.execPath, ...process.execArgv, ...argumentsOf(variant)];
+  const command = [process.execPath, ...process.execArgv, ...nodeArguments, ...argumentsOf(variant)];
   if (pinning !== undefined) command.unshift(TASKSET, '-c', pinning.server);
   const child = spawn(command[0] as string, command.slice(1), {
     env: isProduct(variant) ? productEnvironment(variant, join(folder, 'data')) : process.env,
@@ -149,7 +162,7 @@ async function startServerIn(folder: string, variant: Variant, pinning: Pinning 
       },
       restart: async () => {
         await endServer(child);
-        return startServerIn(folder, variant, pinning);
+        return startServerIn(folder, variant, pinning, nodeArguments);
       },
     };
   } catch (cause) {
