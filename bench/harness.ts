@@ -69,6 +69,8 @@ export interface RunningServer {
   readonly pid: number;
   /** From its start to its port, ms. */
   readonly startMs: number;
+  /** What it has written to stdout so far: its port, and what flags of Node trace. */
+  stdout(): string;
   /** Ends it by SIGTERM, and by SIGKILL when it does not go; removes its folder. */
   stop(): Promise<void>;
   /** Ends it and starts it again with what it left in its folder. */
@@ -149,6 +151,10 @@ async function startServerIn(
     stdio: ['ignore', 'pipe', log],
   });
   closeSync(log);
+  let written = '';
+  child.stdout?.on('data', (chunk: Buffer) => {
+    written += chunk.toString('latin1');
+  });
   try {
     const port = await portOf(child);
     return {
@@ -156,6 +162,7 @@ async function startServerIn(
       port,
       pid: child.pid as number,
       startMs: performance.now() - beganMs,
+      stdout: () => written,
       stop: async () => {
         await endServer(child);
         removeFolder(folder);
