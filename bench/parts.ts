@@ -6,6 +6,7 @@ import type { PagePart } from './page/results-page.ts';
 import { type RunSettings, runIngest } from './ingest.bench.ts';
 import { runIngestWal } from './ingest-wal.bench.ts';
 import { runColdSync } from './cold-sync.bench.ts';
+import { COUNTER_SCENARIOS, runCounterPart } from './counters/counters.bench.ts';
 import { FAN_OUT_SCENARIOS, runFanOutPart } from './fan-out/fan-out.bench.ts';
 import { runLiveQueryPart } from './live-query/live-query.bench.ts';
 import { MERGE_SCENARIOS, runMergeIngest } from './merge-ingest.bench.ts';
@@ -79,6 +80,15 @@ export const PARTS: readonly Part[] = [
     scenarios: MERGE_SCENARIOS.map(({ name }) => name),
     plot: PER_CPU,
     run: runMergeIngest,
+  },
+  {
+    name: 'counters',
+    title: 'Counting',
+    about:
+      'PN counters over WebSocket, of which every client that counts is told of every increment, and INCR over the protocol of Redis, beside Redis by when it syncs its file. `redis-everysec` is the reference.',
+    scenarios: COUNTER_SCENARIOS,
+    plot: { figure: 'opsPerCpuSecond', heading: 'increments per CPU second of the server', logarithmic: true },
+    run: runCounterPart,
   },
   {
     name: 'write-behind',

@@ -121,7 +121,8 @@ function replies(socket: Socket, text: string, count: number): Promise<string> {
   });
 }
 
-async function freePort(): Promise<number> {
+/** A port of loopback that nobody listens to now. */
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
