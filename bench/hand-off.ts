@@ -8,6 +8,8 @@ import { RingConsumer, type RingHandler, RingProducer } from '../workers/ring.ts
 import { type EchoSetup, RingLoop } from './ring-echo.ts';
 
 const IN_FLIGHT_MAX = 1024;
+/** A thread may be slow to start on a busy machine. */
+const STILL_MS_MAX = 30_000;
 const RING_BYTES = 4 * 1024 * 1024;
 const ECHO = new URL(`./ring-echo${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
 
@@ -32,11 +34,13 @@ export async function ringRoundTrips(messageBytes: number, warmUpMs: number, mea
     while (sent - returned < IN_FLIGHT_MAX && outbox.tryWrite(message)) sent += 1;
   });
   loop.turn();
-  const rate = await rateOf(() => returned, warmUpMs, measureMs);
-  loop.stop();
-  await worker.terminate();
-  bell.close();
-  return rate;
+  try {
+    return await rateOf(() => returned, warmUpMs, measureMs);
+  } finally {
+    loop.stop();
+    await worker.terminate();
+    bell.close();
+  }
 }
 
 /** Round trips per second by postMessage, each message a structured clone. */
@@ -50,20 +54,30 @@ export async function messageRoundTrips(messageBytes: number, warmUpMs: number, 
     worker.postMessage(message);
   });
   for (let sent = 0; sent < IN_FLIGHT_MAX; sent++) worker.postMessage(message);
-  const rate = await rateOf(() => returned, warmUpMs, measureMs);
-  await worker.terminate();
-  return rate;
+  try {
+    return await rateOf(() => returned, warmUpMs, measureMs);
+  } finally {
+    await worker.terminate();
+  }
 }
 
-/** Rise of a counter per second; throws when it stood still. */
+/** Rise of a counter per second, from when the other thread has begun to answer; throws when it stands still. */
 async function rateOf(count: () => number, warmUpMs: number, measureMs: number): Promise<number> {
+  await risen(count, 0);
   await sleep(warmUpMs);
   const startMs = performance.now();
   const before = count();
   await sleep(measureMs);
-  const rate = ((count() - before) * 1000) / (performance.now() - startMs);
-  if (rate === 0) throw new Error('nothing came back from the other thread');
-  return rate;
+  await risen(count, before);
+  return ((count() - before) * 1000) / (performance.now() - startMs);
+}
+
+async function risen(count: () => number, above: number): Promise<void> {
+  const givenUpMs = performance.now() + STILL_MS_MAX;
+  while (count() <= above) {
+    if (performance.now() > givenUpMs) throw new Error('nothing came back from the other thread');
+    await sleep(1);
+  }
 }
 
 function sleep(ms: number): Promise<void> {
