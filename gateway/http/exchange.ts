@@ -156,8 +156,10 @@ export class Exchange {
     this.#over = true;
     this.#response.cork(() => {
       this.#writeHead(reply);
-      // Only where a status says that there is no body may its length be left out: clients wait for it otherwise.
-      if (body === undefined) this.#response.endWithoutBody(BODILESS.has(reply.status) ? undefined : 0, this.#closes);
+      // Only where a status says that there is no body may its length be left out: clients wait for it otherwise. Left out,
+      // not undefined: that would be written as a length of 2^63, for which clients wait too.
+      if (body === undefined && BODILESS.has(reply.status) && !this.#closes) this.#response.endWithoutBody();
+      else if (body === undefined) this.#response.endWithoutBody(0, this.#closes);
       else if (this.question.method === 'head') this.#response.endWithoutBody(Buffer.byteLength(body), this.#closes);
       else this.#response.end(body, this.#closes);
     });

@@ -35,7 +35,49 @@ function answerTo(bytes: string, more?: string): Promise<string> {
   });
 }
 
+/** What comes back on one connection for requests that are sent one after the other, each behind the answer to the one before. */
+function answersTo(requests: readonly string[], count: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let answer = '';
+    let sent = 0;
+    const socket = connect(node.port, '127.0.0.1');
+    const next = (): void => void socket.write(requests[sent++] ?? '');
+    socket.once('connect', next);
+    socket.setEncoding('utf8').on('data', (text: string) => {
+      answer += text;
+      const answered = answer.match(/\r\n\r\n/g)?.length ?? 0;
+      if (answered === count) resolve(answer);
+      else if (answered === sent) next();
+      if (answered === count) socket.destroy();
+    });
+    socket.on('error', reject);
+  });
+}
+
 describe('one key', () => {
+  test('an answer without a body has no length, and its connection takes the next request', async () => {
+    const path = `/maps/${uniqueName('bodiless')}/k`;
+    assert.equal((await ask('PUT', path, 1)).headers.get('content-length'), '0', '201 may have a body');
+    const etag = (await ask('GET', path)).headers.get('etag') ?? assert.fail('it has a tag');
+    const bodiless = [
+      await ask('GET', path, undefined, { 'if-none-match': etag }),
+      await ask('PUT', path, 2),
+      await ask('DELETE', path),
+    ];
+    assert.deepEqual(
+      bodiless.map(({ status, headers }) => [status, headers.get('content-length')]),
+      [
+        [304, null],
+        [204, null],
+        [204, null],
+      ],
+    );
+    const put = `PUT ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n1`;
+    const remove = `DELETE ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`;
+    const answer = await answersTo([put, remove, put, put], 4);
+    assert.deepEqual(answer.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 201', 'HTTP/1.1 204', 'HTTP/1.1 201', 'HTTP/1.1 204']);
+  });
+
   test('written by a client is what curl reads, and written by curl what the client sees', async () => {
     const map = uniqueName('todos');
     const ann = await node.client('ann').connected();
