@@ -27,6 +27,8 @@ export interface QueryOwner {
 export interface LiveQueryOptions {
   /** Rows up to here are not wanted. */
   readonly after: Position | undefined;
+  /** Bytes of values that its first result may have. */
+  readonly bytesMax: number;
   /** Rows kept beyond the window, at most: what may leave it before all rows must be looked at again. */
   readonly spareRowsMax: number;
   /** A row that was kept has lost its place. */
@@ -41,6 +43,8 @@ export class LiveQuery {
   readonly owner: QueryOwner;
   readonly spec: QuerySpec;
   readonly view: RowView;
+  /** Bytes of values that its first result may have. */
+  readonly bytesMax: number;
   state: QueryState = 'filling';
   /** The gateway was told the first result in full. */
   isReady = false;
@@ -57,10 +61,12 @@ export class LiveQuery {
   readonly #window: OrderedWindow | undefined;
   readonly #groups: RunningGroups | undefined;
 
-  constructor(owner: QueryOwner, spec: QuerySpec, view: RowView, { after, spareRowsMax, onDropped }: LiveQueryOptions) {
+  constructor(owner: QueryOwner, spec: QuerySpec, view: RowView, options: LiveQueryOptions) {
+    const { after, bytesMax, spareRowsMax, onDropped } = options;
     this.owner = owner;
     this.spec = spec;
     this.view = view;
+    this.bytesMax = bytesMax;
     const { order, limit, grouping } = spec;
     const spareMax = Math.min(spareRowsMax, Math.max(SPARE_ROWS_MIN, limit));
     if (grouping !== undefined) this.#groups = new RunningGroups(grouping);

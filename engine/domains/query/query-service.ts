@@ -9,8 +9,7 @@
  * exact again. What one query does to itself (a pattern too costly, a result too large) ends that query alone.
  */
 import { type ErrorCode, GridError } from '../../protocol/errors.ts';
-import { PUSH_QUERY, REQUEST_QUERY_SUB, REQUEST_QUERY_UNSUB } from '../../protocol/envelope.ts';
-import { encode } from '../../protocol/codec.ts';
+import { REQUEST_QUERY_SUB, REQUEST_QUERY_UNSUB } from '../../protocol/envelope.ts';
 import type { GridRequest, PushSink, RequestAnswer, RequestHandler } from '../../operation/request-handler.ts';
 import type { StagedSource } from '../../storage/map-data-store.ts';
 import { KIND_LWW } from '../../storage/record.ts';
@@ -22,10 +21,10 @@ import type { RowScopes } from '../security/access.ts';
 import { LiveQuery } from './live-query.ts';
 import { MapQueries } from './map-queries.ts';
 import { parseQuery } from './query-spec.ts';
-import { decodeSubscribe, decodeUnsubscribe, QueryPushWriter, type SubscribeBody } from './query-wire.ts';
+import { QueryTeller } from './query-teller.ts';
+import { decodeSubscribe, decodeUnsubscribe, type SubscribeBody } from './query-wire.ts';
 import type { UsableIndexes } from './index-keeper.ts';
 import { QueryFill } from './query-fill.ts';
-import { RowLookup } from './row-lookup.ts';
 import type { RowEnvironment } from './row-pass.ts';
 
 export interface QueryBounds {
@@ -69,20 +68,15 @@ export class QueryService implements RequestHandler, RecordObserver {
   /** By gateway and number. */
   readonly #queries: Map<number, LiveQuery>[];
   readonly #mapOf = new Map<LiveQuery, MapQueries>();
-  readonly #bytesMaxOf = new Map<LiveQuery, number>();
   readonly #touched = new Set<LiveQuery>();
-  readonly #writers: readonly QueryPushWriter[];
-  readonly #lookup = new RowLookup();
+  readonly #teller: QueryTeller;
   #keptRows = 0;
   #count = 0;
 
   constructor(options: QueryServiceOptions) {
     this.#options = options;
     this.#queries = Array.from({ length: options.gateways }, () => new Map<number, LiveQuery>());
-    this.#writers = Array.from(
-      { length: options.gateways },
-      (_, gateway) => new QueryPushWriter((body) => options.pushes.push(gateway, 0, PUSH_QUERY, body)),
-    );
+    this.#teller = new QueryTeller(options.pushes, options.gateways);
   }
 
   /** Live queries here. */
@@ -123,7 +117,7 @@ export class QueryService implements RequestHandler, RecordObserver {
   settled(): void {
     for (const map of this.#maps.values()) if (map.waiting.size > 0) this.#fill(map);
     for (const query of [...this.#touched]) this.#tell(query);
-    for (const writer of this.#writers) writer.flush();
+    this.#teller.flush();
   }
 
   #subscribe(gateway: number, session: number, body: SubscribeBody): void {
@@ -138,17 +132,18 @@ export class QueryService implements RequestHandler, RecordObserver {
       const view = this.#options.scopes.rows(gateway, body.scope, mapName);
       const query: LiveQuery = new LiveQuery(owner, spec, view, {
         after: body.after,
+        bytesMax: body.bytesMax,
         spareRowsMax: this.#options.bounds.spareRowsMax,
         onDropped: (key) => this.#mapOf.get(query)?.dropped(query, key),
       });
       this.#add(query, body);
     } catch (error) {
       if (!(error instanceof GridError)) throw error;
-      this.#writers[gateway]?.failed(owner, error.code, error.message);
+      this.#teller.failed(owner, error.code, error.message);
     }
   }
 
-  #add(query: LiveQuery, { map: name, number, bytesMax }: SubscribeBody): void {
+  #add(query: LiveQuery, { map: name, number }: SubscribeBody): void {
     const text = nameKey(name);
     let map = this.#maps.get(text);
     if (map === undefined) {
@@ -165,7 +160,6 @@ export class QueryService implements RequestHandler, RecordObserver {
     this.#count += 1;
     map.add(query);
     this.#mapOf.set(query, map);
-    this.#bytesMaxOf.set(query, bytesMax);
     this.#queries[query.owner.gateway]?.set(number, query);
   }
 
@@ -180,7 +174,6 @@ export class QueryService implements RequestHandler, RecordObserver {
     this.#queries[gateway]?.delete(number);
     this.#keptRows -= query.accounted;
     this.#touched.delete(query);
-    this.#bytesMaxOf.delete(query);
     const map = this.#mapOf.get(query);
     this.#mapOf.delete(query);
     map?.remove(query);
@@ -197,7 +190,7 @@ export class QueryService implements RequestHandler, RecordObserver {
   #fail(query: LiveQuery, code: ErrorCode, reason: string): void {
     if (query.state === 'ended') return;
     const { gateway, number } = query.owner;
-    this.#writers[gateway]?.failed(query.owner, code, reason);
+    this.#teller.failed(query.owner, code, reason);
     this.#end(gateway, number);
   }
 
@@ -276,16 +269,17 @@ export class QueryService implements RequestHandler, RecordObserver {
       this.#fill(map);
       if (!this.#isLive(query) || query.needsRefill) return;
     }
-    const missing = this.#lookup.missing(map.store, query.valuesToTell());
+    const missing = this.#teller.missing(query, map.store);
+    if (missing === 'large') return this.#tooLarge(query);
     if (missing.length > 0) {
-      if (!query.isReady && this.#isTooLarge(query, this.#lookup.evictedBytes)) return;
       query.snapshotBytes = 0;
       query.isReading = true;
       void this.#readBack(query, map, missing);
       return;
     }
     this.#touched.delete(query);
-    this.#write(query, map);
+    query.readings = 0;
+    if (!this.#teller.write(query, map.store)) this.#tooLarge(query);
   }
 
   #isLive(query: LiveQuery): boolean {
@@ -299,7 +293,7 @@ export class QueryService implements RequestHandler, RecordObserver {
       query.readings += 1;
       if (loader === undefined || map.store === undefined || query.readings > READINGS_MAX)
         throw new GridError('UNAVAILABLE', 'values cannot be read back');
-      this.#lookup.keep(map.store, await loader.load(map.store, refs));
+      this.#teller.keep(map.store, await loader.load(map.store, refs));
     } catch (error) {
       if (!(error instanceof GridError)) throw error;
       if (!query.isReady) this.#fail(query, error.code, error.message);
@@ -312,48 +306,10 @@ export class QueryService implements RequestHandler, RecordObserver {
     if (query.retryAtMs <= this.#options.rows.nowMs()) this.#tell(query); // before memory is made room in again
   }
 
-  #write(query: LiveQuery, map: MapQueries): void {
-    const { owner } = query;
-    query.readings = 0;
-    const writer = this.#writers[owner.gateway];
-    if (writer === undefined) return;
-    for (const { type, row } of query.takeRows()) {
-      if (type === 'LEAVE') {
-        writer.leave(owner, row.key);
-        continue;
-      }
-      const stored = this.#lookup.value(map.store, row.key);
-      if (stored === undefined) continue; // cannot be: a row in the view is in the store
-      const value = query.tellsWholeValues ? stored : this.#shown(query, row.key, stored);
-      if (!query.isReady && this.#isTooLarge(query, value.length)) return;
-      writer.row(owner, type, row.key, row.version, row.sort, value);
-    }
-    for (const partial of query.takeGroups()) writer.group(owner, partial);
-    if (query.isReady) return;
-    query.isReady = true;
-    writer.ready(owner, query.hasMore);
-  }
-
-  #shown(
-    query: LiveQuery,
-    key: string,
-    stored: { source: Uint8Array; start: number; length: number },
-  ): { source: Uint8Array; start: number; length: number } {
-    const source = encode(query.shown(this.#lookup.decode(stored), key));
-    return { source, start: 0, length: source.length };
-  }
-
   /** Ends a query whose first result is more than its gateway wants to hold. */
-  #isTooLarge(query: LiveQuery, bytes: number): boolean {
-    query.snapshotBytes += bytes;
-    const bytesMax = this.#bytesMaxOf.get(query) ?? 0;
-    if (query.snapshotBytes <= bytesMax) return false;
-    this.#fail(
-      query,
-      'FRAME_TOO_LARGE',
-      `the result is larger than ${bytesMax} bytes: ask for fewer rows (limit) or less of each (fields)`,
-    );
-    return true;
+  #tooLarge(query: LiveQuery): void {
+    const reason = `the result is larger than ${query.bytesMax} bytes: ask for fewer rows (limit) or less of each (fields)`;
+    this.#fail(query, 'FRAME_TOO_LARGE', reason);
   }
 }
 
