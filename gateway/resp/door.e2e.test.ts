@@ -4,6 +4,8 @@ import { createHmac } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { freePort } from '../testing/redis-server.ts';
 import { RespClient } from '../testing/resp-client.ts';
+import { put } from '../testing/wire-ops.ts';
+import { WireSession } from '../testing/wire-session.ts';
 import { eventually, metricOf, startGrid, type TestGrid } from '../testing/test-grid.ts';
 
 const SECRET = 'a secret of the test, long enough for HS256';
@@ -248,3 +250,40 @@ test('INFO has the sections that clients look for, COMMAND knows every command',
     assert.equal(await client.text('COMMAND', 'GETKEYS', 'MSET', 'a', '1', 'b', '2'), '*2\r\n$1\r\na\r\n$1\r\nb\r\n');
     assert.ok((await metricOf(open.node.port, 'lattice_resp_commands_total')) >= 0);
   }));
+
+test('a hash is a key at every worker, wherever its fields are', () =>
+  withClient(open.port, async (client) => {
+    for (let index = 0; index < 12; index++) {
+      const name = `part:${index}`;
+      assert.equal(await client.text('HSET', name, `field:${index * 7}`, 'v'), ':1\r\n');
+      assert.equal(await client.text('TYPE', name), '+hash\r\n', name);
+      assert.equal(await client.text('EXISTS', name), ':1\r\n', name);
+      assert.equal(await client.text('EXISTS', name, name), ':2\r\n', name);
+      for (let field = 0; field < 10; field++) await client.command('HSET', name, `more:${field}`, 'v');
+      assert.equal(await client.text('DEL', name), ':1\r\n', name);
+      assert.equal(await client.text('HLEN', name), ':0\r\n', name);
+      assert.equal(await client.text('TYPE', name), '+none\r\n', name);
+      assert.equal(await client.text('UNLINK', name), ':0\r\n', name);
+      assert.equal(await client.text('SET', name, 'a string'), '+OK\r\n');
+      assert.equal(await client.text('TYPE', name), '+string\r\n');
+      assert.equal(await client.text('DEL', name), ':1\r\n');
+    }
+  }));
+
+test('a map of a WebSocket client is a hash, also when this door has made none', async () => {
+  const port = await freePort();
+  const node = await startGrid({ respPort: port, workerThreads: 3 });
+  try {
+    const session = await WireSession.open({ port: node.port });
+    for (const map of ['one', 'two', 'three', 'four']) session.sendOps(put(`op-${map}`, map, 'key', { n: 1 }));
+    await withClient(port, async (client) => {
+      for (const map of ['one', 'two', 'three', 'four']) {
+        await eventually(async () => assert.equal(await client.text('TYPE', map), '+hash\r\n'));
+        assert.equal(await client.text('EXISTS', map), ':1\r\n');
+      }
+    });
+    session.socket.terminate();
+  } finally {
+    await node.grid.stop();
+  }
+});
