@@ -88,6 +88,8 @@ export class Answers implements PushSink {
   readonly #results: CallResult[] = [];
   readonly #replies: Reply[] = [];
   readonly #pushes: Push[] = [];
+  /** Those that leave before the replies of the batch. */
+  readonly #ahead: Push[] = [];
   /** Per gateway: the highest sequence that somebody wants persisted and that is not; 0 = none. */
   readonly #awaited: number[];
   readonly #asked: boolean[];
@@ -180,6 +182,7 @@ export class Answers implements PushSink {
   write(sequence: number, persisted: boolean): boolean {
     const flags = persisted ? FLAG_PERSISTED : 0;
     if (this.#results.length > 0) this.#writeResults(sequence, flags);
+    this.#writePushes(this.#ahead);
     if (this.#replies.length > 0) this.#writeReplies();
     let awaited = false;
     this.writePushes();
@@ -197,17 +200,14 @@ export class Answers implements PushSink {
     return awaited;
   }
 
-  push(gateway: number, session: number, kind: number, body: Uint8Array): void {
-    this.#pushes.push({ gateway, session, kind, body });
+  push(gateway: number, session: number, kind: number, body: Uint8Array, isAhead = false): void {
+    (isAhead ? this.#ahead : this.#pushes).push({ gateway, session, kind, body });
   }
 
-  /** Writes what services told, behind the replies of the batch. */
+  /** Writes what services told; that of a batch stands behind its replies, but for what goes ahead of them. */
   writePushes(): void {
-    if (this.#pushes.length === 0) return;
-    for (const { gateway, session, kind, body } of this.#pushes) {
-      this.#write(gateway, RECORD_PUSH, 0, kind, body, 0, Number.NaN, session);
-    }
-    this.#pushes.length = 0;
+    this.#writePushes(this.#ahead);
+    this.#writePushes(this.#pushes);
   }
 
   /** Writes the events that were gathered, whoever caused them. */
@@ -233,6 +233,14 @@ export class Answers implements PushSink {
     for (let gateway = 0; gateway < this.#outboxes.length; gateway++) {
       this.#write(gateway, RECORD_PERSISTED, 0, UNAVAILABLE + 1, NO_BODY, 0, persistedSequence);
     }
+  }
+
+  #writePushes(pushes: Push[]): void {
+    if (pushes.length === 0) return;
+    for (const { gateway, session, kind, body } of pushes) {
+      this.#write(gateway, RECORD_PUSH, 0, kind, body, 0, Number.NaN, session);
+    }
+    pushes.length = 0;
   }
 
   #writeResults(sequence: number, flags: number): void {

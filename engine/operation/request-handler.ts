@@ -49,8 +49,11 @@ export interface RequestHandler {
 
 /** Takes what a handler tells a session, or a whole gateway (session 0), without being asked. */
 export interface PushSink {
-  /** `kind` is one of the PUSH_ kinds; `body` is kept until the batch ends, so it is the sink's now. */
-  push(gateway: number, session: number, kind: number, body: Uint8Array): void;
+  /**
+   * `kind` is one of the PUSH_ kinds; `body` is kept until the batch ends, so it is the sink's now. `isAhead`: it leaves before the
+   * replies of the batch, else behind them.
+   */
+  push(gateway: number, session: number, kind: number, body: Uint8Array, isAhead?: boolean): void;
 }
 
 /** Finds the handler of a kind. Two handlers of one kind are a bug, found at start. */

@@ -73,7 +73,7 @@ function subscribers(connection: RespConnection, args: RespCommand, _out: RespWr
     out.array(2 * names.length);
     names.forEach((name, index) => {
       out.bulkText(name);
-      out.integer(census.subscribers[index] ?? 0);
+      out.integer(connection.access.may('subscribe', name) ? (census.subscribers[index] ?? 0) : 0);
     });
   });
 }

@@ -615,7 +615,8 @@ function notInSubscriber(args: RespCommand): string {
   const name = args.text(0).toLowerCase();
   const isContainer = CONTAINERS.has(name) && args.count > 1;
   const fullName = isContainer ? `${name}|${args.text(1).toLowerCase()}` : name;
-  return `ERR Can't execute '${fullName}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context`;
+  const code = name === 'exec' ? 'EXECABORT Transaction discarded because of:' : 'ERR';
+  return `${code} Can't execute '${fullName}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context`;
 }
 
 /** As Redis says it, with the arguments it begins with. */

@@ -45,6 +45,11 @@ export class RespClient {
     return (await this.command(...args)).toString('latin1');
   }
 
+  /** Sends one command, whose reply is read elsewhere. */
+  post(...args: readonly (string | Buffer | number)[]): void {
+    this.#socket.write(encodeCommand(args));
+  }
+
   /** Sends bytes as they are. */
   send(bytes: string | Buffer): void {
     this.#socket.write(bytes);

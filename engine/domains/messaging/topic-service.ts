@@ -122,7 +122,7 @@ export class TopicService implements RequestHandler {
     }
     let sum = 0;
     receivers.forEach((count, gateway) => {
-      if (count > 0) this.#options.pushes.push(gateway, 0, PUSH_TOPIC, body);
+      if (count > 0) this.#options.pushes.push(gateway, 0, PUSH_TOPIC, body, true); // who hears that it is published finds it delivered
       sum += count;
     });
     return sum;
