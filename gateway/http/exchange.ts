@@ -69,7 +69,7 @@ export class Exchange {
     this.#options = options;
     const headers = new Map<string, string>();
     request.forEach((name, value) => void headers.set(name, value));
-    this.#contentLength = Number(headers.get('content-length') ?? 0);
+    this.#contentLength = lengthOf(headers.get('content-length') ?? '0');
     const address = Buffer.from(response.getRemoteAddressAsText()).toString();
     this.question = {
       method: request.getMethod(),
@@ -88,14 +88,18 @@ export class Exchange {
 
   /**
    * The whole body. Call it in the turn in which the request came. While `ready` is pending nothing is read from the
-   * socket, beyond what came along with the headers. Rejects with GridError FRAME_TOO_LARGE, and then the connection ends
-   * with the answer.
+   * socket, beyond what came along with the headers. Rejects with GridError FRAME_TOO_LARGE, or BAD_REQUEST for a length that is
+   * none, and then the connection ends with the answer.
    */
   body(bytesMax: number, ready: Promise<unknown> | undefined): Promise<Uint8Array> {
     const tooLarge = (): GridError => {
       this.#closes = true;
       return new GridError('FRAME_TOO_LARGE', `a body of more than ${bytesMax} bytes`);
     };
+    if (Number.isNaN(this.#contentLength)) {
+      this.#closes = true;
+      return Promise.reject(new GridError('BAD_REQUEST', 'Content-Length is no number of bytes'));
+    }
     if (this.#contentLength > bytesMax) return Promise.reject(tooLarge());
     return new Promise((resolve, reject) => {
       let body = NO_BODY;
@@ -177,6 +181,11 @@ export class Exchange {
     if (!headers.some(([name]) => name === 'Cache-Control')) this.#response.writeHeader('Cache-Control', 'no-store');
     for (const [name, value] of [...FIXED_HEADERS, ...this.#headers, ...headers]) this.#response.writeHeader(name, value);
   }
+}
+
+/** NaN for what is no length: uWS looks at the first of several Content-Length only, and this may be another. */
+function lengthOf(text: string): number {
+  return /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
 }
 
 function grown(bytes: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
