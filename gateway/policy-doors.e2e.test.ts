@@ -229,6 +229,79 @@ describe('the Redis door', () => {
     for (const client of [ann, root]) client.close();
   });
 
+  test('watches no key that may not be read, neither when it is asked nor when it is told', async () => {
+    const [ann, root] = [await redis(ANN), await redis(ROOT)];
+    await ann.text('SELECT', '4');
+    assert.match(await ann.text('WATCH', 'k'), /^-NOPERM .*'db4'/);
+    await node.grid.policies.put({ id: 'four', pattern: 'db4', actions: ['read'], effect: 'allow' }, 'test');
+    await eventually(async () => assert.equal(await ann.text('WATCH', 'k'), '+OK\r\n'));
+    await root.text('SELECT', '4');
+    await root.text('SET', 'k', '1');
+    await node.grid.policies.remove('four', 'test');
+    await eventually(async () => assert.match(await ann.text('GET', 'k'), /^-NOPERM/));
+    assert.equal(await ann.text('MULTI'), '+OK\r\n');
+    assert.equal(await ann.text('PING'), '+QUEUED\r\n');
+    assert.match(await ann.text('EXEC'), /^-NOPERM .*'db4'/, 'nil would tell that it was changed');
+    assert.equal(await ann.text('SELECT', '0'), '+OK\r\n');
+    assert.equal(await ann.text('WATCH', 'k'), '+OK\r\n');
+    for (const client of [ann, root]) client.close();
+  });
+
+  test('runs nothing of a transaction that was allowed when it was queued only', async () => {
+    const [ann, root] = [await redis(ANN), await redis(ROOT)];
+    const policy = { id: 'five', pattern: 'user:5', actions: ['read', 'write', 'remove'], effect: 'allow' };
+    await node.grid.policies.put(policy, 'test');
+    for (let field = 0; field < 40; field++) await root.text('HSET', 'user:5', `f${field}`, '1');
+    await eventually(async () => assert.equal(await ann.text('HGET', 'user:5', 'f1'), '$1\r\n1\r\n'));
+    await ann.text('SET', 'plain:5', '1');
+    const open = await redis(ANN);
+    for (const [client, words] of [
+      [ann, ['DEL', 'user:5', 'plain:5']],
+      [open, ['HDEL', 'user:5', 'f1']],
+    ] as const) {
+      await client.text('MULTI');
+      assert.equal(await client.text(...words), '+QUEUED\r\n');
+    }
+    await node.grid.policies.remove('five', 'test');
+    const other = await redis(ANN);
+    await eventually(async () => assert.match(await other.text('HGET', 'user:5', 'f1'), /^-NOPERM/));
+    assert.match(await open.text('EXEC'), /^-NOPERM/);
+    assert.match(await ann.text('EXEC'), /WRONGTYPE/);
+    assert.equal(await root.text('HLEN', 'user:5'), ':40\r\n');
+    for (const client of [ann, root, open, other]) client.close();
+  });
+
+  test('tells of others, and of the server as a whole, to administrators only', async () => {
+    const [ann, bob, admin] = [await redis(ANN), await redis(BOB), await redis({ sub: 'ada', roles: ['admin'] })];
+    await bob.text('CLIENT', 'SETNAME', 'bob-s');
+    assert.match(await admin.text('CLIENT', 'LIST'), / name=bob-s .* user=bob /);
+    const list = await ann.text('CLIENT', 'LIST');
+    assert.ok(list.includes('user=ann') && !list.includes('bob'), list);
+    assert.equal(await admin.text('CONFIG', 'SET', 'slowlog-log-slower-than', '0'), '+OK\r\n');
+    assert.equal(await bob.text('GET', 'slow'), '$-1\r\n');
+    assert.ok((await admin.text('SLOWLOG', 'GET')).includes('bob-s'));
+    assert.ok(!(await ann.text('SLOWLOG', 'GET')).includes('bob-s'));
+    assert.ok((await bob.text('SLOWLOG', 'GET')).includes('bob-s'));
+    for (const words of [
+      ['SLOWLOG', 'RESET'],
+      ['LATENCY', 'RESET'],
+      ['CONFIG', 'RESETSTAT'],
+    ]) {
+      assert.match(await ann.text(...words), /^-NOPERM/, words.join(' '));
+      assert.doesNotMatch(await admin.text(...words), /^-/, words.join(' '));
+    }
+    assert.equal(await admin.text('CONFIG', 'SET', 'slowlog-log-slower-than', '10000'), '+OK\r\n');
+    for (const client of [ann, bob, admin]) client.close();
+  });
+
+  test('tells how many hear a topic to who may hear it', async () => {
+    const [ann, root] = [await redis(ANN), await redis(ROOT)];
+    await root.command('SUBSCRIBE', 'secret.topic', 'open.topic');
+    const counts = await ann.text('PUBSUB', 'NUMSUB', 'secret.topic', 'open.topic', 'none.topic');
+    assert.deepEqual(counts.match(/:\d+/g), [':0', ':1', ':0']);
+    for (const client of [ann, root]) client.close();
+  });
+
   test('is closed for maps of which rows or fields are hidden', async () => {
     const [ann, intern] = [await redis(ANN), await redis({ sub: 'ida', roles: ['intern'] })];
     await ask(ANN, 'PUT', '/maps/notes.r/a', { owner: 'ann' });

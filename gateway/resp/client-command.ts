@@ -65,7 +65,7 @@ export function describeClient(connection: RespConnection): string {
 }
 
 function list(connection: RespConnection, args: RespCommand, out: RespWriter): void {
-  let chosen = [...connection.context.connections];
+  let chosen = reachable(connection);
   if (args.count > 2) {
     const word = args.text(2).toLowerCase();
     if (word === 'id' && args.count > 3) {
@@ -93,21 +93,21 @@ function idOf(args: RespCommand, index: number, error: string): number {
   return id;
 }
 
-/** Connections that it may end: all, if it may end the server, else those of its own user. */
-function endable(connection: RespConnection): RespConnection[] {
+/** Connections that it may see and end: all, if it may end the server, else those of its own user. */
+function reachable(connection: RespConnection): RespConnection[] {
   return [...connection.context.connections].filter(({ user }) => connection.isAdmin || user === connection.user);
 }
 
 function kill(connection: RespConnection, args: RespCommand, out: RespWriter): void {
   if (args.count === 3) {
     const address = args.text(2);
-    const found = endable(connection).find(({ socket }) => socket.remoteAddress === address);
+    const found = reachable(connection).find(({ socket }) => socket.remoteAddress === address);
     if (found === undefined) throw new KvError('ERR No such client');
     out.ok();
     end(connection, found);
     return;
   }
-  const chosen = endable(connection).filter(killFilter(connection, args));
+  const chosen = reachable(connection).filter(killFilter(connection, args));
   out.integer(chosen.length);
   for (const other of chosen) end(connection, other);
 }

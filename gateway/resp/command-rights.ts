@@ -51,6 +51,10 @@ export function commandFor(
   return plain;
 }
 
+export function noPermission(command: string, map: string): string {
+  return `NOPERM this user has no permissions to run the '${command}' command on the map '${map}'`;
+}
+
 /** True for a database of which nothing is hidden from the subject. */
 export function seesDatabase(access: SessionAccess, db: number): boolean {
   return mayAll(access, READING, DATABASE_MAPS[db] ?? '');

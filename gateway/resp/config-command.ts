@@ -42,8 +42,9 @@ const SUBCOMMANDS: Subcommands<Subcommand> = new Map<string, readonly [number, S
   ['rewrite', [2, rewrite]],
 ]);
 
-function resetStatistics({ context }: RespConnection, _args: RespCommand, out: RespWriter): void {
-  context.slowLog.clear();
+function resetStatistics(connection: RespConnection, _args: RespCommand, out: RespWriter): void {
+  connection.assertAdmin('config|resetstat');
+  connection.context.slowLog.clear();
   out.ok();
 }
 
@@ -68,7 +69,7 @@ function get({ context }: RespConnection, args: RespCommand, out: RespWriter): v
 /** All of them, or none. */
 function set(connection: RespConnection, args: RespCommand, out: RespWriter): void {
   const { context } = connection;
-  if (!connection.isAdmin) throw new KvError("NOPERM this user has no permissions to run the 'config|set' command");
+  connection.assertAdmin('config|set');
   const changes = new Map<string, () => void>();
   for (let index = 2; index < args.count; index += 2) {
     const name = args.text(index).toLowerCase();

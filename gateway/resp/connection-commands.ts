@@ -76,7 +76,7 @@ function shutdown(connection: RespConnection, args: RespCommand, out: RespWriter
   for (let index = 1; index < args.count; index++) {
     if (!SHUTDOWN_WORDS.has(args.text(index).toLowerCase())) throw new KvError('ERR syntax error');
   }
-  if (!connection.isAdmin) throw new KvError("NOPERM this user has no permissions to run the 'shutdown' command");
+  connection.assertAdmin('shutdown');
   out.length = 0; // nothing is answered: the connection ends with the server
   connection.context.shutDown();
 }

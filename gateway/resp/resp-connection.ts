@@ -25,7 +25,7 @@ import type { Principal } from '../authentication.ts';
 import { NO_CONNECTION } from '../door-calls.ts';
 import { Session } from '../session.ts';
 import type { SessionAccess } from '../subject-access.ts';
-import { commandFor, forbiddenMap } from './command-rights.ts';
+import { commandFor, forbiddenMap, noPermission, seesDatabase } from './command-rights.ts';
 import { COMMANDS_BY_NAME, isCuttable, type RoutedCommand } from './command-router.ts';
 import { CONNECTION_COMMANDS, type ConnectionCommand } from './connection-commands.ts';
 import { concat, integersOf } from './merge.ts';
@@ -181,6 +181,11 @@ export class RespConnection {
     return this.isAuthenticated;
   }
 
+  /** Throws KvError for whom the server as a whole is none of its business. */
+  assertAdmin(command: string): void {
+    if (!this.isAdmin) throw new KvError(`NOPERM this user has no permissions to run the '${command}' command`);
+  }
+
   /** Back to what a new connection is. */
   reset(): void {
     const { authenticator, config, accessControl } = this.context;
@@ -334,8 +339,7 @@ export class RespConnection {
 
   #forbidden(spec: CommandSpec, args: RespCommand, db: number): string | undefined {
     const mapName = forbiddenMap(this.access, spec, args, db);
-    if (mapName === undefined) return undefined;
-    return `NOPERM this user has no permissions to run the '${args.text(0).toLowerCase()}' command on the map '${mapName}'`;
+    return mapName === undefined ? undefined : noPermission(args.text(0).toLowerCase(), mapName);
   }
 
   #queue(spec: CommandSpec, args: RespCommand): void {
@@ -359,9 +363,11 @@ export class RespConnection {
 
   /** EXEC. */
   async execute(queued: readonly QueuedCommand[], watched: readonly WatchedKey[], out: RespWriter): Promise<void> {
-    const commands = queued.filter(({ spec }) => spec.route !== 'gateway');
+    const commands = queued.filter(({ spec }) => spec.route !== 'gateway').map((command) => this.#asNow(command));
+    const hidden = watched.find(({ db }) => !seesDatabase(this.access, db));
+    if (hidden !== undefined) return out.error(noPermission('exec', `db${hidden.db}`));
     for (const { spec, args, db } of commands) {
-      const refusal = this.#forbidden(spec, args, db); // rights may have changed since it was queued
+      const refusal = this.#forbidden(spec, args, db);
       if (refusal !== undefined) return out.error(refusal);
     }
     const owner = this.#onlyOwner(commands, watched);
@@ -372,6 +378,12 @@ export class RespConnection {
     if (outcome === 'changed') out.nilArray();
     else if (typeof outcome === 'string') out.error(outcome);
     else await writeOutcome(out, queued, outcome, (command, to) => this.#runQueued(command, to));
+  }
+
+  /** Rights may have changed since it was queued: a name that may not be emptied any more is no hash to DEL. */
+  #asNow(command: QueuedCommand): QueuedCommand {
+    const routed = commandFor(this.access, COMMANDS_BY_NAME.get(command.spec.name), command.args);
+    return routed === undefined || routed.spec === command.spec ? command : { ...command, spec: routed.spec };
   }
 
   async #runQueued({ spec, args }: QueuedCommand, out: RespWriter): Promise<void> {
@@ -539,6 +551,7 @@ export class RespConnection {
       commands: turn.commands,
       address: this.socket.remoteAddress,
       name: this.name,
+      user: this.user,
     });
   }
 

@@ -7,6 +7,7 @@ export interface SlowTurn {
   readonly commands: number;
   readonly address: string;
   readonly name: string;
+  readonly user: string;
 }
 
 export class SlowLog {

@@ -5,6 +5,7 @@ import { GridError } from '../../engine/protocol/errors.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import type { RespConnection } from './resp-connection.ts';
+import { noPermission, seesDatabase } from './command-rights.ts';
 import { versionsOf } from './transaction.ts';
 
 export function multi(connection: RespConnection, _args: RespCommand, out: RespWriter): void {
@@ -26,6 +27,7 @@ export function unwatch(connection: RespConnection, _args: RespCommand, out: Res
 export function watch(connection: RespConnection, args: RespCommand, _out: RespWriter): void {
   const { transaction, context, db } = connection;
   if (transaction.isOpen) throw new KvError('ERR WATCH inside MULTI is not allowed');
+  if (!seesDatabase(connection.access, db)) throw new KvError(noPermission('watch', `db${db}`));
   const keys = Array.from({ length: args.count - 1 }, (_, index) => args.argument(index + 1).slice());
   connection.alone(async (out) => {
     try {
