@@ -1,14 +1,19 @@
 /**
- * Nothing before authentication, over real ports: of every route of the document, and every command of the Redis door.
+ * Nothing before authentication, over real ports: of every type of message, every route of the document, and
+ * every command of the Redis door.
  *
- * What there is is asked from the server itself, so that nothing new can be forgotten here. Messages: before-auth.test.ts.
+ * What there is is asked from the server itself, so that nothing new can be forgotten here. Messages one by one: before-auth.test.ts.
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { EVERY_TYPE, samplesOf } from './testing/every-message.ts';
 import { RespClient } from './testing/resp-client.ts';
 import { signedToken, TEST_SECRET } from './testing/signed-token.ts';
 import { startGrid, type TestGrid } from './testing/test-grid.ts';
+import { WireSession } from './testing/wire-session.ts';
 
+/** What a session hears when somebody else acted. */
+const HEARD = ['SERVER_EVENT', 'SERVER_BATCH_EVENT', 'TOPIC_MESSAGE', 'COUNTER_UPDATE', 'JOURNAL_EVENT', 'QUERY_UPDATE'];
 const METHODS = ['get', 'put', 'post', 'delete'] as const;
 /** Where the door itself stands, and what load balancers ask. */
 const OPEN_ROUTES = [
@@ -27,12 +32,44 @@ let respPort = 0;
 
 before(async () => {
   respPort = 21_000 + Math.floor(Math.random() * 10_000);
-  node = await startGrid({ jwtSecret: TEST_SECRET, respPort, adminPassword: 'a long enough password' });
+  node = await startGrid({ jwtSecret: TEST_SECRET, respPort, adminPassword: 'a long enough password', journal: 'on' });
 });
 
 after(async () => {
   await node.grid.stop();
   assert.deepEqual(node.fatal, []);
+});
+
+test('every message of a session that has not authenticated is passed over, and it may still do that', async () => {
+  const token = await signedToken({ sub: 'ann' });
+  const witness = await WireSession.open({ port: node.port });
+  witness.send({ type: 'AUTH', token });
+  await witness.next('AUTH_ACK');
+  witness.send({ type: 'TOPIC_SUB', payload: { topic: 'before' } });
+  witness.send({ type: 'COUNTER_REQUEST', payload: { name: 'before' } });
+  witness.send({ type: 'QUERY_SUB', payload: { queryId: 'w', mapName: 'before', query: {} } });
+  witness.send({ type: 'JOURNAL_SUBSCRIBE', requestId: 'w' });
+  await witness.next('QUERY_RESP');
+  await witness.barrier();
+  const stranger = await WireSession.open({ port: node.port });
+  await stranger.next('AUTH_REQUIRED');
+  for (const type of EVERY_TYPE) {
+    if (type === 'AUTH') continue; // the one that is acted on
+    for (const sample of samplesOf(type)) stranger.send(sample);
+  }
+  stranger.send({ type: 'AUTH', token });
+  await stranger.next('AUTH_ACK');
+  assert.deepEqual(stranger.messages, [], 'no answer to any of them');
+  await stranger.barrier();
+  await witness.barrier();
+  assert.deepEqual(
+    witness.messages.filter(({ type }) => HEARD.includes(String(type))),
+    [],
+  );
+  const headers = { authorization: `Bearer ${token}` };
+  const { entries } = Object(await (await fetch(`http://127.0.0.1:${node.port}/maps/before`, { headers })).json());
+  assert.deepEqual(entries, []);
+  for (const session of [witness, stranger]) session.socket.terminate();
 });
 
 test('every route refuses who has no token, save for those that open the door or tell how the server is', async () => {
