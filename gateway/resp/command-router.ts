@@ -5,24 +5,13 @@
  * it must be seen whole or not at all (joint-acts.ts), for which `cut` gives each worker its part of what only reads.
  */
 import type { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
-import { commandNumber, WORKER_COMMANDS } from '../../engine/domains/kv/commands.ts';
-import { IS_THERE_EACH, REMOVE_EACH } from '../../engine/domains/kv/internal-commands.ts';
+import { WORKER_COMMANDS } from '../../engine/domains/kv/commands.ts';
 import { cursorOf, scanPlace } from '../../engine/domains/kv/scan.ts';
 import { type CommandSpec, forEachKey, isWrite, KvError } from '../../engine/domains/kv/command.ts';
 import { fnv1aUtf8, PARTITION_COUNT, partitionOf } from '../../engine/partition/hash.ts';
 import type { PartitionTable } from '../../engine/partition/partition-table.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
-import {
-  mergeAny,
-  mergeAnywhere,
-  mergeConcat,
-  mergeFirst,
-  type MergeReplies,
-  mergeSlots,
-  mergeSum,
-  mergeType,
-  mergeUnique,
-} from './merge.ts';
+import { mergeAny, mergeConcat, mergeFirst, type MergeReplies, mergeSlots, mergeSum, mergeUnique } from './merge.ts';
 import type { Turn } from './turn.ts';
 
 /** A command with what its client has chosen. */
@@ -52,17 +41,7 @@ export function isCuttable(spec: CommandSpec): boolean {
   return !isWrite(spec) && (spec.route !== 'keys' || spec.merge !== undefined);
 }
 
-/** Commands on keys that may be hashes, as they are asked of every worker then. */
-const ANYWHERE: ReadonlyMap<string, number> = new Map([
-  ['del', commandNumber(REMOVE_EACH)],
-  ['unlink', commandNumber(REMOVE_EACH)],
-  ['exists', commandNumber(IS_THERE_EACH)],
-  ['touch', commandNumber(IS_THERE_EACH)],
-]);
-
 export class CommandRouter {
-  /** There may be hashes, whose fields are on all workers: whoever is asked for a key asks every worker. */
-  hasHashes = false;
   readonly #table: PartitionTable;
   readonly #writers: readonly CommandBatchWriter[];
   readonly #workers: number;
@@ -83,8 +62,7 @@ export class CommandRouter {
     }
     switch (spec.route) {
       case 'key':
-        if (this.hasHashes && spec.name === 'type') this.#everywhere(command, turn, mergeType);
-        else this.#whole(command, this.#ownerAt(command, spec.keys[0]), turn);
+        this.#whole(command, this.#ownerAt(command, spec.keys[0]), turn);
         return true;
       case 'keys': {
         const owner = this.#onlyOwner(command);
@@ -92,7 +70,6 @@ export class CommandRouter {
         return owner >= 0;
       }
       case 'field':
-        this.hasHashes = true;
         this.#whole(command, this.#ownerAt(command, spec.fields?.[0] ?? 1), turn);
         return true;
       case 'scan':
@@ -100,15 +77,8 @@ export class CommandRouter {
         return true;
       case 'workers':
         return false;
-      case 'sum': {
-        const owner = this.#onlyOwner(command);
-        const anywhere = this.hasHashes ? ANYWHERE.get(spec.name) : undefined;
-        if (owner >= 0 && anywhere !== undefined) this.#everywhere({ ...command, number: anywhere }, turn, mergeAnywhere);
-        else if (owner >= 0) this.#whole(command, owner, turn);
-        return owner >= 0;
-      }
+      case 'sum':
       case 'fields': {
-        this.hasHashes = true;
         const owner = this.#onlyOwner(command);
         if (owner >= 0) this.#whole(command, owner, turn);
         return owner >= 0;
@@ -121,7 +91,7 @@ export class CommandRouter {
   /** As `route`, of a command that reads, with a part for each of its workers. */
   cut(command: RoutedCommand, turn: Turn): void {
     const { spec } = command;
-    if (spec.route === 'workers') this.#everywhere(command, turn, mergeOf(spec));
+    if (spec.route === 'workers') this.#everywhere(command, turn);
     else this.#cut(command, placesOf(spec), turn);
   }
 
@@ -135,13 +105,13 @@ export class CommandRouter {
     writer.add(number, isResp3, db, args);
   }
 
-  #everywhere({ number, isResp3, db, args }: RoutedCommand, turn: Turn, merge: MergeReplies): void {
+  #everywhere({ number, spec, isResp3, db, args }: RoutedCommand, turn: Turn): void {
     const parts = this.#writers.map((writer, worker) => {
       const index = writer.count;
       writer.add(number, isResp3, db, args);
       return [worker, index] as const;
     });
-    turn.addMerged({ parts, merge });
+    turn.addMerged({ parts, merge: mergeOf(spec) });
   }
 
   /** Each owner gets the keys (or fields, with what belongs to them) that it owns. */

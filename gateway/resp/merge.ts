@@ -13,21 +13,6 @@ export const mergeSum: MergeReplies = (replies) =>
 /** They all say the same. */
 export const mergeFirst: MergeReplies = (replies) => firstError(replies) ?? replies[0] ?? new Uint8Array(0);
 
-/** Arrays of 1 and 0, of the same things at several workers: how many of them are 1 anywhere. */
-export const mergeAnywhere: MergeReplies = (replies) => {
-  const error = firstError(replies);
-  if (error !== undefined) return error;
-  const found: boolean[] = [];
-  for (const reply of replies) {
-    for (const [index, one] of integersOf(reply).entries()) found[index] = found[index] === true || one === 1;
-  }
-  return encoder.encode(`:${found.filter((isFound) => isFound).length}\r\n`);
-};
-
-/** TYPE: what a worker that knows the key says. */
-export const mergeType: MergeReplies = (replies) =>
-  firstError(replies) ?? replies.find((reply) => latin1.decode(reply) !== '+none\r\n') ?? replies[0] ?? new Uint8Array(0);
-
 /** Lists (arrays, maps), behind one another. */
 export const mergeConcat: MergeReplies = (replies) => {
   const error = firstError(replies);

@@ -3,11 +3,7 @@
  *
  *   connected ─ RespConnection ─ closed          held connections are retried when workers may take something
  */
-import { CommandBatchWriter, replyStarts } from '../../engine/domains/kv/command-batch.ts';
-import { commandNumber } from '../../engine/domains/kv/commands.ts';
-import { COUNT_HASHES } from '../../engine/domains/kv/internal-commands.ts';
-import { REQUEST_COMMANDS } from '../../engine/protocol/envelope.ts';
-import { GridError } from '../../engine/protocol/errors.ts';
+import { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
 import { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import { CommandRouter } from './command-router.ts';
 import { JointActs } from './joint-acts.ts';
@@ -102,28 +98,11 @@ export class RespDoor {
     this.#context.counters.respOpen = this.#connections.size;
     if (nowMs - this.#sweptMs < SWEEP_MS) return;
     this.#sweptMs = nowMs;
-    void this.#lookForHashes();
     const { authDeadlineMs, idleTimeoutMs } = this.#context.config;
     for (const connection of [...this.#connections]) {
       if (!connection.isAuthenticated && nowMs - connection.openedMs > authDeadlineMs) connection.kill();
       if (!connection.hasStalled(nowMs, idleTimeoutMs)) continue;
       connection.killSlow();
-    }
-  }
-
-  /** Maps of other doors are hashes, too. One that this door makes is known at once. */
-  async #lookForHashes(): Promise<void> {
-    const { router, calls, writers } = this.#context;
-    if (router.hasHashes || writers.length === 1) return;
-    const writer = new CommandBatchWriter();
-    writer.begin(commandNumber(COUNT_HASHES), false, 0, 0);
-    writer.end();
-    const body = writer.take();
-    try {
-      const answers = await calls.request(REQUEST_COMMANDS, calls.everyone, () => body);
-      router.hasHashes ||= answers.some(([reply]) => reply !== undefined && !isNone(reply));
-    } catch (error) {
-      if (!(error instanceof GridError)) throw error; // the next second asks again
     }
   }
 
@@ -147,8 +126,3 @@ export class RespDoor {
 }
 
 const TOO_MANY = new TextEncoder().encode('-ERR max number of clients reached\r\n');
-
-/** The only reply is `:0`. */
-function isNone(answer: Uint8Array): boolean {
-  return answer[(replyStarts(answer)[0] ?? 0) + 1] === 0x30;
-}

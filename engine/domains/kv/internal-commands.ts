@@ -1,6 +1,5 @@
 /** What gateways ask in the form of commands, and clients cannot: their names are refused at the door. */
 import { type Call, type CommandSpec, DATABASES } from './command.ts';
-import { isThere, removeKey } from './keys.ts';
 
 /** Per database: its keys, and about how many of them expire. */
 function countKeys(call: Call): void {
@@ -22,22 +21,6 @@ function unchanged(call: Call): void {
   call.out.bool(call.versionOf(call.args.argument(1)) === call.args.text(2));
 }
 
-/** DEL, of what this worker has: 1 or 0 for each key. A hash may have fields on every worker. */
-function removeEach(call: Call): void {
-  call.out.array(call.args.count - 1);
-  for (let index = 1; index < call.args.count; index++) call.out.bool(removeKey(call, call.args.argument(index)));
-}
-
-/** EXISTS, as `removeEach`. */
-function isThereEach(call: Call): void {
-  call.out.array(call.args.count - 1);
-  for (let index = 1; index < call.args.count; index++) call.out.bool(isThere(call, call.args.argument(index)));
-}
-
-function countHashes(call: Call): void {
-  call.out.integer(call.hashNames().length);
-}
-
 function internal(name: string, arity: number, run: (call: Call) => void): CommandSpec {
   return { name, arity, flags: ['readonly'], keys: [1, 1, 1], route: 'key', isInternal: true, run };
 }
@@ -50,16 +33,9 @@ export function isHashVersion(version: string): boolean {
 }
 
 export const UNCHANGED = 'unchanged';
-export const REMOVE_EACH = 'remove each';
-export const IS_THERE_EACH = 'is there each';
-export const COUNT_HASHES = 'count hashes';
-const EACH = { arity: -2, keys: [1, -1, 1], route: 'sum', isInternal: true } as const;
 
 export const INTERNAL_COMMANDS: readonly CommandSpec[] = [
   { ...internal('keyspace', 1, countKeys), keys: [0, 0, 0], route: 'workers' },
-  { name: REMOVE_EACH, flags: ['write'], ...EACH, run: removeEach },
-  { name: IS_THERE_EACH, flags: ['readonly'], ...EACH, run: isThereEach },
-  { ...internal(COUNT_HASHES, 1, countHashes), keys: [0, 0, 0] },
   internal('version', 2, version),
   internal(UNCHANGED, 3, unchanged),
 ];

@@ -20,18 +20,17 @@ const EMBEDDED_BYTES_MAX = 44;
 
 function remove(call: Call): void {
   let removed = 0;
-  for (let index = 1; index < call.args.count; index++) if (removeKey(call, call.args.argument(index))) removed += 1;
+  for (let index = 1; index < call.args.count; index++) {
+    const key = call.args.argument(index);
+    if (call.space.isHash(key)) {
+      call.hash(key).clear();
+      removed += 1;
+    } else if (call.space.remove(key)) removed += 1;
+  }
   call.out.integer(removed);
 }
 
-/** True when it was there. */
-export function removeKey(call: Call, key: Uint8Array): boolean {
-  if (!call.space.isHash(key)) return call.space.remove(key);
-  call.hash(key).clear();
-  return true;
-}
-
-export function isThere(call: Call, key: Uint8Array): boolean {
+function isThere(call: Call, key: Uint8Array): boolean {
   return call.space.isHash(key) || call.space.has(key);
 }
 
