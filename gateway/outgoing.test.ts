@@ -7,19 +7,22 @@ import { Outgoing } from './outgoing.ts';
 import { type Session, SessionTable } from './session.ts';
 
 class Wire {
+  /** What left together: a cork, or a frame alone. */
   readonly corks: unknown[][] = [];
   readonly ends: number[] = [];
   unreadBytes = 0;
   /** Runs while the frames of a cork are sent: the socket may close meanwhile. */
   onSend: () => void = () => {};
   readonly session: Session;
-  #cork: unknown[] = [];
+  #cork: unknown[] | undefined;
 
   constructor(table: SessionTable) {
     const session = table.open(
       {
         send: (frame) => {
-          this.#cork.push(frame.length === 1 ? frame[0] : plain(decode(frame)));
+          const said = frame.length === 1 ? frame[0] : plain(decode(frame));
+          if (this.#cork === undefined) this.corks.push([said]);
+          else this.#cork.push(said);
           this.onSend();
           return this.unreadBytes === 0;
         },
@@ -27,6 +30,7 @@ class Wire {
           this.#cork = [];
           this.corks.push(this.#cork);
           write();
+          this.#cork = undefined;
         },
         end: (code) => {
           this.ends.push(code);
@@ -61,6 +65,20 @@ test('what was queued for a session leaves in one cork, in order, acks among fra
   const ack = { type: 'OP_ACK', payload: { lastId: '12', achievedLevel: 'MEMORY' } };
   assert.deepEqual([wire.corks, other.corks], [[[1, ack, 2]], [[9]]]);
   assert.equal(outgoing.framesSent, 4);
+});
+
+test('places for frames are used again and keep none; of a long queue they are given back', () => {
+  const { outgoing, wire } = setUp();
+  for (let flush = 0; flush < 3; flush++) {
+    for (let byte = 0; byte < 100; byte++) outgoing.enqueue(wire.session, Uint8Array.of(byte));
+    outgoing.flush();
+    assert.deepEqual(wire.corks.at(-1), [...Array(100).keys()]);
+  }
+  assert.deepEqual(wire.session.outgoing, new Array(100).fill(0));
+  assert.equal(wire.session.outgoingFrames, 0);
+  for (let frame = 0; frame < 500; frame++) outgoing.enqueue(wire.session, frame);
+  outgoing.flush();
+  assert.equal(wire.session.outgoing.length, 0);
 });
 
 test('a session is closed behind what was queued for it', () => {

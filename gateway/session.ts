@@ -102,6 +102,7 @@ export class Session {
   /** True while the session stands in the gateway's list of sessions to flush. */
   queued = false;
   readonly #outgoing: Outgoing[] = [];
+  outgoingFrames = 0;
 
   constructor(id: number, connection: Connection, byInterest: boolean, nowMs: number) {
     this.id = id;
@@ -115,7 +116,7 @@ export class Session {
     return this.state !== 'closed';
   }
 
-  /** Frames queued for the next flush. */
+  /** Places of frames for the next flush, of which `outgoingFrames` are taken; outgoing.ts keeps both. */
   get outgoing(): Outgoing[] {
     return this.#outgoing;
   }
@@ -139,8 +140,8 @@ const IDLE_BYTES = 4096;
 const ENTRY_BYTES = 32;
 
 /** Memory that the session takes, in bytes: what it holds for its client and what the client has not read. */
-export function sessionBytes({ heldBytes, interests, synced, handledBeyond, outgoing, connection }: Session): number {
-  const entries = interests.size + synced.size + handledBeyond.length + outgoing.length;
+export function sessionBytes({ heldBytes, interests, synced, handledBeyond, outgoingFrames, connection }: Session): number {
+  const entries = interests.size + synced.size + handledBeyond.length + outgoingFrames;
   return IDLE_BYTES + heldBytes + connection.bufferedBytes() + entries * ENTRY_BYTES;
 }
 

@@ -28,6 +28,15 @@ export interface WebSocketOptions {
   readonly refuses: (origin: string, host: string) => string | undefined;
 }
 
+/** Where a socket keeps its session beside its user data: reading that calls into C++ for each frame. */
+const SESSION: unique symbol = Symbol('session');
+
+declare module 'uWebSockets.js' {
+  interface WebSocket<UserData> {
+    [SESSION]?: Session | undefined;
+  }
+}
+
 interface SocketData {
   readonly byInterest: boolean;
   readonly priority: Priority;
@@ -77,8 +86,6 @@ const IDLE_BACKSTOP_S = 240;
 
 /** Adds the WebSocket routes to an app. */
 export function serveWebSocket(app: TemplatedApp, options: WebSocketOptions, events: WebSocketEvents): void {
-  // Beside the sockets' own user data, because reading that calls into C++ for each frame.
-  const sessions = new WeakMap<WebSocket<SocketData>, Session>();
   const behavior = {
     compression: 0,
     maxPayloadLength: options.frameBytesMax,
@@ -90,10 +97,10 @@ export function serveWebSocket(app: TemplatedApp, options: WebSocketOptions, eve
       upgrade(options, response, request, context),
     open: (socket: WebSocket<SocketData>) => {
       const session = opened(socket, events);
-      if (session !== undefined) sessions.set(socket, session);
+      socket[SESSION] = session;
     },
     message: (socket: WebSocket<SocketData>, message: ArrayBuffer, isBinary: boolean) => {
-      const session = sessions.get(socket);
+      const session = socket[SESSION];
       if (session !== undefined) events.message(session, new Uint8Array(message), isBinary);
     },
     drain: (socket: WebSocket<SocketData>) => {
