@@ -23,6 +23,7 @@ import { RECOVERY_STATES } from '../engine/storage/recovery-state.ts';
 import { JournalSequence } from '../engine/domains/persistence/journal-sequence.ts';
 import { faultsOf } from '../engine/faults.ts';
 import { type Definition, Definitions } from '../engine/operation/definitions.ts';
+import { MapNameFilter } from '../engine/domains/kv/map-name-filter.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { CounterRow, LoopDelaySampler, THREAD_COUNTERS } from '../workers/counters.ts';
 import { Doorbell, type DoorbellPorts } from '../workers/doorbell.ts';
@@ -293,6 +294,7 @@ class GatewayThread {
       (_, index) => new CounterRow(memory.workerCounters, WORKER_COUNTERS, index),
     );
     return {
+      mapNames: new MapNameFilter(memory.mapNames),
       config,
       version: packageVersion(),
       facts: {

@@ -137,7 +137,7 @@ export interface GatewayOptions {
   readonly clock?: TurnClock;
 }
 
-export type RespOptions = Pick<RespDoorOptions, 'config' | 'version' | 'facts' | 'shutDown'>;
+export type RespOptions = Pick<RespDoorOptions, 'config' | 'version' | 'facts' | 'shutDown' | 'mapNames'>;
 
 const TICK_MS = 100;
 const SWEEP_MS = 500;
@@ -542,7 +542,7 @@ export class Gateway implements WebSocketEvents {
     ]);
   }
 
-  #newRespDoor({ config, version, facts, shutDown }: RespOptions, { calls, links }: DeskContext): RespDoor {
+  #newRespDoor({ config, version, facts, shutDown, mapNames }: RespOptions, { calls, links }: DeskContext): RespDoor {
     const { authenticator, counters, log } = this.#options;
     const accessControl = this.#accessControl;
     const clock = this.#clock;
@@ -552,6 +552,7 @@ export class Gateway implements WebSocketEvents {
       version,
       facts,
       shutDown,
+      mapNames,
       calls,
       links,
       topics,

@@ -19,6 +19,8 @@ import type { ChangeEvents } from '../engine/domains/crdt/change-events.ts';
 import { HeldKeys } from '../engine/domains/kv/held-keys.ts';
 import { HeldRecords } from '../engine/domains/kv/held-records.ts';
 import { type ActLog, JointService } from '../engine/domains/kv/joint-service.ts';
+import { isDatabaseName } from '../engine/domains/kv/hash-names.ts';
+import type { MapNameFilter } from '../engine/domains/kv/map-name-filter.ts';
 import { KvService } from '../engine/domains/kv/kv-service.ts';
 import { IndexKeeper } from '../engine/domains/query/index-keeper.ts';
 import { QueryExplain } from '../engine/domains/query/query-explain.ts';
@@ -49,6 +51,7 @@ export interface KvDoor {
   /** Why a write of so many bytes to the partition is refused now: an error number, or -1. */
   readonly refusal: (partition: number, bytes: number) => number;
   readonly actLog: ActLog;
+  readonly mapNames: MapNameFilter;
   readonly restore: ((store: RecordStore, ref: RecordRef) => Promise<unknown>) | undefined;
   readonly catchUp: () => void;
   readonly random: () => number;
@@ -130,6 +133,9 @@ export function domainHandlers(context: DomainContext): RequestHandlers {
   keepSchemas({ maps, definitions, warn, onViolation: () => count('schemaViolations') });
   const newRoll = (): RollCall => new RollCall(context.isReplacement ? context.gateways : 0, monotonicMs(), ROLL_CALL_MS);
   const held = new HeldKeys();
+  maps.watch(({ name }) => {
+    if (!isDatabaseName(name)) context.kv.mapNames.add(name);
+  });
   const awaitsRoll = context.isReplacement && config.respPort > 0;
   const { crdt, nodeId, loader, hasRoomFor, nowMs, durability } = context;
   const reader = new RecordReader({ loader, hasRoomFor, nowMs });

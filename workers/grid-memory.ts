@@ -4,8 +4,10 @@
  *   inboxes[g][w]    ring gateway g → worker w          outboxes[g][w]   ring worker w → gateway g
  *   table            partition → worker                 state            lifecycle, worker states, watermark
  *   counters         a row per thread                        journal          the number of the next event
+ *   mapNames         which keys may be names of maps
  */
 import { OperationMetrics } from '../engine/operation/operation-metrics.ts';
+import { MapNameFilter } from '../engine/domains/kv/map-name-filter.ts';
 import { JournalSequence } from '../engine/domains/persistence/journal-sequence.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { createCounters, THREAD_COUNTERS } from './counters.ts';
@@ -21,6 +23,8 @@ export interface GridMemory {
   readonly table: SharedArrayBuffer;
   readonly state: SharedArrayBuffer;
   readonly journal: SharedArrayBuffer;
+  /** Which keys may be names of maps. */
+  readonly mapNames: SharedArrayBuffer;
   readonly workerCounters: SharedArrayBuffer;
   readonly gatewayCounters: SharedArrayBuffer;
   /** OperationMetrics.BYTES for each gateway; empty where operations are not counted. */
@@ -53,6 +57,7 @@ export function createGridMemory(options: GridMemoryOptions): GridMemory {
     table: PartitionTable.create(workers).buffer,
     state: new GridState().memory,
     journal: JournalSequence.create(),
+    mapNames: new SharedArrayBuffer(MapNameFilter.BYTES),
     workerCounters: createCounters(WORKER_COUNTERS, workers),
     gatewayCounters: createCounters(options.gatewayCounterNames, gateways),
     operationCounters: new SharedArrayBuffer(options.countsOperations === true ? gateways * OperationMetrics.BYTES : 0),

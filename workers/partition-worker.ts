@@ -16,6 +16,7 @@ import { JournalSequence } from '../engine/domains/persistence/journal-sequence.
 import { LateLeaves } from '../engine/domains/sync/late-leaf.ts';
 import { RowRules } from '../engine/domains/sync/row-rules.ts';
 import { SyncService } from '../engine/domains/sync/sync-service.ts';
+import { MapNameFilter } from '../engine/domains/kv/map-name-filter.ts';
 import type { DeathWay, FaultOptions } from '../engine/faults.ts';
 import { WorkerFaults } from './faults/worker-faults.ts';
 import { type Definition, Definitions } from '../engine/operation/definitions.ts';
@@ -337,6 +338,7 @@ class PartitionWorker {
       nextPartition: () => (next < this.#context.data.memory.workers ? (this.#table.partitionsOf(next)[0] ?? -1) : -1),
       refusal: (partition, bytes) => (damaged.has(partition) ? errorNumber('LOG_DAMAGED') : this.#storage.refusal(bytes)),
       actLog: this.#storage.actLog(),
+      mapNames: new MapNameFilter(this.#context.data.memory.mapNames),
       restore: loader && ((store, ref) => loader.restoreValue(store, ref)),
       catchUp: () => expiry.catchUp(),
       random: Math.random,

@@ -8,6 +8,9 @@ import type { CommandBatchWriter } from '../../engine/domains/kv/command-batch.t
 import { WORKER_COMMANDS } from '../../engine/domains/kv/commands.ts';
 import { cursorOf, scanPlace } from '../../engine/domains/kv/scan.ts';
 import { type CommandSpec, forEachKey, isWrite, KvError } from '../../engine/domains/kv/command.ts';
+import { isDatabaseName } from '../../engine/domains/kv/hash-names.ts';
+import type { MapNameFilter } from '../../engine/domains/kv/map-name-filter.ts';
+import type { SpaceKey } from '../../engine/domains/kv/touched-keys.ts';
 import { fnv1aUtf8, PARTITION_COUNT, partitionOf } from '../../engine/partition/hash.ts';
 import type { PartitionTable } from '../../engine/partition/partition-table.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
@@ -45,14 +48,21 @@ export class CommandRouter {
   readonly #table: PartitionTable;
   readonly #writers: readonly CommandBatchWriter[];
   readonly #workers: number;
+  readonly #mapNames: MapNameFilter;
+  /** A key that was looked at since it was false may be the name of a map. */
+  #mayNameMap = false;
 
-  constructor(table: PartitionTable, writers: readonly CommandBatchWriter[]) {
+  constructor(table: PartitionTable, writers: readonly CommandBatchWriter[], mapNames: MapNameFilter) {
+    this.#mapNames = mapNames;
     this.#table = table;
     this.#writers = writers;
     this.#workers = writers.length;
   }
 
-  /** False, and nothing done, for a command of several workers that must act as one (joint-acts.ts). */
+  /**
+   * False, and nothing done, for a command of several workers that must act as one (joint-acts.ts), or of a key that may be the
+   * name of a map, of which other workers may have some.
+   */
   route(command: RoutedCommand, turn: Turn): boolean {
     if (turn.firstCommand === '') turn.firstCommand = command.spec.name;
     const { spec } = command;
@@ -60,14 +70,20 @@ export class CommandRouter {
       this.#whole(command, 0, turn);
       return true;
     }
+    this.#mayNameMap = false;
     switch (spec.route) {
-      case 'key':
-        this.#whole(command, this.#ownerAt(command, spec.keys[0]), turn);
+      case 'key': {
+        const owner = this.#ownerAt(command, spec.keys[0]);
+        if (this.#mayNameMap) return false;
+        this.#whole(command, owner, turn);
         return true;
-      case 'keys': {
+      }
+      case 'keys':
+      case 'sum': {
         const owner = this.#onlyOwner(command);
-        if (owner >= 0) this.#whole(command, owner, turn);
-        return owner >= 0;
+        if (this.#mayNameMap || owner < 0) return false;
+        this.#whole(command, owner, turn);
+        return true;
       }
       case 'field':
         this.#whole(command, this.#ownerAt(command, spec.fields?.[0] ?? 1), turn);
@@ -77,7 +93,6 @@ export class CommandRouter {
         return true;
       case 'workers':
         return false;
-      case 'sum':
       case 'fields': {
         const owner = this.#onlyOwner(command);
         if (owner >= 0) this.#whole(command, owner, turn);
@@ -93,6 +108,11 @@ export class CommandRouter {
     const { spec } = command;
     if (spec.route === 'workers') this.#everywhere(command, turn);
     else this.#cut(command, placesOf(spec), turn);
+  }
+
+  /** True when a map may have the name of the key: it has records at any worker. */
+  mayNameMap({ space, key }: SpaceKey): boolean {
+    return isDatabaseName(space) && this.#mapNames.mayHave(fnv1aUtf8(key, 0, key.length));
   }
 
   ownerOfKey(key: Uint8Array): number {
@@ -166,7 +186,9 @@ export class CommandRouter {
 
   #owner(args: RespCommand, index: number): number {
     const start = args.starts[index] as number;
-    return this.#table.ownerOf(partitionOf(fnv1aUtf8(args.bytes, start, start + (args.lengths[index] as number))));
+    const hash = fnv1aUtf8(args.bytes, start, start + (args.lengths[index] as number));
+    if (this.#mapNames.mayHave(hash)) this.#mayNameMap = true;
+    return this.#table.ownerOf(partitionOf(hash));
   }
 
   /** The owner of the partition that the cursor stands in; the worker itself says what is wrong with a cursor. */

@@ -242,6 +242,31 @@ test('any mixture of commands runs in EXEC: hashes, scans, whole databases, othe
   client.close();
 });
 
+test('the name of a map is a hash wherever its fields lie: TYPE, EXISTS, GET and DEL know', async () => {
+  const [client] = await clients(1);
+  assert.ok(client !== undefined);
+  for (let number = 0; number < 8; number++) {
+    const name = `hash:${number}`;
+    assert.equal(await client.text('HSET', name, 'only', '1'), ':1\r\n');
+    assert.equal(await client.text('TYPE', name), '+hash\r\n');
+    assert.equal(await client.text('EXISTS', name, 'nothing'), ':1\r\n');
+    assert.match(await client.text('GET', name), /^-WRONGTYPE /);
+    assert.match(await client.text('SET', name, 'x'), /^-WRONGTYPE /);
+    assert.deepEqual(stringsOf(await client.text('MGET', name, 'nothing')), [null, null]);
+    const fields = spread('field', 6);
+    await client.command('HSET', name, ...fields.flatMap((field) => [field, 'x']));
+    assert.equal(await client.text('HLEN', name), ':7\r\n');
+    const replies = await pipelined(client, ['MULTI'], ['DEL', name, 'nothing'], ['EXISTS', name], ['SET', name, 'x'], ['EXEC']);
+    assert.equal(replies.at(-1), '*3\r\n:1\r\n:0\r\n+OK\r\n');
+    assert.equal(await client.text('DEL', name), ':1\r\n');
+    assert.equal(await client.text('HSET', name, ...fields.flatMap((field) => [field, 'x'])), ':6\r\n');
+    assert.equal(await client.text('UNLINK', name), ':1\r\n');
+    assert.equal(await client.text('HLEN', name), ':0\r\n');
+    assert.equal(await client.text('TYPE', name), '+none\r\n');
+  }
+  client.close();
+});
+
 test('a queue that grows too large is refused, and EXEC runs nothing of it', async () => {
   const [client] = await clients(1);
   assert.ok(client !== undefined);

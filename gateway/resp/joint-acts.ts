@@ -20,6 +20,7 @@ import {
   type HoldAnswer,
   type HoldAsk,
   type StampedWrite,
+  type ToldKey,
 } from '../../engine/domains/kv/joint-bodies.ts';
 import { JointKeys, JointRunner, NeedsMore } from '../../engine/domains/kv/joint-space.ts';
 import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
@@ -186,13 +187,24 @@ export class JointActs {
     if (this.#haveChanged(wish.watched, act, answers)) return { outcome: 'changed' };
     const { clock } = this.#context;
     clock.refresh();
-    const told = [...answers.values()].flatMap((answer) => answer.told);
-    const keys = new JointKeys(told, wish.wholes, clock.wallMs);
+    const keys = new JointKeys(this.#toldByOwners(answers), wish.wholes, clock.wallMs);
     const hashNames = uniqueNames([...answers.values()].flatMap((answer) => answer.hashNames));
     const runner = new JointRunner(keys, hashNames, Math.random);
     const replies = commands.map(({ spec, args, db }) => runner.run(spec, args, db, isResp3));
     const writes = keys.writes();
     return writes.length === 0 ? { outcome: replies } : { replies, writes };
+  }
+
+  /** What the owners of keys told, and whether any worker has records of a map of that name. */
+  #toldByOwners(answers: ReadonlyMap<number, HoldAnswer>): ToldKey[] {
+    const { router } = this.#context;
+    const hashes = new Set<string>();
+    for (const { told } of answers.values()) for (const one of told) if (one.isHash) hashes.add(nameOf(one));
+    return [...answers].flatMap(([worker, { told }]) =>
+      told
+        .filter(({ key }) => router.ownerOfKey(key) === worker)
+        .map((one) => (hashes.has(nameOf(one)) ? { ...one, isHash: true } : one)),
+    );
   }
 
   #haveChanged(watched: readonly Watched[], act: Act, answers: ReadonlyMap<number, HoldAnswer>): boolean {
@@ -252,7 +264,8 @@ export class JointActs {
 
   #begin(wish: Wish): Act {
     const { router, calls } = this.#context;
-    const workers = new Set(wish.isEverything || wish.wholes.length > 0 ? calls.everyone : []);
+    const isWide = wish.isEverything || wish.told.some((key) => router.mayNameMap(key));
+    const workers = new Set(isWide ? calls.everyone : []);
     for (const { key } of wish.keys) workers.add(router.ownerOfKey(key));
     for (const worker of wish.bodies.keys()) workers.add(worker);
     this.#last += 1;
@@ -265,7 +278,7 @@ export class JointActs {
         isExclusive: wish.isExclusive,
         isEverything: wish.isEverything,
         keys: wish.keys.filter(owns),
-        told: wish.told.filter(owns),
+        told: wish.told.filter((key) => owns(key) || router.mayNameMap(key)),
         wholes: wish.wholes,
         watched: wish.watched.filter(({ versions }) => versions.has(worker)),
         commands: wish.bodies.get(worker) ?? NO_BYTES,

@@ -403,6 +403,7 @@ export class RespConnection {
     for (const { spec, args, db } of commands) {
       const { isEverything, keys } = touchedBy(spec, args, db);
       if (isEverything) return -1;
+      if (keys.some((key) => router.mayNameMap(key))) return -1;
       for (const { key } of keys) owners.add(router.ownerOfKey(key));
     }
     const [owner = 0] = owners;
@@ -436,7 +437,9 @@ export class RespConnection {
   async #actTogether(command: RoutedCommand, out: RespWriter): Promise<void> {
     try {
       const { spec } = command;
-      const outcome = isCuttable(spec) ? await this.#readTogether(command) : await this.#writeTogether(command);
+      const touched = touchedBy(spec, command.args, command.db);
+      const isPlain = spec.route === 'fields' || !touched.keys.some((key) => this.context.router.mayNameMap(key));
+      const outcome = isPlain && isCuttable(spec) ? await this.#readTogether(command) : await this.#writeTogether(command);
       if (typeof outcome === 'string') out.error(outcome);
       else for (const reply of outcome) out.raw(reply);
     } catch (error) {

@@ -1,5 +1,6 @@
 /** What all connections of the Redis door share. */
 import type { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
+import type { MapNameFilter } from '../../engine/domains/kv/map-name-filter.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import type { RecoveryState } from '../../engine/storage/recovery-state.ts';
 import type { AccessControl } from '../access-control.ts';
@@ -48,6 +49,7 @@ export interface RespContext {
   readonly calls: WorkerCalls;
   readonly links: WorkerLinks;
   readonly router: CommandRouter;
+  readonly mapNames: MapNameFilter;
   /** One a worker; empty between turns. */
   readonly writers: readonly CommandBatchWriter[];
   /** Where connections write replies of their own; empty between turns. */

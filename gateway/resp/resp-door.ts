@@ -42,17 +42,17 @@ export class RespDoor {
   #isDraining = false;
 
   constructor(options: RespDoorOptions) {
-    const { links, calls, clock, config } = options;
+    const { links, calls, clock, config, mapNames } = options;
     const writers = links.writers.map(() => new CommandBatchWriter());
     const actWriters = links.writers.map(() => new CommandBatchWriter());
-    const router = new CommandRouter(links.table, writers);
+    const router = new CommandRouter(links.table, writers, mapNames);
     this.#context = {
       ...options,
       writers,
       router,
       acts: new JointActs({ calls, links, router, clock, opTimeoutMs: config.opTimeoutMs }),
       actWriters,
-      actRouter: new CommandRouter(links.table, actWriters),
+      actRouter: new CommandRouter(links.table, actWriters, mapNames),
       local: new RespWriter(),
       slowLog: new SlowLog(),
       frames: new MessageFrames(),

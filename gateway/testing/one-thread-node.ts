@@ -27,6 +27,7 @@ import { Answers } from '../../workers/answers.ts';
 import { CounterRow } from '../../workers/counters.ts';
 import { type DomainConfig, domainHandlers } from '../../workers/domain-handlers.ts';
 import { type Durability, NO_DURABILITY } from '../../workers/durability.ts';
+import { MapNameFilter } from '../../engine/domains/kv/map-name-filter.ts';
 import { createGridMemory, type GridMemory } from '../../workers/grid-memory.ts';
 import { GridState } from '../../workers/grid-state.ts';
 import { loadBatchKernel } from '../../workers/kernel-file.ts';
@@ -317,6 +318,7 @@ export class OneThreadNode {
           nextPartition: () => (worker + 1 < this.memory.workers ? (this.table.partitionsOf(worker + 1)[0] ?? -1) : -1),
           refusal: (_, bytes) => (dataStore.admits(bytes) ? -1 : errorNumber('OVERLOADED')),
           actLog: { commit: () => {}, foreign: () => {}, keepAll: () => {}, committed: new Set() },
+          mapNames: new MapNameFilter(this.memory.mapNames),
           restore: undefined,
           catchUp: () => {},
           random: Math.random,

@@ -84,6 +84,11 @@ export class JointKeys {
     return (this.#bySpace.get(name) ?? []).filter(({ isLive }) => isLive);
   }
 
+  /** True when all records of the map were told. */
+  isWhole(name: Uint8Array): boolean {
+    return this.#wholes.has(latin1.decode(name));
+  }
+
   /** What is known says that the map has records. */
   isHash(name: Uint8Array): boolean {
     if (isDatabaseName(name)) return false;
@@ -137,7 +142,8 @@ class JointSpace implements KeySpace, WholeSpace {
   }
 
   isHash(key: Uint8Array): boolean {
-    return this.#isDatabase && (this.#keys.isHash(key) || this.#at(key).isHash);
+    if (!this.#isDatabase) return false;
+    return this.#keys.isHash(key) || (this.#at(key).isHash && !this.#keys.isWhole(key));
   }
 
   get(key: Uint8Array): StoredValue | undefined {
