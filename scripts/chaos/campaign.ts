@@ -23,6 +23,8 @@ const FAILURES_KEPT_MAX = 20;
 const CYCLES_PER_STOP = 10;
 /** A worker that stands still is replaced after ten seconds, and may stand still again. */
 const REST_DEADLINE_MS = 60_000;
+/** Threads may go on ending while everything is read, on a machine that has much else to do. */
+const READ_DEADLINE_MS = 180_000;
 
 /** What became of the node's memory. */
 export type Healed = 'restarted' | 'in place' | 'untouched';
@@ -139,7 +141,7 @@ export class Campaign {
   /** Reads as a client while the fault lasts, and checks; writers are away meanwhile. */
   async look(node: StruckNode, where: string): Promise<void> {
     await this.load.stop(false);
-    this.#check(await readMaps(node.port, REST_DEADLINE_MS), where, this.demand);
+    this.#check(await readMaps(node.port, READ_DEADLINE_MS), where, this.demand);
   }
 
   /** Sends again what has no answer until it has one, with the node serving. */
@@ -180,7 +182,7 @@ export class Campaign {
     const before = this.load.acknowledgedAt(0);
     this.load.begin(arena.node);
     const healed = await arena.strike();
-    const snapshot = await readMaps(arena.node.port, REST_DEADLINE_MS);
+    const snapshot = await readMaps(arena.node.port, READ_DEADLINE_MS);
     this.#check(snapshot, `cycle ${index + 1}`, healed === 'untouched' ? Math.min(MEMORY, this.demand) : this.demand);
     if (healed === 'restarted') this.ledger.settle(snapshot, this.demand);
     const acknowledged = this.load.acknowledgedAt(0) - before;
