@@ -333,7 +333,8 @@ const DEFINITIONS = {
     min: 1_000,
     max: 100_000_000,
     unit: 'rows',
-    about: 'Rows that a worker keeps in mind for live queries, at 100 to 200 bytes each; queries beyond it are refused.',
+    about:
+      'Rows that a worker keeps in mind for live queries, at 100 to 200 bytes each; a query that goes beyond it is refused, or ended by an error.',
     raise: 'more and larger views.',
     lower: 'less memory beside the records.',
   }),

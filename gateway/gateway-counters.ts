@@ -29,6 +29,7 @@ export const GATEWAY_COUNTERS = [
   'journalEventsDelivered',
   'liveQueries', // gauge
   'queryUpdates',
+  'queriesFailed',
   'locksGranted',
   'locksGivenBack',
   'topicSubscriptions', // gauge
@@ -85,6 +86,7 @@ export class GatewayCounters implements Fields {
   journalEventsDelivered = 0;
   liveQueries = 0;
   queryUpdates = 0;
+  queriesFailed = 0;
   locksGranted = 0;
   locksGivenBack = 0;
   topicSubscriptions = 0;

@@ -643,6 +643,7 @@ export class Gateway implements WebSocketEvents {
     counters.journalEventsDelivered = this.#journal.feed.delivered;
     counters.liveQueries = this.queries.queries;
     counters.queryUpdates = this.queries.updates;
+    counters.queriesFailed = this.queries.failed;
     counters.locksGranted = this.#locks.granted;
     counters.locksGivenBack = this.#locks.givenBack;
     counters.topicSubscriptions = this.topics.subscriptions;

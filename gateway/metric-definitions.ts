@@ -61,6 +61,10 @@ export const GATEWAY_METRICS: Readonly<Record<GatewayCounter, MetricDefinition>>
   journalEventsDelivered: counter('journal_events_delivered', 'Events of the journal sent to subscribers.'),
   liveQueries: gauge('live_queries', 'Live queries of sessions.'),
   queryUpdates: counter('query_updates', 'Rows that were told to have entered, changed or left a live query.'),
+  queriesFailed: counter(
+    'queries_failed',
+    'Live queries that the server ended with an error, before their first result or after it.',
+  ),
   locksGranted: counter('locks_granted', 'Locks granted to sessions.'),
   locksGivenBack: counter('locks_given_back', 'Grants given back: they came too late, or a worker could not log their token.'),
   topicSubscriptions: gauge('topic_subscriptions', 'Subscriptions to topics, of sessions and of other doors.'),

@@ -59,6 +59,8 @@ export class QueryDesk implements Desk {
   readonly pushKinds = [PUSH_QUERY];
   /** Updates sent. */
   updates = 0;
+  /** Queries that ended with an error, before their first result or after it. */
+  failed = 0;
   readonly #context: DeskContext;
   readonly #limits: QueryLimits;
   readonly #bySession = new Map<Session, SessionQueries>();
@@ -172,7 +174,7 @@ export class QueryDesk implements Desk {
     const own = this.#bySession.get(session)?.byId.size ?? 0;
     if (own >= queriesPerSession) throw new GridError('OVERLOADED', `a connection has at most ${queriesPerSession} live queries`);
     if (this.#byNumber.size >= queriesMax || this.#valueBytes > VALUE_BYTES_MAX)
-      throw new GridError('OVERLOADED', 'too many live queries on this server');
+      throw new GridError('OVERLOADED', 'too many live queries on this server (maxQueries): end some');
   }
 
   #add(query: ClientQuery): void {
@@ -253,10 +255,14 @@ export class QueryDesk implements Desk {
     if (!query.gathered.isGrouped || this.#context.clock.nowMs - query.groupsSentMs >= GROUPS_MS) this.#deliver(query);
   }
 
-  /** A worker cannot go on with it. What is only away now is asked again, as long as the client has something to keep. */
+  /**
+   * A worker cannot go on with it. What is only away now is asked again, as long as the client has something to keep; what is too
+   * much would be again, at the cost of a pass over the map each time.
+   */
   #failed(query: ClientQuery, worker: number, code: ErrorCode, reason: string): void {
     const error = new GridError(code, reason);
-    if (query.isAnswered && error.retryable) this.#restart(query, worker, this.#context.clock.nowMs + RETRY_MS);
+    if (query.isAnswered && error.retryable && code !== 'OVERLOADED')
+      this.#restart(query, worker, this.#context.clock.nowMs + RETRY_MS);
     else this.#fail(query, error);
   }
 
@@ -294,6 +300,7 @@ export class QueryDesk implements Desk {
   }
 
   #fail(query: ClientQuery, error: GridError): void {
+    this.failed += 1;
     this.#context.enqueue(query.asked.session, queryErrorFrame(query.asked.queryId, error));
     this.#end(query);
   }

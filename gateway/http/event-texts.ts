@@ -7,7 +7,7 @@
  *   snapshot                         {query, results, …}                 what a query finds now; replaces what it found before
  *   enter, update, leave             {query, key, value}                 and how that changes
  *   reset                            {map, reason}                       read the map anew: other rows are seen now
- *   refused                          {code, message}                     something that was asked for is not to be had
+ *   refused                          {code, message, query}              something that was asked for is not to be had, or no longer
  */
 import { type Data, isData } from '../../engine/protocol/codec.ts';
 import { jsonOf } from './json-value.ts';
@@ -37,7 +37,7 @@ export function eventTexts(message: Data): EventText[] {
     case 'SYNC_RESET_REQUIRED':
       return [text('reset', { map: payload.mapName, reason: payload.reason })];
     case 'ERROR':
-      return [text('refused', { code: payload.code, message: payload.message })];
+      return [refusedText(payload)];
     default:
       return [];
   }
@@ -53,6 +53,12 @@ function changeText(event: Data): EventText {
   const record = event.record ?? event.orRecord;
   const { value, timestamp, ttlMs, tag = orTag } = isData(record) ? record : {};
   return text(String(eventType).toLowerCase(), { map, key, value, timestamp, tag, ttlMs });
+}
+
+/** With the query that it ends, if it is about one. */
+function refusedText({ code, message, details }: Data): EventText {
+  const { type, id } = isData(details) ? details : {};
+  return text('refused', { code, message, query: type === 'QUERY_SUB' ? id : undefined });
 }
 
 function renamed({ queryId: query, results, hasMore, nextCursor, error }: Data): object {

@@ -55,6 +55,7 @@ export interface QueryServiceOptions {
 const RETRY_MS = 500;
 /** Times in a row that values are read back for one telling: records may change each time while they are read. */
 const READINGS_MAX = 5;
+const ASK_LESS = 'ask for fewer rows (limit, where)';
 
 export class QueryService implements RequestHandler, RecordObserver {
   readonly kinds = [REQUEST_QUERY_SUB, REQUEST_QUERY_UNSUB] as const;
@@ -125,7 +126,7 @@ export class QueryService implements RequestHandler, RecordObserver {
     const owner = { gateway, session, number: body.number, epoch: body.epoch };
     try {
       if (this.#count >= this.#options.bounds.queriesMax)
-        throw new GridError('OVERLOADED', 'too many live queries on this server');
+        throw new GridError('OVERLOADED', 'too many live queries on this server (maxQueries): end some');
       const { nowMs } = this.#options.rows;
       const { mapName, rowsMax, auth } = body;
       const spec = parseQuery(body.query, body.fields, { mapName, rowsMax, auth, nowMs: nowMs() });
@@ -250,8 +251,9 @@ export class QueryService implements RequestHandler, RecordObserver {
     query.accounted = query.kept;
     const { keptRowsMax, groupsMax } = this.#options.bounds;
     if (this.#keptRows > keptRowsMax)
-      this.#fail(query, 'OVERLOADED', `live queries keep more than ${keptRowsMax} rows on this worker`);
-    else if (query.groups > groupsMax) this.#fail(query, 'OVERLOADED', `a query has at most ${groupsMax} groups`);
+      this.#fail(query, 'OVERLOADED', `live queries keep more than ${keptRowsMax} rows (queryKeptRowsMax): ${ASK_LESS}`);
+    else if (query.groups > groupsMax)
+      this.#fail(query, 'OVERLOADED', `a query has at most ${groupsMax} groups: ${ASK_LESS}, or group by less`);
   }
 
   /** Tells what changed of a query, unless it is not exact now. */
