@@ -3,7 +3,9 @@
  *
  *   COUNTER_REQUEST ─▶ worker of the name ─▶ COUNTER_RESPONSE          the session watches from now on
  *   COUNTER_SYNC    ─▶ worker of the name ─▶ COUNTER_UPDATE to the sender
- *   PUSH_COUNTER    ─▶ COUNTER_UPDATE to every other session that watches, framed once by the worker
+ *   PUSH_COUNTER    ─▶ COUNTER_UPDATE to every other session that watches
+ *
+ * The worker frames what clients are told. What it writes for several increments at once goes to those who made them, too.
  *
  * The worker is told of the first session here that watches a counter, and of the last one that leaves. A sum is written in
  * the name of the session's device; a session that never said which it is gets a name for its life.
@@ -166,20 +168,15 @@ class CounterGather implements Gather {
     if (this.#error >= 0 || this.#body === undefined) return this.#fail(this.#error);
     const { name } = this.#message;
     const answer = decode(this.#body);
-    if (this.#message.type === 'COUNTER_REQUEST') return this.#send('COUNTER_RESPONSE', name, answer);
-    if (!isData(answer)) return;
-    if (this.#session.access.may('readCounter', name)) this.#send('COUNTER_UPDATE', name, answer.state);
-    if (answer.refused === 0) return;
+    if (!isData(answer) || !(answer.frame instanceof Uint8Array)) return;
+    if (this.#session.access.may('readCounter', name)) this.#context.enqueue(this.#session, answer.frame);
+    if (this.#message.type === 'COUNTER_REQUEST' || answer.refused === 0) return;
     const message = `FORBIDDEN: ${String(answer.refused)} nodes of counter ${name} belong to other devices`;
     this.#context.sendError(this.#session, new GridError('FORBIDDEN', '').status, message);
   }
 
   expired(): void {
     this.#fail(errorNumber('DEADLINE_EXCEEDED'));
-  }
-
-  #send(type: string, name: string, state: unknown): void {
-    this.#context.enqueue(this.#session, encode({ type, payload: { name, state } }).slice());
   }
 
   #fail(error: number): void {

@@ -33,10 +33,24 @@ class Worker {
     const answer = this.#service.answer({ kind, body: encode(body).slice(), gateway, session, nowMs: 1 });
     assert.ok(Array.isArray(answer));
     const [bytes] = answer;
-    return bytes instanceof Uint8Array ? plain(decode(bytes)) : undefined;
+    if (!(bytes instanceof Uint8Array)) return undefined;
+    const { frame, refused } = decode(bytes) as { frame: Uint8Array; refused?: number };
+    const { type, payload } = plain(decode(frame)) as { type: string; payload: { state: unknown } };
+    assert.equal(type, kind === REQUEST_COUNTER_READ ? 'COUNTER_RESPONSE' : 'COUNTER_UPDATE');
+    return kind === REQUEST_COUNTER_READ ? payload.state : { state: payload.state, refused };
+  }
+
+  endBatch(): void {
+    this.#service.settled();
   }
 
   sync(device: string, positive: Side, negative: Side = {}, gateway = 0, session = 7): unknown {
+    const answer = this.syncInBatch(device, positive, negative, gateway, session);
+    this.endBatch();
+    return answer;
+  }
+
+  syncInBatch(device: string, positive: Side, negative: Side = {}, gateway = 0, session = 7): unknown {
     return this.ask(REQUEST_COUNTER_SYNC, { name: 'hits', device, state: { positive, negative } }, gateway, session);
   }
 
@@ -64,6 +78,29 @@ test('a state is answered in both spellings, and whoever reads watches', () => {
     { gateway: 0, name: 'hits', origin: 7, state: wire({ a: 2.5 }, { a: 1 }) },
     { gateway: 1, name: 'hits', origin: 0, state: wire({ a: 2.5 }, { a: 1 }) },
   ]);
+});
+
+test('what several sessions raise in one batch is told once, to all of them', () => {
+  const worker = new Worker();
+  worker.ask(REQUEST_COUNTER_READ, { name: 'hits' }, 1);
+  assert.deepEqual(worker.syncInBatch('d1', { a: 1 }, {}, 0, 7), { state: wire({ a: 1 }), refused: 0 });
+  assert.deepEqual(worker.syncInBatch('d2', { b: 4 }, {}, 0, 8), { state: wire({ a: 1, b: 4 }), refused: 0 });
+  assert.deepEqual(worker.pushes, []);
+  worker.endBatch();
+  assert.deepEqual(worker.pushes, [
+    { gateway: 0, name: 'hits', origin: 0, state: wire({ a: 1, b: 4 }) },
+    { gateway: 1, name: 'hits', origin: 0, state: wire({ a: 1, b: 4 }) },
+  ]);
+  worker.endBatch();
+  assert.equal(worker.pushes.length, 2);
+});
+
+test('what one session raises several times in a batch is told to the others alone', () => {
+  const worker = new Worker();
+  worker.syncInBatch('d1', { a: 1 });
+  worker.syncInBatch('d1', { a: 2 });
+  worker.endBatch();
+  assert.deepEqual(worker.pushes, [{ gateway: 0, name: 'hits', origin: 7, state: wire({ a: 2 }) }]);
 });
 
 test('the spelling p and n is read like the other', () => {

@@ -1,8 +1,8 @@
 /**
  * PN counters on a worker: joins what clients know of a counter, and tells the gateways that watch it.
  *
- *   READ   {name}                   ─▶ the state; the gateway watches the counter from now on
- *   SYNC   {name, state, device}    ─▶ {state, refused}; what rose goes to every gateway that watches, behind the log
+ *   READ   {name}                   ─▶ {frame}: COUNTER_RESPONSE; the gateway watches the counter from now on
+ *   SYNC   {name, state, device}    ─▶ {frame, refused}: COUNTER_UPDATE; what rose goes to every gateway that watches, behind the log
  *   WATCH  {names}                  a gateway tells a new worker what it watches; each state comes as a push
  *   LEAVE  {name}                   nobody at the gateway watches the counter any more
  *
@@ -14,7 +14,8 @@
  *   new                  the device's own, when it is the only new one. Several at once come from a client that knows more
  *                        than the server (which lost them): they are kept, and are of nobody yet
  *
- * A small counter is told whole. Of a large one only what rose is told, which joins to the same.
+ * A small counter is told whole. Of a large one only what rose is told, which joins to the same. What a batch raised is told
+ * once, when the batch ends: of a counter that a hundred clients raise at once, nobody needs the states in between.
  *
  * Source: protocol reference §8.3.
  */
@@ -50,10 +51,19 @@ export interface CounterServiceOptions extends CounterLimits {
   readonly pushes: PushSink;
 }
 
+/** What a batch raised of a counter. */
+interface News {
+  readonly raised: Set<CounterEntry>;
+  /** Who raised it and has been answered, when it was one session alone. */
+  readonly gateway: number;
+  session: number;
+}
+
 export class CounterService implements RequestHandler {
   readonly kinds: readonly number[] = [REQUEST_COUNTER_READ, REQUEST_COUNTER_SYNC, REQUEST_COUNTER_WATCH, REQUEST_COUNTER_LEAVE];
   readonly writeKinds: readonly number[] = [REQUEST_COUNTER_SYNC];
   readonly #options: CounterServiceOptions;
+  readonly #news = new Map<Counter, News>();
 
   constructor(options: CounterServiceOptions) {
     this.#options = options;
@@ -65,7 +75,7 @@ export class CounterService implements RequestHandler {
     const name = text(decoded, 'name');
     switch (kind) {
       case REQUEST_COUNTER_READ:
-        return [encode(wireOf(this.#watch(name, gateway).entries.values())).slice()];
+        return [encode({ frame: frameOf('COUNTER_RESPONSE', name, this.#watch(name, gateway).entries.values()) }).slice()];
       case REQUEST_COUNTER_SYNC:
         return [this.#sync(name, text(decoded, 'device'), decoded.state, gateway, session, nowMs)];
       case REQUEST_COUNTER_WATCH:
@@ -91,7 +101,7 @@ export class CounterService implements RequestHandler {
     for (const name of Array.isArray(names) ? names : []) {
       if (typeof name !== 'string') continue;
       const counter = this.#watch(name, gateway);
-      this.#push(counter, gateway, 0, wireOf(counter.entries.values()));
+      this.#push(counter, gateway, 0, frameOf('COUNTER_UPDATE', name, counter.entries.values()));
     }
     return [];
   }
@@ -109,11 +119,9 @@ export class CounterService implements RequestHandler {
     if (state === null) throw new GridError('BAD_REQUEST', 'a counter without a state');
     const counter = this.#watch(name, gateway);
     const { raised, refused } = this.#join(counter, state, device, nowMs);
-    if (raised.length > 0) {
-      this.#tell(counter, raised, gateway, session);
-    }
+    if (raised.length > 0) this.#note(counter, raised, gateway, session);
     this.#options.table.refusals += refused;
-    return encode({ state: wireOf(this.#news(counter, state)), refused }).slice();
+    return encode({ frame: frameOf('COUNTER_UPDATE', name, unknownTo(state, counter)), refused }).slice();
   }
 
   /** Throws GridError COUNTER_FULL when the nodes that are new do not all fit; then nothing has changed. */
@@ -143,28 +151,45 @@ export class CounterService implements RequestHandler {
     return { raised, refused };
   }
 
-  /** What the sender of `state` does not know, or of a small counter everything. */
-  #news(counter: Counter, state: CounterState): Iterable<CounterEntry> {
-    if (counter.entries.size <= WHOLE_NODES_MAX) return counter.entries.values();
-    return [...counter.entries.values()].filter(
-      ({ node, positive, negative }) => positive > (state.positive.get(node) ?? 0) || negative > (state.negative.get(node) ?? 0),
-    );
+  #note(counter: Counter, raised: readonly CounterEntry[], gateway: number, session: number): void {
+    const news = this.#news.get(counter) ?? { raised: new Set(), gateway, session };
+    for (const entry of raised) news.raised.add(entry);
+    if (news.gateway !== gateway || news.session !== session) news.session = 0;
+    this.#news.set(counter, news);
   }
 
-  #tell(counter: Counter, raised: readonly CounterEntry[], origin: number, session: number): void {
-    if (!counter.isWatched) return;
-    const wire = wireOf(counter.entries.size <= WHOLE_NODES_MAX ? counter.entries.values() : raised);
+  /** Tells what the batch raised. */
+  settled(): void {
+    if (this.#news.size === 0) return;
+    for (const [counter, news] of this.#news) if (counter.isWatched) this.#tell(counter, news);
+    this.#news.clear();
+  }
+
+  #tell(counter: Counter, { raised, gateway: origin, session }: News): void {
+    const entries = counter.entries.size <= WHOLE_NODES_MAX ? counter.entries.values() : raised;
+    const frame = frameOf('COUNTER_UPDATE', counter.name, entries);
     for (let gateway = 0; gateway < counter.watchedBy.length; gateway++) {
-      if (counter.watchedBy[gateway] === true) this.#push(counter, gateway, gateway === origin ? session : 0, wire);
+      if (counter.watchedBy[gateway] === true) this.#push(counter, gateway, gateway === origin ? session : 0, frame);
     }
   }
 
   /** `origin` is the session at that gateway that knows already; 0 = none. */
-  #push(counter: Counter, gateway: number, origin: number, state: CounterWire): void {
-    const { name } = counter;
-    const frame = encode({ type: 'COUNTER_UPDATE', payload: { name, state } }).slice();
+  #push({ name }: Counter, gateway: number, origin: number, frame: Uint8Array): void {
     this.#options.pushes.push(gateway, 0, PUSH_COUNTER, encode({ name, origin, frame }).slice());
   }
+}
+
+/** What the sender of `state` does not know, or of a small counter everything. */
+function unknownTo(state: CounterState, counter: Counter): Iterable<CounterEntry> {
+  if (counter.entries.size <= WHOLE_NODES_MAX) return counter.entries.values();
+  return [...counter.entries.values()].filter(
+    ({ node, positive, negative }) => positive > (state.positive.get(node) ?? 0) || negative > (state.negative.get(node) ?? 0),
+  );
+}
+
+/** A message to clients that tells some entries of a counter. */
+function frameOf(type: 'COUNTER_RESPONSE' | 'COUNTER_UPDATE', name: string, entries: Iterable<CounterEntry>): Uint8Array {
+  return encode({ type, payload: { name, state: wireOf(entries) } }).slice();
 }
 
 /** Both spellings of some entries of a counter. */
