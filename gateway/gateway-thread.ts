@@ -23,6 +23,7 @@ import { RECOVERY_STATES } from '../engine/storage/recovery-state.ts';
 import { JournalSequence } from '../engine/domains/persistence/journal-sequence.ts';
 import { faultsOf } from '../engine/faults.ts';
 import { type Definition, Definitions } from '../engine/operation/definitions.ts';
+import { ActMarks } from '../engine/domains/kv/act-marks.ts';
 import { MapNameFilter } from '../engine/domains/kv/map-name-filter.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { CounterRow, LoopDelaySampler, THREAD_COUNTERS } from '../workers/counters.ts';
@@ -257,6 +258,7 @@ class GatewayThread {
       state: this.#state,
       table: new PartitionTable(memory.table),
       journal: new JournalSequence(memory.journal),
+      acts: new ActMarks(memory.acts),
       inboxes: inboxes.map((ring, worker) => new RingWriter(new RingProducer(ring, () => this.#bells[worker]?.ringSoon()))),
       counters: new GatewayCounters(memory.gatewayCounters, gateway),
       operations: { memory: memory.operationCounters, offset: gateway * OperationMetrics.BYTES },

@@ -4,6 +4,7 @@
  *   WebSocketEvents ─▶ AuthenticationDesk / Dispatcher ─▶ WriteRouter, Scatter ─▶ WorkerLinks ─▶ inbox rings
  *   outbox rings ─▶ Outbox ─▶ BatchAnswers, FanOut ─▶ Outgoing ─▶ Connection
  */
+import type { ActMarks } from '../engine/domains/kv/act-marks.ts';
 import type { JournalSequence } from '../engine/domains/persistence/journal-sequence.ts';
 import { ClockQuarantine } from '../engine/crdt/clock-quarantine.ts';
 import { HybridLogicalClock } from '../engine/crdt/hlc.ts';
@@ -60,6 +61,7 @@ import { TopicDesk } from './topic-desk.ts';
 import { TurnClock } from './turn-clock.ts';
 import { RespDoor, type RespDoorOptions } from './resp/resp-door.ts';
 import type { WebSocketEvents } from './websocket.ts';
+import { WholeReads } from './whole-reads.ts';
 import { WorkerCalls } from './worker-calls.ts';
 import { SlowOperations } from './slow-operations.ts';
 import { WorkerBreakers } from './worker-breakers.ts';
@@ -109,6 +111,8 @@ export interface GatewayOptions {
   readonly table: PartitionTable;
   /** The numbers of journal events. */
   readonly journal: JournalSequence;
+  /** Which acts over several workers are under way. */
+  readonly acts: ActMarks;
   readonly inboxes: readonly RingWriter[];
   readonly counters: GatewayCounters;
   /** Where operations are counted: OperationMetrics.BYTES from the offset on. */
@@ -266,6 +270,7 @@ export class Gateway implements WebSocketEvents {
     this.door = {
       authenticator: options.authenticator,
       calls: context.calls,
+      wholeReads: new WholeReads(options.acts, config.requestTimeoutMs),
       links: this.#links,
       levels,
       nodeId: options.nodeId,
@@ -543,7 +548,7 @@ export class Gateway implements WebSocketEvents {
   }
 
   #newRespDoor({ config, version, facts, shutDown, mapNames }: RespOptions, { calls, links }: DeskContext): RespDoor {
-    const { authenticator, counters, log } = this.#options;
+    const { authenticator, counters, log, acts: marks } = this.#options;
     const accessControl = this.#accessControl;
     const clock = this.#clock;
     const { topics } = this;
@@ -553,6 +558,7 @@ export class Gateway implements WebSocketEvents {
       facts,
       shutDown,
       mapNames,
+      marks,
       calls,
       links,
       topics,

@@ -4,9 +4,10 @@
  *   inboxes[g][w]    ring gateway g → worker w          outboxes[g][w]   ring worker w → gateway g
  *   table            partition → worker                 state            lifecycle, worker states, watermark
  *   counters         a row per thread                        journal          the number of the next event
- *   mapNames         which keys may be names of maps
+ *   mapNames         which keys may be names of maps      acts             which acts over several workers are under way
  */
 import { OperationMetrics } from '../engine/operation/operation-metrics.ts';
+import { ActMarks } from '../engine/domains/kv/act-marks.ts';
 import { MapNameFilter } from '../engine/domains/kv/map-name-filter.ts';
 import { JournalSequence } from '../engine/domains/persistence/journal-sequence.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
@@ -25,6 +26,8 @@ export interface GridMemory {
   readonly journal: SharedArrayBuffer;
   /** Which keys may be names of maps. */
   readonly mapNames: SharedArrayBuffer;
+  /** Acts over several workers that are under way. */
+  readonly acts: SharedArrayBuffer;
   readonly workerCounters: SharedArrayBuffer;
   readonly gatewayCounters: SharedArrayBuffer;
   /** OperationMetrics.BYTES for each gateway; empty where operations are not counted. */
@@ -58,6 +61,7 @@ export function createGridMemory(options: GridMemoryOptions): GridMemory {
     state: new GridState().memory,
     journal: JournalSequence.create(),
     mapNames: new SharedArrayBuffer(MapNameFilter.BYTES),
+    acts: new SharedArrayBuffer(ActMarks.BYTES),
     workerCounters: createCounters(WORKER_COUNTERS, workers),
     gatewayCounters: createCounters(options.gatewayCounterNames, gateways),
     operationCounters: new SharedArrayBuffer(options.countsOperations === true ? gateways * OperationMetrics.BYTES : 0),

@@ -10,6 +10,7 @@ import type { Connection } from '../connection.ts';
 import type { NodeDesk } from '../node-desk.ts';
 import type { Timestamp } from '../scatter.ts';
 import type { Session } from '../session.ts';
+import type { WholeReads } from '../whole-reads.ts';
 import type { WorkerCalls } from '../worker-calls.ts';
 import type { WorkerLinks } from '../worker-links.ts';
 
@@ -17,6 +18,8 @@ export interface HttpDoor {
   readonly authenticator: Authenticator;
   readonly calls: WorkerCalls;
   readonly links: WorkerLinks;
+  /** Reads of several workers that see what is one over them whole. */
+  readonly wholeReads: WholeReads;
   /** The durability levels of this node. */
   readonly levels: AckLevels;
   /** Node id of this server in clocks. */

@@ -163,19 +163,21 @@ function pageEndpoint(door: () => HttpDoor): Endpoint {
     answer: async ({ question, subject, query }: Asked<z.output<typeof PAGE_QUERY>>) => {
       const { map } = named(question, subject.access.may.bind(subject.access), 'read');
       const withValues = query.keys === 'off';
+      const whole = <Answer>(read: () => Promise<Answer>): Promise<Answer> => door().wholeReads.read([encodeText(map)], read);
       if (query.where !== undefined || query.sort !== undefined) {
-        const { rows, cursor } = await queryMap(door(), subject.principal, map, query);
+        const { rows, cursor } = await whole(() => queryMap(door(), subject.principal, map, query));
         const entries = withValues ? rows : rows.map(({ key }) => ({ key }));
         return jsonReply(200, { map, entries, ...(cursor === undefined ? {} : { cursor }) });
       }
-      const page = await new RecordDoor(door()).page(map, {
+      const wish = {
         after: positionOfCursor(query.cursor),
         limit: query.limit,
         bytesMax: PAGE_BYTES_MAX,
         withValues,
         since: undefined,
         scope: subject.access.scope,
-      });
+      };
+      const page = await whole(() => new RecordDoor(door()).page(map, wish));
       return jsonReply(200, pageDocument(map, page));
     },
   });

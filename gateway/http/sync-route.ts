@@ -6,15 +6,26 @@
  *   maps     records newer than the last sync, removals included, in pages
  *   queries  as QUERY_SUB and QUERY_UNSUB of that session ─▶ values in the order of their keys
  *
+ * What is read is read as one: what is one over several workers (gateway/whole-reads.ts) is in all of it or in none.
  * What fails of a part is an entry of `errors`; the other parts are answered all the same.
  */
 import { GridError } from '../../engine/protocol/errors.ts';
-import type { Asked, Route } from './route.ts';
+import { encodeText } from '../../engine/protocol/wire-text.ts';
+import type { Asked, Route, Subject } from './route.ts';
 import { endpoint } from './route.ts';
 import { DeltaReader } from './sync-deltas.ts';
 import type { HttpDoor } from './http-door.ts';
 import type { HttpReply } from './http-reply.ts';
-import { opIds, parseSync, type SyncError, SYNC_REQUEST, SYNC_RESPONSE, type SyncResponse, syncReply } from './sync-messages.ts';
+import {
+  opIds,
+  parseSync,
+  type SyncError,
+  type SyncRequest,
+  SYNC_REQUEST,
+  SYNC_RESPONSE,
+  type SyncResponse,
+  syncReply,
+} from './sync-messages.ts';
 import { type Query, type QueryResult, SyncSession } from './sync-session.ts';
 
 export function syncRoute(door: () => HttpDoor, bodyBytesMax: number): Route {
@@ -56,10 +67,10 @@ async function sync({ body, question, subject }: Asked, door: HttpDoor): Promise
       if (ack !== undefined) response.ack = ack;
       errors.push(...refused);
     }
-    const deltas = new DeltaReader(door, subject);
-    const inMaps = await Promise.all(maps.map((map) => settled(map.mapName, deltas.read(map), errors)));
-    if (maps.length > 0) response.deltas = inMaps.filter((delta) => delta !== undefined);
-    if (session !== undefined && queries.length > 0) response.queryResults = await queryResults(session, queries, errors);
+    const names = [...maps, ...queries].map(({ mapName }) => encodeText(mapName));
+    const { errors: unread, ...read } = await door.wholeReads.read(names, () => readParts(request, { door, subject, session }));
+    Object.assign(response, read);
+    errors.push(...unread);
   } finally {
     session?.close();
   }
@@ -70,7 +81,31 @@ async function sync({ body, question, subject }: Asked, door: HttpDoor): Promise
   return syncReply(response, isJson);
 }
 
-async function queryResults(session: SyncSession, queries: readonly Query[], errors: SyncError[]): Promise<QueryResult[]> {
+interface Readers {
+  readonly door: HttpDoor;
+  readonly subject: Subject;
+  /** There where something is queried. */
+  readonly session: SyncSession | undefined;
+}
+
+type ReadParts = Pick<SyncResponse, 'deltas' | 'queryResults'> & { readonly errors: readonly SyncError[] };
+
+/** What is asked for of maps, and what of it fails. */
+async function readParts(request: SyncRequest, { door, subject, session }: Readers): Promise<ReadParts> {
+  const errors: SyncError[] = [];
+  const syncMaps = request.syncMaps ?? [];
+  const queries = request.queries ?? [];
+  const reader = new DeltaReader(door, subject);
+  const deltas = await Promise.all(syncMaps.map((map) => settled(map.mapName, reader.read(map), errors)));
+  const queryResults = session === undefined ? [] : await resultsOf(session, queries, errors);
+  return {
+    ...(syncMaps.length > 0 ? { deltas: deltas.filter((delta) => delta !== undefined) } : {}),
+    ...(queries.length > 0 ? { queryResults } : {}),
+    errors,
+  };
+}
+
+async function resultsOf(session: SyncSession, queries: readonly Query[], errors: SyncError[]): Promise<QueryResult[]> {
   const results: QueryResult[] = [];
   for (const query of queries) {
     const result = await settled(query.queryId, session.query(query), errors);

@@ -108,6 +108,70 @@ test('MSET and EXEC over several workers are never seen in part: by MGET, EXEC, 
   for (const client of [writer, second, ...readers]) client.close();
 });
 
+test('MSET and EXEC over several workers are never seen in part by pages over HTTP, queries and POST /sync', async () => {
+  const [writer, other] = await clients(2);
+  assert.ok(writer !== undefined && other !== undefined);
+  for (const client of [writer, other]) await client.command('SELECT', '9');
+  let value = 0;
+  const isOver = (): boolean => value >= WRITES;
+  const write = async (client: RespClient): Promise<void> => {
+    value += 1;
+    const json = JSON.stringify({ n: value });
+    const pairs = KEYS.flatMap((key) => [key, json]);
+    if (value % 2 === 0) return void assert.equal(await client.text('MSET', ...pairs), '+OK\r\n');
+    const sets = [...KEYS.map((key) => ['SET', key, json]), ['HSET', 'torn-hash', ...pairs]];
+    const replies = await pipelined(client, ['MULTI'], ...sets, ['EXEC']);
+    assert.match(replies.at(-1) ?? '', /^\*7\r\n/);
+  };
+  await write(writer);
+  const get = async (path: string): Promise<number[]> => {
+    const answer = await fetch(`http://127.0.0.1:${node.port}/maps/db9${path}`);
+    const page: { readonly entries: readonly { readonly value: { readonly n: number } }[] } = JSON.parse(await answer.text());
+    assert.equal(page.entries.length, KEYS.length, path);
+    return page.entries.map((entry) => entry.value.n);
+  };
+  const sync = async (): Promise<number[][]> => {
+    const maps = ['db9', 'torn-hash'];
+    const body = {
+      syncMaps: maps.map((mapName) => ({ mapName, lastSyncTimestamp: { millis: 0, counter: 0, nodeId: '' } })),
+      queries: maps.map((mapName) => ({ queryId: mapName, mapName, filter: {} })),
+    };
+    const answer = await fetch(`http://127.0.0.1:${node.port}/sync`, {
+      method: 'POST',
+      headers: JSON_TYPE,
+      body: JSON.stringify(body),
+    });
+    const found: {
+      readonly deltas: readonly {
+        readonly records: readonly { readonly record: { readonly value: { readonly n: number } } }[];
+      }[];
+      readonly queryResults: readonly { readonly results: readonly { readonly n: number }[] }[];
+      readonly errors?: unknown;
+    } = JSON.parse(await answer.text());
+    assert.equal(found.errors, undefined);
+    const deltas = found.deltas.map(({ records }) => records.map(({ record }) => record.value.n));
+    return [...deltas, ...found.queryResults.map(({ results }) => results.map(({ n }) => n))];
+  };
+  const where = `?where=${encodeURIComponent('{"op":"gte","attribute":"n","value":0}')}&sort=-n`;
+  const reads: (() => Promise<void>)[] = [
+    async () => assert.equal(new Set(await get('')).size, 1, 'a page'),
+    async () => assert.equal(new Set(await get(where)).size, 1, 'a query'),
+    async () => {
+      const [records = [], ofHash = [], rows = [], rowsOfHash = []] = await sync();
+      for (const part of [records, ofHash, rows, rowsOfHash]) {
+        assert.equal(part.length, KEYS.length);
+        assert.equal(new Set(part).size, 1, `POST /sync saw ${part}`);
+      }
+      assert.equal(records[0], rows[0]);
+      assert.equal(ofHash[0], rowsOfHash[0]);
+      assert.equal((ofHash[0] ?? 0) + ((records[0] ?? 0) % 2 === 0 ? 1 : 0), records[0], 'maps of one answer');
+    },
+  ];
+  const writes = whileRunning(isOver, async () => write(writer));
+  await Promise.all([writes, ...reads.map((read) => whileRunning(isOver, read))]);
+  for (const client of [writer, other]) client.close();
+});
+
 test('transfers between accounts on several workers keep their sum, and increments meanwhile are exact', async () => {
   const accounts = spread('account', 8);
   const connections = await clients(10);

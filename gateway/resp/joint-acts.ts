@@ -9,6 +9,7 @@
  * it must be asked: a worker does the same thing once. The client is not kept waiting for ever. The worker side is
  * engine/domains/kv/joint-service.ts, and the thoughts behind are in docs/decisions/0024-acts-over-several-workers.md.
  */
+import type { ActMarks } from '../../engine/domains/kv/act-marks.ts';
 import { type CommandSpec, DATABASES } from '../../engine/domains/kv/command.ts';
 import { databaseName } from '../../engine/domains/kv/hash-names.ts';
 import {
@@ -38,6 +39,7 @@ import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { TurnClock } from '../turn-clock.ts';
 import type { WorkerCalls } from '../worker-calls.ts';
 import type { WorkerLinks } from '../worker-links.ts';
+import { ActGate } from './act-gate.ts';
 import { ActQueue } from './act-queue.ts';
 import type { CommandRouter } from './command-router.ts';
 
@@ -46,6 +48,8 @@ export interface JointContext {
   readonly links: WorkerLinks;
   readonly router: CommandRouter;
   readonly clock: TurnClock;
+  /** Where readers of several workers see which acts are under way. */
+  readonly marks: ActMarks;
   /** How long a client waits for what is decided, ms. */
   readonly opTimeoutMs: number;
 }
@@ -95,6 +99,7 @@ const decoder = new TextDecoder();
 export class JointActs {
   readonly #context: JointContext;
   readonly #queue: ActQueue;
+  readonly #gate: ActGate;
   readonly #acts = new Map<number, Act>();
   #last = 0;
   #isClosed = false;
@@ -102,6 +107,7 @@ export class JointActs {
   constructor(context: JointContext) {
     this.#context = context;
     this.#queue = new ActQueue(() => performance.now());
+    this.#gate = new ActGate(context.marks, () => performance.now());
   }
 
   /** Acts under way, also such as no client waits for any more. */
@@ -158,6 +164,7 @@ export class JointActs {
   async #attempt(wish: Wish, commands: readonly ActCommand[], isResp3: boolean): Promise<ActOutcome | NeedsMore> {
     const leave = await this.#queue.enter({ isWrite: wish.isExclusive, isEverything: wish.isEverything, keys: wish.keys });
     if (leave === undefined) return TOO_MANY;
+    if (wish.isExclusive) await this.#gate.pass();
     const act = this.#begin(wish);
     const over = (): void => {
       this.#end(act);
@@ -169,7 +176,7 @@ export class JointActs {
         over();
         return prepared.outcome;
       }
-      const finished = this.#commit(act, prepared.writes).finally(over);
+      const finished = this.#commitMarked(act, prepared.writes).finally(over);
       const refusal = await orLate(finished, this.#context.opTimeoutMs);
       return refusal === '' ? prepared.replies : refusal;
     } catch (error) {
@@ -216,6 +223,17 @@ export class JointActs {
       }
     }
     return false;
+  }
+
+  /** As `#commit`, so that readers know that it is under way. */
+  async #commitMarked(act: Act, writes: readonly StampedWrite[]): Promise<string> {
+    const { marks } = this.#context;
+    const begun = marks.begin(writes.map(({ space }) => space));
+    try {
+      return await this.#commit(act, writes);
+    } finally {
+      marks.end(begun);
+    }
   }
 
   /** '' when every worker has applied the act; else what its client is told. */

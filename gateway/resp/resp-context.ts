@@ -1,5 +1,6 @@
 /** What all connections of the Redis door share. */
 import type { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
+import type { ActMarks } from '../../engine/domains/kv/act-marks.ts';
 import type { MapNameFilter } from '../../engine/domains/kv/map-name-filter.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import type { RecoveryState } from '../../engine/storage/recovery-state.ts';
@@ -50,6 +51,8 @@ export interface RespContext {
   readonly links: WorkerLinks;
   readonly router: CommandRouter;
   readonly mapNames: MapNameFilter;
+  /** Which acts are under way, for readers of several workers. */
+  readonly marks: ActMarks;
   /** One a worker; empty between turns. */
   readonly writers: readonly CommandBatchWriter[];
   /** Where connections write replies of their own; empty between turns. */

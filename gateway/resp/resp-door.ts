@@ -42,7 +42,7 @@ export class RespDoor {
   #isDraining = false;
 
   constructor(options: RespDoorOptions) {
-    const { links, calls, clock, config, mapNames } = options;
+    const { links, calls, clock, config, mapNames, marks } = options;
     const writers = links.writers.map(() => new CommandBatchWriter());
     const actWriters = links.writers.map(() => new CommandBatchWriter());
     const router = new CommandRouter(links.table, writers, mapNames);
@@ -50,7 +50,7 @@ export class RespDoor {
       ...options,
       writers,
       router,
-      acts: new JointActs({ calls, links, router, clock, opTimeoutMs: config.opTimeoutMs }),
+      acts: new JointActs({ calls, links, router, clock, marks, opTimeoutMs: config.opTimeoutMs }),
       actWriters,
       actRouter: new CommandRouter(links.table, actWriters, mapNames),
       local: new RespWriter(),

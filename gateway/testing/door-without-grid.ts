@@ -1,4 +1,5 @@
 /** What routes know of a grid, where there is none: enough for what asks nobody. */
+import { ActMarks } from '../../engine/domains/kv/act-marks.ts';
 import assert from 'node:assert/strict';
 import { Definitions } from '../../engine/operation/definitions.ts';
 import { FULL_ACCESS } from '../../engine/domains/security/access.ts';
@@ -6,6 +7,7 @@ import { ackLevels } from '../../engine/protocol/ack-level.ts';
 import { Authenticator } from '../authentication.ts';
 import type { HttpDoor } from '../http/http-door.ts';
 import { NodeDesk } from '../node-desk.ts';
+import { WholeReads } from '../whole-reads.ts';
 
 type Replaceable = Pick<HttpDoor, 'open' | 'say' | 'close' | 'now' | 'startedMs'>;
 
@@ -16,6 +18,7 @@ export async function doorWithoutGrid(parts: Partial<Replaceable>): Promise<Http
     get calls(): never {
       return assert.fail('no worker is to be asked');
     },
+    wholeReads: new WholeReads(new ActMarks(new SharedArrayBuffer(ActMarks.BYTES)), 1000),
     get links(): never {
       return assert.fail('no worker is to be asked');
     },

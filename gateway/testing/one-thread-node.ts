@@ -27,6 +27,7 @@ import { Answers } from '../../workers/answers.ts';
 import { CounterRow } from '../../workers/counters.ts';
 import { type DomainConfig, domainHandlers } from '../../workers/domain-handlers.ts';
 import { type Durability, NO_DURABILITY } from '../../workers/durability.ts';
+import { ActMarks } from '../../engine/domains/kv/act-marks.ts';
 import { MapNameFilter } from '../../engine/domains/kv/map-name-filter.ts';
 import { createGridMemory, type GridMemory } from '../../workers/grid-memory.ts';
 import { GridState } from '../../workers/grid-state.ts';
@@ -266,6 +267,7 @@ export class OneThreadNode {
         state: this.state,
         table: this.table,
         journal: new JournalSequence(this.memory.journal),
+        acts: new ActMarks(this.memory.acts),
         inboxes,
         counters: new GatewayCounters(this.memory.gatewayCounters, gateway),
         operations: { memory: this.memory.operationCounters, offset: gateway * OperationMetrics.BYTES },

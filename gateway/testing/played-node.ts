@@ -6,6 +6,7 @@ import { assert } from '../../engine/assert.ts';
 import { fnv1a, partitionOf } from '../../engine/partition/hash.ts';
 import { Definitions } from '../../engine/operation/definitions.ts';
 import type { Priority } from '../../engine/operation/priority.ts';
+import { ActMarks } from '../../engine/domains/kv/act-marks.ts';
 import { JournalSequence } from '../../engine/domains/persistence/journal-sequence.ts';
 import { PartitionTable } from '../../engine/partition/partition-table.ts';
 import {
@@ -87,6 +88,7 @@ export class PlayedNode {
       state: this.state,
       table: this.#table,
       journal: new JournalSequence(this.memory.journal),
+      acts: new ActMarks(this.memory.acts),
       inboxes: inboxes.map((ring) => new RingWriter(new RingProducer(ring, () => {}))),
       counters: this.counters,
       operations: { memory: this.memory.operationCounters, offset: 0 },

@@ -14,6 +14,8 @@ interface Hold {
 }
 
 export class HeldKeys {
+  /** How many commands here wrote several keys: a read that takes several turns and sees it change has seen one in part. */
+  jointWrites = 0;
   readonly #holds = new Map<number, Hold>();
   #freed: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
 

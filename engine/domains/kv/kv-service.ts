@@ -11,7 +11,7 @@ import type { GridRequest, LateParts, RequestAnswer, RequestHandler } from '../.
 import { REQUEST_COMMANDS, REQUEST_TRANSACTION } from '../../protocol/envelope.ts';
 import { type CommandSpec, isWrite } from './command.ts';
 import { CommandBatchReader, packReplies } from './command-batch.ts';
-import { commandAt } from './commands.ts';
+import { commandAt, WORKER_COMMANDS } from './commands.ts';
 import type { HeldKeys } from './held-keys.ts';
 import { UNCHANGED } from './internal-commands.ts';
 import { KvRunner, type KvRunnerOptions } from './kv-runner.ts';
@@ -44,6 +44,8 @@ interface Progress {
 }
 
 const NO_BYTES = new Uint8Array(0);
+/** By the number of a command: 1 when it may write more than one record. */
+const WRITES_SEVERAL = Uint8Array.from(WORKER_COMMANDS, (spec) => (isWrite(spec) && mayTouchSeveral(spec) ? 1 : 0));
 
 /** What a batch waits for: a value that is away, or keys that are held. */
 type Pause = ValueAway | typeof HELD;
@@ -85,6 +87,7 @@ export class KvService implements RequestHandler {
     runner.nowMs = nowMs;
     const away = this.#awayOf(request.body);
     if (away !== undefined) return away;
+    this.#options.held.jointWrites += 1;
     while (lengths.length < reader.count) {
       const start = out.length;
       reader.next(args);
@@ -132,6 +135,7 @@ export class KvService implements RequestHandler {
         if (request.isLogged === true && isWrite(spec)) out.error(UNKNOWN_OUTCOME);
         else if (start > REPLY_BYTES_MAX) out.error(TOO_MUCH);
         else runner.run(spec, reader.db, reader.isResp3);
+        if (WRITES_SEVERAL[reader.spec] === 1) held.jointWrites += 1;
       } catch (error) {
         if (!(error instanceof ValueAway)) throw error;
         reader.back();
@@ -193,6 +197,11 @@ export class KvService implements RequestHandler {
   #ready(pause: Pause): Promise<void> {
     return pause === HELD ? this.#options.held.freed() : restoreValues(pause, this.#options.restore);
   }
+}
+
+/** MOVE and COPY have their second key in another database; a whole database has no keys that are named. */
+function mayTouchSeveral({ keys: [first, last], fields, name }: CommandSpec): boolean {
+  return first === 0 || first !== last || (fields !== undefined && fields[0] !== fields[1]) || name === 'move';
 }
 
 /** Second byte of the reply `:0`. */
