@@ -8,9 +8,13 @@
  *
  * `isResp3` is set before each reply to what its client speaks. `bytes` is another array after the buffer has grown: read it last.
  */
+import { writeDecimal } from './decimal.ts';
+
 const FIRST_BYTES = 4096;
 const KEPT_BYTES = 1 << 20;
 const LOOP_BYTES_MAX = 48;
+/** A type, 17 characters of a safe number, a line's end. */
+const NUMBER_LINE_BYTES_MAX = 20;
 const CR = 0x0d;
 const LF = 0x0a;
 
@@ -41,14 +45,8 @@ export class RespWriter {
   }
 
   integer(value: number | bigint): void {
-    if (typeof value === 'number' && value >= 0 && value < 10) {
-      const at = this.#claim(4);
-      const { bytes } = this;
-      bytes[at] = 0x3a;
-      bytes[at + 1] = 0x30 + value;
-      bytes[at + 2] = CR;
-      bytes[at + 3] = LF;
-    } else this.#line(0x3a, String(value));
+    if (typeof value === 'bigint' || !Number.isSafeInteger(value)) this.#line(0x3a, String(value));
+    else this.#number(0x3a, value);
   }
 
   bool(value: boolean): void {
@@ -66,25 +64,25 @@ export class RespWriter {
   }
 
   array(count: number): void {
-    this.#header(0x2a, count);
+    this.#number(0x2a, count);
   }
 
   map(pairs: number): void {
-    if (this.isResp3) this.#header(0x25, pairs);
-    else this.#header(0x2a, 2 * pairs);
+    if (this.isResp3) this.#number(0x25, pairs);
+    else this.#number(0x2a, 2 * pairs);
   }
 
   set(count: number): void {
-    this.#header(this.isResp3 ? 0x7e : 0x2a, count);
+    this.#number(this.isResp3 ? 0x7e : 0x2a, count);
   }
 
   push(count: number): void {
-    this.#header(this.isResp3 ? 0x3e : 0x2a, count);
+    this.#number(this.isResp3 ? 0x3e : 0x2a, count);
   }
 
   /** A string of bytes. */
   bulk(source: Uint8Array, start = 0, length = source.length - start): void {
-    this.#header(0x24, length);
+    this.#number(0x24, length);
     const at = this.#claim(length + 2);
     const { bytes } = this;
     if (length > LOOP_BYTES_MAX) bytes.set(source.subarray(start, start + length), at);
@@ -101,7 +99,7 @@ export class RespWriter {
   verbatim(text: string): void {
     if (!this.isResp3) return this.bulkText(text);
     const bytes = encoder.encode(text);
-    this.#header(0x3d, bytes.length + 4);
+    this.#number(0x3d, bytes.length + 4);
     this.raw(encoder.encode('txt:'));
     this.raw(bytes);
     this.raw(CRLF);
@@ -113,15 +111,14 @@ export class RespWriter {
     this.bytes.set(source, at);
   }
 
-  #header(type: number, count: number): void {
-    if (count < 10) {
-      const at = this.#claim(4);
-      const { bytes } = this;
-      bytes[at] = type;
-      bytes[at + 1] = 0x30 + count;
-      bytes[at + 2] = CR;
-      bytes[at + 3] = LF;
-    } else this.#line(type, String(count));
+  #number(type: number, value: number): void {
+    const at = this.#claim(NUMBER_LINE_BYTES_MAX);
+    const { bytes } = this;
+    bytes[at] = type;
+    const end = writeDecimal(bytes, at + 1, value);
+    bytes[end] = CR;
+    bytes[end + 1] = LF;
+    this.length = end + 2;
   }
 
   #line(type: number, text: string): void {

@@ -25,6 +25,7 @@ import type { Principal } from '../authentication.ts';
 import { NO_CONNECTION } from '../door-calls.ts';
 import { Session } from '../session.ts';
 import type { SessionAccess } from '../subject-access.ts';
+import { commandNamed } from './command-names.ts';
 import { commandFor, forbiddenMap, noPermission, seesDatabase } from './command-rights.ts';
 import { COMMANDS_BY_NAME, isCuttable, type RoutedCommand } from './command-router.ts';
 import { CONNECTION_COMMANDS, type ConnectionCommand } from './connection-commands.ts';
@@ -301,9 +302,10 @@ export class RespConnection {
   }
 
   #execute(args: RespCommand): void {
-    const name = args.text(0).toLowerCase();
-    const own = CONNECTION_COMMANDS.get(name);
-    const routed = own === undefined ? commandFor(this.access, COMMANDS_BY_NAME.get(name), args) : undefined;
+    const named = commandNamed(args.bytes, args.starts[0] ?? 0, args.lengths[0] ?? 0);
+    const name = named?.name ?? args.text(0).toLowerCase();
+    const own = named?.own;
+    const routed = own === undefined ? commandFor(this.access, named?.ofWorkers, args) : undefined;
     const spec = own?.spec ?? routed?.spec;
     this.context.counters.respCommands += 1;
     const refusal = this.#refusalOf(spec, name, args);

@@ -10,7 +10,7 @@
  * leaves as it came.
  */
 import type { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
-import { replyStarts } from '../../engine/domains/kv/command-batch.ts';
+import { firstReplyAt, replyStarts } from '../../engine/domains/kv/command-batch.ts';
 import { replyOfNumber } from '../../engine/domains/kv/refused-reply.ts';
 import type { Gather } from '../call-table.ts';
 
@@ -29,7 +29,8 @@ const encoder = new TextEncoder();
 /** One worker's answer. */
 interface Answer {
   readonly body: Uint8Array;
-  readonly starts: Int32Array;
+  /** Where the replies lie in it, once somebody asks for one of them. */
+  starts: Int32Array | undefined;
 }
 
 export class Turn implements Gather {
@@ -130,7 +131,7 @@ export class Turn implements Gather {
 
   answered(worker: number, error: number, body: Uint8Array): void {
     if (error >= 0) this.#errors[worker] = encoder.encode(`-${replyOfNumber(error)}\r\n`);
-    else this.#answers[worker] = { body, starts: replyStarts(body) };
+    else this.#answers[worker] = { body, starts: undefined };
   }
 
   complete(): void {
@@ -153,7 +154,7 @@ export class Turn implements Gather {
   replies(): Uint8Array[] {
     if (this.#isPlain) {
       const answer = this.#answers[this.#onlyWorker];
-      if (answer !== undefined) return [answer.body.subarray(answer.starts[0])];
+      if (answer !== undefined) return [answer.body.subarray(firstReplyAt(answer.body))];
     }
     const slots = this.#slots;
     const replies: Uint8Array[] = [];
@@ -175,6 +176,7 @@ export class Turn implements Gather {
   #replyOf(worker: number, index: number): Uint8Array {
     const answer = this.#answers[worker];
     if (answer === undefined) return this.#errors[worker] ?? NO_ANSWER;
+    answer.starts ??= replyStarts(answer.body);
     return answer.body.subarray(answer.starts[index], answer.starts[index + 1]);
   }
 }

@@ -145,6 +145,11 @@ export function packReplies(lengths: readonly number[], replies: Uint8Array, byt
   return body;
 }
 
+/** Where the first reply of a body begins; the others follow it. */
+export function firstReplyAt(body: Uint8Array): number {
+  return 4 * (1 + new DataView(body.buffer, body.byteOffset, 4).getInt32(0, true));
+}
+
 /** Where the replies of a body lie: `starts[n]` to `starts[n + 1]`. */
 export function replyStarts(body: Uint8Array): Int32Array {
   const words = new DataView(body.buffer, body.byteOffset, body.byteLength);

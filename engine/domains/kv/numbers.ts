@@ -1,4 +1,5 @@
 /** Numbers as Redis reads and writes them: 64-bit integers in their only spelling. */
+import { decimalBytes, writeDecimal } from '../../protocol/decimal.ts';
 import type { Call } from './command.ts';
 import { KvError, NOT_AN_INTEGER } from './command.ts';
 
@@ -48,6 +49,10 @@ export function indexArgument(call: Call, index: number): number {
 
 const encoder = new TextEncoder();
 
+/** The decimal spelling. A number is whole and safe. */
 export function integerText(value: number | bigint): Uint8Array {
-  return encoder.encode(String(value));
+  if (typeof value === 'bigint') return encoder.encode(String(value));
+  const text = new Uint8Array(decimalBytes(value));
+  writeDecimal(text, 0, value);
+  return text;
 }

@@ -56,6 +56,8 @@ const SCRATCH_BYTES = 4096;
 /** Keeps sums of many stamps exact: what is written within so long has stamps apart. */
 const VERSION_UNIT_MS = 2 ** 32;
 const SCRATCH_KEPT_BYTES = 1 << 20;
+/** Shorter ones are copied by a loop: it costs less than the call of a copy. */
+const LOOP_BYTES_MAX = 48;
 const NO_BYTES = new Uint8Array(0);
 
 class MutableValue implements StoredValue {
@@ -71,7 +73,10 @@ export class RecordSpace implements KeySpace, WholeSpace {
   readonly #image = new RecordImage();
   readonly #stored = new RecordImage();
   readonly #answer = new MutableValue();
+  /** The key at hand, and behind it what is written. One array, so that the store need not look at a new one each time. */
   #scratch = new Uint8Array(SCRATCH_BYTES);
+  /** What stands in front of the scratch memory. */
+  #key: Uint8Array | undefined;
   #map: GridMap | undefined;
 
   constructor(context: SpaceContext, name: Uint8Array, isDatabase: boolean) {
@@ -306,10 +311,16 @@ export class RecordSpace implements KeySpace, WholeSpace {
 
   #identify(key: Uint8Array): void {
     const image = this.#image;
-    image.source = key;
+    if (key !== this.#key) {
+      const scratch = this.#room(key.length);
+      if (key.length > LOOP_BYTES_MAX) scratch.set(key);
+      else for (let index = 0; index < key.length; index++) scratch[index] = key[index] as number;
+      image.keyHash = fnv1aUtf8(key, 0, key.length);
+      this.#key = key;
+    }
+    image.source = this.#scratch;
     image.keyStart = 0;
     image.keyBytes = key.length;
-    image.keyHash = fnv1aUtf8(key, 0, key.length);
     if (this.#isDatabase && this.#context.names.has(key, image.keyHash)) throw new KvError(WRONG_TYPE);
   }
 
@@ -333,8 +344,7 @@ export class RecordSpace implements KeySpace, WholeSpace {
     const store = map.store(KIND_LWW);
     const image = this.#image;
     const scratch = this.#room(key.length + nodeId.length);
-    scratch.set(key);
-    scratch.set(nodeId, key.length);
+    for (let index = 0; index < nodeId.length; index++) scratch[key.length + index] = nodeId[index] as number;
     image.source = scratch;
     image.nodeStart = key.length;
     image.nodeBytes = nodeId.length;
@@ -347,8 +357,10 @@ export class RecordSpace implements KeySpace, WholeSpace {
     if (refusal !== undefined) throw new KvError(`ERR ${refusal.code} ${refusal.detail}`);
     const joined = store.join(image, nowMs);
     assert(joined === JOIN_APPLIED, 'a stamp after the stored one wins');
-    if (scratch.length > SCRATCH_KEPT_BYTES) this.#scratch = new Uint8Array(SCRATCH_BYTES);
     if (isUtf8(key, 0, key.length)) changes.changed(map, isRemoval ? OP_REMOVE : OP_PUT, image, 0, 0, false);
+    if (scratch.length <= SCRATCH_KEPT_BYTES) return;
+    this.#scratch = new Uint8Array(SCRATCH_BYTES);
+    this.#key = undefined;
   }
 
   /** Now, but strictly after the stored record. */
