@@ -172,7 +172,7 @@ function planOf(scenario: Scenario, server: RunningServer, quick: boolean): Load
     keyPrefix: `${scenario.name.split('-')[0]?.toLowerCase()}-`, // F10-WAL has the keys of F10
     ackRule: server.variant === 'raw' ? 'counted' : 'lastId',
     warmUpMs: idle ? 2000 : quick ? 500 : 1000,
-    measureMs: idle ? 5000 : quick ? 1000 : 3000,
+    measureMs: idle ? 5000 : quick ? 1000 : 2000,
   };
 }
 

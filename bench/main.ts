@@ -82,17 +82,18 @@ async function main(): Promise<number> {
   }
   if (!productExists()) process.stderr.write('no server to measure: only the references run\n');
   const session = sessionOfNow(commandLine.quick);
-  const measured: Measured[] = [];
   let voidRuns = 0;
   for (const part of PARTS.filter(({ name }) => commandLine.parts.has(name))) {
+    const measured: Measured[] = [];
     for await (const result of part.run(commandLine)) {
       voidRuns += result.voidRuns.length;
       measured.push(measuredOf(part.name, result, session));
       const text = commandLine.json ? jsonLines(result).join('\n') : tableText(result);
       process.stdout.write(`${text}\n`);
     }
+    // After each part: a run of an hour may be ended early.
+    if (commandLine.page) commandLine.progress(`written: ${await writePage(measured, commandLine.progress)}`);
   }
-  if (commandLine.page) commandLine.progress(`written: ${await writePage(measured, commandLine.progress)}`);
   if (voidRuns > 0) process.stderr.write(`${voidRuns} void runs: their figures are left out\n`);
   return voidRuns > 0 ? 1 : 0;
 }

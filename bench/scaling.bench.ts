@@ -97,7 +97,7 @@ function basePlan({ port, pid }: RunningServer, { quick }: RunSettings): Omit<Lo
     keyPrefix: PREFIX,
     ackRule: 'lastId',
     warmUpMs: quick ? 300 : 1000,
-    measureMs: quick ? 700 : 3000,
+    measureMs: quick ? 700 : 2000,
   };
 }
 

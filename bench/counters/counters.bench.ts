@@ -97,7 +97,7 @@ async function runOnce(counting: Counting, heat: CounterHeat, settings: RunSetti
   rooms += 1;
   const { protocol, port, pid } = counting;
   const room = `c${rooms}`;
-  const times = { warmUpMs: settings.quick ? 300 : 1000, measureMs: settings.quick ? 700 : 3000 };
+  const times = { warmUpMs: settings.quick ? 300 : 1000, measureMs: settings.quick ? 700 : 2000 };
   const plan: CounterPlan = { protocol, heat, room, port, serverPid: pid, ...times };
   const report = await generated<CounterPlan, CounterReport>('./counters/counter-generator', plan, settings.pinning);
   return (await reasonMiscounted(plan, report)) ?? figuresOf(report);

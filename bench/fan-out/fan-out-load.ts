@@ -13,7 +13,7 @@ import { type FanOutWireName, fanOutWire } from './fan-out-wires.ts';
 import { openSubscribers, reasonUndelivered, type Schedule, type Subscriber } from './subscribers.ts';
 
 /** Below the idle timeout of servers: subscribers do not ping. */
-const DRAIN_DEADLINE_MS = 30_000;
+const DRAIN_DEADLINE_MS = 15_000;
 const WARM_UP_DEADLINE_MS = 20_000;
 /** Pause between two writes of the warm-up. */
 const WARM_UP_PAUSE_MS = 20;

@@ -38,7 +38,7 @@ const CONTENDERS: readonly Contender[] = [
   { name: 'gun', wire: 'gun', server: 'gun', needs: 'gun' },
 ];
 const PEER_DELIVERIES_MAX = 500_000;
-/** Who fails so often in a scenario is not tried again in it: a rate that is too high stays so, and each try takes a minute. */
+/** Who fails so often in a scenario is not tried again in it, nor in larger ones: a rate that is too high stays so, and a try takes long. */
 const VOID_RUNS_MAX = 2;
 
 interface FanOutScenario {
@@ -59,13 +59,20 @@ interface Served {
   stop(): Promise<void>;
 }
 
+/** A contender, and where it failed. */
+interface Defeat {
+  readonly contender: string;
+  readonly scenario: FanOutScenario;
+}
+
 let rooms = 0;
 
 export async function* runFanOutPart(settings: RunSettings): AsyncGenerator<ScenarioResult> {
   const wanted = SCENARIOS.filter(({ name }) => settings.scenarios?.has(name) ?? true);
   const servers = new Map<string, Served>();
+  const defeats: Defeat[] = [];
   try {
-    for (const scenario of wanted) yield await runScenario(scenario, servers, settings);
+    for (const scenario of wanted) yield await runScenario(scenario, servers, defeats, settings);
   } finally {
     for (const server of servers.values()) await server.stop();
   }
@@ -74,16 +81,17 @@ export async function* runFanOutPart(settings: RunSettings): AsyncGenerator<Scen
 async function runScenario(
   scenario: FanOutScenario,
   servers: Map<string, Served>,
+  defeats: Defeat[],
   settings: RunSettings,
 ): Promise<ScenarioResult> {
   const { name, subscribers, writesPerSecond } = scenario;
   const title = `${subscribers.toLocaleString('en')} subscribers, ${writesPerSecond.toLocaleString('en')} writes a second`;
   const ceilings = Object.fromEntries(CONTENDERS.map((contender) => [contender.name, 'raw']));
   const result = new ScenarioResult({ scenario: name, title, ceilings });
-  const contenders = await present(scenario, result);
+  const contenders = await present(scenario, defeats, result);
   for (let run = 1; run <= settings.runs; run++) {
     for (const contender of contenders) {
-      if (result.voidRuns.filter(({ variant }) => variant === contender.name).length >= VOID_RUNS_MAX) continue;
+      if (isDefeated(contender, result, settings)) continue;
       const outcome = await runOnce(scenario, contender, servers, settings).catch(
         (cause: unknown) => `void: ${messageOf(cause)}`,
       );
@@ -95,18 +103,36 @@ async function runScenario(
       settings.progress(`${name} run ${run}/${settings.runs} ${contender.name}: ${progressText(outcome)}`);
     }
   }
+  for (const contender of contenders)
+    if (isDefeated(contender, result, settings)) defeats.push({ contender: contender.name, scenario });
   return result;
 }
 
+function isDefeated({ name }: Contender, { voidRuns }: ScenarioResult, { runs }: RunSettings): boolean {
+  return voidRuns.filter(({ variant }) => variant === name).length >= Math.min(VOID_RUNS_MAX, runs);
+}
+
 /** The contenders that can run here; why the others do not is noted. */
-async function present({ subscribers, writesPerSecond }: FanOutScenario, result: ScenarioResult): Promise<Contender[]> {
+async function present(scenario: FanOutScenario, defeats: readonly Defeat[], result: ScenarioResult): Promise<Contender[]> {
   const here: Contender[] = [];
   for (const contender of CONTENDERS) {
-    const reason = await reasonAbsent(contender, subscribers * writesPerSecond);
+    const reason =
+      reasonHopeless(contender, scenario, defeats) ??
+      (await reasonAbsent(contender, scenario.subscribers * scenario.writesPerSecond));
     if (reason === undefined) here.push(contender);
     else result.notMeasured(contender.name, reason);
   }
   return here;
+}
+
+/** Why a contender need not try: it could not do less. */
+function reasonHopeless({ name }: Contender, scenario: FanOutScenario, defeats: readonly Defeat[]): string | undefined {
+  const { subscribers, writesPerSecond } = scenario;
+  const defeat = defeats.find(
+    (less) =>
+      less.contender === name && less.scenario.subscribers <= subscribers && less.scenario.writesPerSecond <= writesPerSecond,
+  );
+  return defeat === undefined ? undefined : `it could not do ${defeat.scenario.name}`;
 }
 
 async function reasonAbsent({ server, needs }: Contender, deliveriesPerSecond: number): Promise<string | undefined> {
@@ -133,8 +159,8 @@ async function runOnce(
     serverPid: server.pid,
     subscribers: scenario.subscribers,
     writesPerSecond: scenario.writesPerSecond,
-    warmUpMs: settings.quick ? 300 : 1000,
-    measureMs: settings.quick ? 1000 : 3000,
+    warmUpMs: settings.quick ? 300 : 700,
+    measureMs: settings.quick ? 1000 : 2000,
   };
   const report = await generated<FanOutPlan, FanOutReport>('./fan-out/fan-out-generator', plan, settings.pinning);
   return report.reason ?? figuresOf(report);

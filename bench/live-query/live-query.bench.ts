@@ -73,7 +73,7 @@ async function runOnce(
     connections: CONNECTIONS,
     writesPerSecond: WRITES_PER_SECOND,
     warmUpMs: settings.quick ? 500 : 2000,
-    measureMs: settings.quick ? 2000 : 10_000,
+    measureMs: settings.quick ? 2000 : 6000,
   };
   const report = await generated<LiveQueryPlan, LiveQueryReport>('./live-query/live-query-generator', plan, settings.pinning);
   return report.reason ?? figuresOf(report);

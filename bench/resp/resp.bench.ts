@@ -102,8 +102,8 @@ async function runOnce(
     connections: CONNECTIONS,
     pipeline,
     keys,
-    warmUpMs: settings.quick ? 300 : 1500,
-    measureMs: settings.quick ? 700 : 4000,
+    warmUpMs: settings.quick ? 300 : 1000,
+    measureMs: settings.quick ? 700 : 2000,
   };
   const report = await generated<RespLoadPlan, RespLoadReport>('./resp/resp-generator', plan, settings.pinning);
   const counted = command === 'INCR' ? (await sumOfCounters(peer.port, keys)) - before : report.sent;
