@@ -166,11 +166,12 @@ class CounterGather implements Gather {
 
   complete(): void {
     if (this.#error >= 0 || this.#body === undefined) return this.#fail(this.#error);
-    const { name } = this.#message;
+    const { type, name } = this.#message;
     const answer = decode(this.#body);
-    if (!isData(answer) || !(answer.frame instanceof Uint8Array)) return;
-    if (this.#session.access.may('readCounter', name)) this.#context.enqueue(this.#session, answer.frame);
-    if (this.#message.type === 'COUNTER_REQUEST' || answer.refused === 0) return;
+    // Who only writes is not told what it meets there, nor who may not read any more.
+    if (!isData(answer) || !(answer.frame instanceof Uint8Array) || !this.#session.access.may('readCounter', name)) return;
+    this.#context.enqueue(this.#session, answer.frame);
+    if (type === 'COUNTER_REQUEST' || answer.refused === 0) return;
     const message = `FORBIDDEN: ${String(answer.refused)} nodes of counter ${name} belong to other devices`;
     this.#context.sendError(this.#session, new GridError('FORBIDDEN', '').status, message);
   }

@@ -5,7 +5,8 @@
  *   LOCK_RELEASE ─▶ the owner of the name ─▶ LOCK_RELEASED
  *
  * A request that is not granted gets no answer at all: the client takes any for a lock that it holds (protocol reference §8.2). It only
- * ever hears ERROR, which it logs: too many locks. A grant that cannot be fenced, or that comes when the client has given up, is given back.
+ * ever hears ERROR, which it logs: too many locks. A grant that cannot be fenced, or that comes when the client has given up or may not
+ * have it any more, is given back.
  *
  * When a worker is replaced, the gateway tells the new one what its sessions hold and wait for: they keep both.
  */
@@ -166,10 +167,12 @@ export class LockDesk implements Desk {
     }
   }
 
-  #sendGranted(session: Session, { requestId, name, token }: GrantTold): void {
+  #sendGranted(session: Session, grant: GrantTold): void {
+    const { requestId, name, token } = grant;
     const locks = this.#locks.of(session);
     if (!session.isOpen || locks?.held.get(name)?.token !== token) return; // gone, released or over meanwhile
     locks.asked.delete(requestId);
+    if (!session.access.may('lock', name)) return this.#giveBack(this.#ownerOf(name), session, grant); // it might when it asked
     this.granted += 1;
     this.#send(session, { type: 'LOCK_GRANTED', payload: { requestId, name, fencingToken: token } });
     this.#flush();

@@ -102,6 +102,14 @@ export class QueryDesk implements Desk {
     for (const query of [...queries.byId.values()]) this.#forget(query); // workers hear of it by themselves
   }
 
+  /** What the workers still say by the old rules is not heard. */
+  accessChanged(session: Session): void {
+    const queries = this.#bySession.get(session);
+    if (queries === undefined) return;
+    this.#follow(session, queries);
+    for (const query of [...queries.byId.values()]) this.#tell(query, this.#context.clock.nowMs);
+  }
+
   workerReplaced(worker: number): void {
     for (const query of this.#byNumber.values()) this.#restart(query, worker, 0);
     this.tick(this.#context.clock.nowMs);

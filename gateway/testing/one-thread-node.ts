@@ -39,7 +39,7 @@ import { WORKER_COUNTERS, type WorkerCounter } from '../../workers/worker-counte
 import { Authenticator } from '../authentication.ts';
 import type { Connection } from '../connection.ts';
 import { DeviceIdentity } from '../device-identity.ts';
-import { Gateway, type GatewayConfig } from '../gateway.ts';
+import { Gateway, type GatewayConfig, type RespOptions } from '../gateway.ts';
 import { GATEWAY_COUNTERS, GatewayCounters } from '../gateway-counters.ts';
 import { NodeDesk } from '../node-desk.ts';
 import type { Session } from '../session.ts';
@@ -95,6 +95,8 @@ export interface NodeOptions {
   /** Turns authentication on. */
   readonly jwtSecret?: string;
   readonly domains?: Partial<DomainConfig>;
+  /** Every gateway takes clients of Redis. */
+  readonly takesRedis?: boolean;
 }
 
 /** What a client is to a gateway: keeps what it was sent, closes when told to. */
@@ -282,8 +284,26 @@ export class OneThreadNode {
         onWildClock: (node, millis) => void this.wildClocks.push({ gateway, node, millis }),
         onInterest: () => {},
         log: () => {},
+        ...(options.takesRedis === true ? { resp: this.#respOptions(options) } : {}),
       }),
     );
+  }
+
+  #respOptions({ config }: NodeOptions): RespOptions {
+    return {
+      config: { ...GATEWAY_CONFIG, ...config, respPort: 1, respPassword: undefined, respSubject: 'redis', host: '127.0.0.1' },
+      version: '0',
+      mapNames: new MapNameFilter(this.memory.mapNames),
+      facts: {
+        startedMs: () => 0,
+        memoryBytes: () => 0,
+        memoryMaxBytes: () => 0,
+        isLoading: () => false,
+        recovery: () => [],
+        commands: () => 0,
+      },
+      shutDown: () => {},
+    };
   }
 
   #newRunner(worker: number, options: NodeOptions): PartitionRunner {

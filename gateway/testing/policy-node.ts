@@ -20,8 +20,9 @@ export async function settle(node: OneThreadNode): Promise<void> {
 
 const SCANS_IN_A_ROW = 3;
 
-export function newNode(): Promise<OneThreadNode> {
-  return OneThreadNode.create({ workers: 2, config: { policyBypassSubjects: ['root'] }, domains: { journal: 'on' } });
+export function newNode(takesRedis = false): Promise<OneThreadNode> {
+  const config = { policyBypassSubjects: ['root'] };
+  return OneThreadNode.create({ workers: 2, config, domains: { journal: 'on' }, takesRedis });
 }
 
 /** A client that passes all policies. */

@@ -181,3 +181,19 @@ export const policiesArbitrary: fc.Arbitrary<Policy[]> = fc
     { maxLength: 6 },
   )
   .map((list) => list.map((policy, index) => ({ ...policy, id: `p${index}` })));
+
+/** Policies about names alone, for every action: of maps, topics, locks, counters and databases of Redis. */
+export const rightsArbitrary: fc.Arbitrary<Policy[]> = fc
+  .array(
+    fc.record(
+      {
+        ...who,
+        pattern: fc.constantFrom('*', 'notes', 'notes.*', 'staff', 'db0', 'db1', 'user:1'),
+        effect: fc.constantFrom('allow' as const, 'allow' as const, 'allow' as const, 'deny' as const),
+        actions: fc.subarray<Action>([...ACTIONS], { minLength: 1 }),
+      },
+      { requiredKeys: ['pattern', 'effect', 'actions'] },
+    ),
+    { minLength: 1, maxLength: 6 },
+  )
+  .map((list) => list.map((policy, index) => ({ ...policy, id: `r${index}` })));
