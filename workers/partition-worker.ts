@@ -16,6 +16,7 @@ import { JournalSequence } from '../engine/domains/persistence/journal-sequence.
 import { LateLeaves } from '../engine/domains/sync/late-leaf.ts';
 import { RowRules } from '../engine/domains/sync/row-rules.ts';
 import { SyncService } from '../engine/domains/sync/sync-service.ts';
+import { finishWholeActs } from '../engine/domains/kv/whole-acts.ts';
 import { MapNameFilter } from '../engine/domains/kv/map-name-filter.ts';
 import type { DeathWay, FaultOptions } from '../engine/faults.ts';
 import { WorkerFaults } from './faults/worker-faults.ts';
@@ -134,6 +135,8 @@ class PartitionWorker {
   /** Gateway → position in its inbox up to which a predecessor has logged. */
   readonly #loggedTo = new Map<number, number>();
   #late: LateLeaves | undefined;
+  /** Carries on what a run before this one left undone. */
+  #finishActs: (() => Promise<void>) | undefined;
   #runner: PartitionRunner | undefined;
   #loop: RunLoop | undefined;
   #stopAsked = false;
@@ -206,6 +209,7 @@ class PartitionWorker {
     });
     for (const bell of this.#bells) bell.listen(loop.wake);
     this.#loop = loop;
+    await this.#finishActs?.();
     await this.#services.start();
     this.#publish(Date.now());
     this.#state.setWorkerState(workerId, 'ready');
@@ -280,8 +284,10 @@ class PartitionWorker {
     if (this.#context.launch > 0) answers.replaced(durability.persistedSequence);
     if (this.#loggedTo.size > 0) this.#tellLastChanges(crdt);
     const nodeId = new TextEncoder().encode(data.nodeId);
+    const kv = this.#kvDoor(expiry);
+    this.#finishActs = () => finishWholeActs({ ...kv, maps, nodeId, clock: Date.now, log: kv.actLog });
     const handlers = domainHandlers({
-      kv: this.#kvDoor(expiry),
+      kv,
       worker: workerId,
       gateways: data.memory.gateways,
       isReplacement: this.#context.launch > 0,

@@ -29,6 +29,7 @@ import { KIND_COUNTER, KIND_LWW, type RecordImage, type RecordKind } from '../en
 import { CompositeObserver } from '../engine/storage/record-observer.ts';
 import { RecordStore } from '../engine/storage/record-store.ts';
 import { Slab } from '../engine/storage/slab.ts';
+import { PARTITION_BITS_BYTES, partitionBits, WHOLE_DONE } from '../engine/storage/whole-act-note.ts';
 import { type StoredRecord, storedRecord } from '../engine/storage/stored-record.ts';
 import { ValueLoader } from '../engine/storage/value-loader.ts';
 import { WriteBehind } from '../engine/storage/write-behind.ts';
@@ -43,11 +44,14 @@ import type { WorkerFaults } from './faults/worker-faults.ts';
 import { WorkerMemory } from './worker-memory.ts';
 import { type LoggedPast, type LogPlace, openFiles, openLog, replayPast } from './wal/worker-log.ts';
 import type { LogFiles } from '../engine/storage/log-files.ts';
+import { segmentsByWorker } from './wal/log-folder.ts';
 import type { WriteAheadLog } from './wal/write-ahead-log.ts';
 
 const OVERLOADED = errorNumber('OVERLOADED');
 /** Records between two looks at the memory while loading. */
 const SAMPLE_RECORDS = 8192;
+
+const NO_PARTITIONS = new Uint8Array(PARTITION_BITS_BYTES);
 
 /** How far a load has come. */
 export interface LoadProgress {
@@ -102,6 +106,10 @@ export class WorkerStorage {
   #isRemovingOwn = false;
   /** The log has what other workers are still to log themselves. */
   #isKeepingAll = false;
+  /** The log says what was done of acts that only logs of earlier runs decide. */
+  #keepsWhileOld = false;
+  #partitions: readonly number[] = [];
+  #files: LogFiles | undefined;
 
   constructor(data: PartitionWorkerData, workerId: number, faults: StorageFaults | undefined, events: WorkerStorageEvents) {
     this.#data = data;
@@ -125,6 +133,7 @@ export class WorkerStorage {
 
   /** Streams the partitions in, then what the log has above them, and opens the log. */
   async load(partitions: readonly number[], launch: number): Promise<LoadProgress> {
+    this.#partitions = partitions;
     const progress: LoadProgress = { records: 0, replayed: 0 };
     this.#events.onProgress(progress);
     await this.store?.load(partitions, (kind, name, image) => {
@@ -137,6 +146,7 @@ export class WorkerStorage {
     if (logFolder !== undefined && this.flushing !== undefined) {
       const plain = openFiles(logFolder);
       const files = this.#faults?.logFiles(plain) ?? plain;
+      this.#files = files;
       await this.#replay(files, logFolder, partitions, launch > 0, progress);
       await this.#replayed();
       this.#openLog(files, partitions);
@@ -152,6 +162,8 @@ export class WorkerStorage {
 
   /** How acts over several workers stand in the log. */
   actLog(): ActLog {
+    const { ownerEpoch } = this.#data;
+    const own = partitionBits(this.#partitions);
     return {
       commit: (act) => this.log?.frame.appendCommit(act),
       foreign: (map, image) => this.log?.frame.append(KIND_LWW, map, image),
@@ -159,6 +171,13 @@ export class WorkerStorage {
         this.#isKeepingAll = isKeeping;
       },
       committed: this.past?.commits ?? new Set(),
+      note: (state, act, change, epoch = ownerEpoch) =>
+        this.log?.frame.appendWhole({ act, epoch, state, partitions: state === WHOLE_DONE ? own : NO_PARTITIONS, change }),
+      wholesDone: this.past?.wholeActs.doneIn(ownerEpoch) ?? new Set(),
+      undone: this.past?.wholeActs.undone(this.#partitions, ownerEpoch) ?? [],
+      keepWhileOld: () => {
+        this.#keepsWhileOld = true;
+      },
     };
   }
 
@@ -207,13 +226,21 @@ export class WorkerStorage {
       return;
     }
     if (this.#replayedUpTo >= 0 && flushing.flushedSequence >= this.#replayedUpTo && log?.isCarrying !== true) this.#checkpoint();
-    if (!this.#isRemovingOwn && !this.#isKeepingAll) log?.flushed(flushing.flushedSequence);
+    if (!this.#isRemovingOwn && !this.#isKeepingAll && !this.#mustKeepWhileOld()) log?.flushed(flushing.flushedSequence);
     log?.tick(nowMs);
     // A log that runs full is emptied by flushes, and by nothing else. What was replayed is brought home first.
     const isLogFilling = log !== undefined && log.bytes * 2 >= (this.#data.log?.maxBytes ?? Number.POSITIVE_INFINITY);
     // What is staged stays in memory: when that runs short, only a flush makes values that may be dropped.
     flushing.hurry = isLogFilling || this.#replayedUpTo >= 0 || this.eviction.isShort;
     this.staging.softFlush(nowMs);
+  }
+
+  /** True until the logs of earlier runs are gone. */
+  #mustKeepWhileOld(): boolean {
+    if (!this.#keepsWhileOld) return false;
+    const logs = segmentsByWorker(this.#files?.list() ?? []);
+    this.#keepsWhileOld = logs.some(({ epoch }) => epoch < this.#data.ownerEpoch);
+    return this.#keepsWhileOld;
   }
 
   #checkpoint(): void {

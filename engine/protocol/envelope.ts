@@ -127,6 +127,8 @@ export const REQUEST_ACT_COMMIT = 73;
 export const REQUEST_ACT_APPLY = 74;
 export const REQUEST_ACT_RELEASE = 75;
 export const REQUEST_ACT_ROLL = 76;
+/** A step of a change of whole databases: engine/domains/kv/whole-acts.ts. */
+export const REQUEST_ACT_WHOLE = 77;
 
 /** A view of ring memory that both ends share; offsets are in bytes and 8-aligned at record starts. */
 export interface RingMemory {

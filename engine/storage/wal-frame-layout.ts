@@ -12,6 +12,8 @@
  *   PREPARE 3     reserved: refused as unknown
  *   COMMIT 4      byte 8 number of the act f64        what follows in the frame is its, also records that other workers own
  *   FENCE 5       byte 8 token f64   word 4 name bytes   20  name of the lock; without one the token is that of all forgotten names
+ *   WHOLE 6       byte 8 number of the act f64   16 its owner epoch f64   24 state u32   28 change bytes u32   32 partitions, a bit each,
+ *                 40 bytes   72 change: see whole-act-note.ts
  *
  * Little-endian. The crc (zlib.crc32, begun with the salt) covers all behind its word; `bytes` lies before it and must
  * equal what the covered counts add up to. The salt is a random number of the file: nobody who chooses values knows it,
@@ -34,6 +36,10 @@ export const COMMIT_BYTES = 16;
 /** The newest fencing token of a lock. */
 export const ENTRY_FENCE = 5;
 export const FENCE_NAME_START = 20;
+/** How a change of whole databases stands. */
+export const ENTRY_WHOLE = 6;
+export const WHOLE_PARTITIONS_START = 32;
+export const WHOLE_CHANGE_START = WHOLE_PARTITIONS_START + 40;
 export const MAP_NAME_START = 16;
 export const RECORD_SPANS_START = 44;
 

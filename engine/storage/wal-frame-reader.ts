@@ -10,6 +10,7 @@ import {
   ENTRY_FENCE,
   ENTRY_MAP,
   ENTRY_RECORD,
+  ENTRY_WHOLE,
   FENCE_NAME_START,
   FRAME_HEADER_BYTES,
   FRAME_MAGIC,
@@ -20,7 +21,10 @@ import {
   RECORD_PROVENANCE_SHIFT,
   RECORD_SPANS_START,
   RECORD_TOMBSTONE,
+  WHOLE_CHANGE_START,
+  WHOLE_PARTITIONS_START,
 } from './wal-frame-layout.ts';
+import { WHOLE_DECIDED, WHOLE_DONE, WHOLE_OVER, type WholeNote } from './whole-act-note.ts';
 
 const SPAN_MASK = 0xffff;
 const NO_BYTES = new Uint8Array(0);
@@ -86,6 +90,8 @@ export class FrameRecords {
   onFence: (name: Uint8Array, token: number) => void = () => {};
   /** Told of each act over several workers, before its records. */
   onCommit: (act: number) => void = () => {};
+  /** Told how a change of whole databases stands; what the note holds is its own. */
+  onWhole: (note: WholeNote) => void = () => {};
   #source: Uint8Array = NO_BYTES;
   #view: DataView = new DataView(NO_BYTES.buffer);
   #sequence = 0;
@@ -118,6 +124,7 @@ export class FrameRecords {
       }
       if (type === ENTRY_FENCE) this.#readFence(at, bytes);
       else if (type === ENTRY_COMMIT) this.onCommit(this.#view.getFloat64(at + 8, true));
+      else if (type === ENTRY_WHOLE) this.#readWhole(at, bytes);
       else if (type === ENTRY_MAP) this.#readMap(at, bytes);
       else throw this.#unknown(`an entry of type ${type}`);
     }
@@ -143,6 +150,23 @@ export class FrameRecords {
     if (nameBytes > bytes - FENCE_NAME_START) throw this.#unknown('a name of a lock longer than its entry');
     const nameStart = at + FENCE_NAME_START;
     this.onFence(this.#source.subarray(nameStart, nameStart + nameBytes), this.#view.getFloat64(at + 8, true));
+  }
+
+  #readWhole(at: number, bytes: number): void {
+    const view = this.#view;
+    const changeBytes = bytes < WHOLE_CHANGE_START ? bytes : view.getUint32(at + 28, true);
+    const state = view.getUint32(at + 24, true);
+    if (changeBytes > bytes - WHOLE_CHANGE_START) throw this.#unknown('a change of databases longer than its entry');
+    if (state !== WHOLE_DECIDED && state !== WHOLE_DONE && state !== WHOLE_OVER)
+      throw this.#unknown(`a change in state ${state}`);
+    const copy = (start: number, end: number): Uint8Array => Uint8Array.from(this.#source.subarray(at + start, at + end));
+    this.onWhole({
+      act: view.getFloat64(at + 8, true),
+      epoch: view.getFloat64(at + 16, true),
+      state,
+      partitions: copy(WHOLE_PARTITIONS_START, WHOLE_CHANGE_START),
+      change: copy(WHOLE_CHANGE_START, WHOLE_CHANGE_START + changeBytes),
+    });
   }
 
   #readRecord(at: number, bytes: number): void {

@@ -30,6 +30,7 @@ import {
   ENTRY_FENCE,
   ENTRY_MAP,
   ENTRY_RECORD,
+  ENTRY_WHOLE,
   FENCE_NAME_START,
   FRAME_HEADER_BYTES,
   FRAME_MAGIC,
@@ -39,7 +40,10 @@ import {
   RECORD_PROVENANCE_SHIFT,
   RECORD_SPANS_START,
   RECORD_TOMBSTONE,
+  WHOLE_CHANGE_START,
+  WHOLE_PARTITIONS_START,
 } from './wal-frame-layout.ts';
+import type { WholeNote } from './whole-act-note.ts';
 
 export { type Frame, FrameRecords, forEachRecord, readFrame } from './wal-frame-reader.ts';
 
@@ -200,6 +204,26 @@ export class FrameWriter {
     this.#i32[start >>> 2] = ENTRY_COMMIT;
     this.#i32[(start >>> 2) + 1] = COMMIT_BYTES;
     this.#f64[(start + 8) >>> 3] = act;
+    this.#end = end;
+  }
+
+  /** Notes how a change of whole databases stands. */
+  appendWhole({ act, epoch, state, partitions, change }: WholeNote): void {
+    const start = this.#end;
+    const end = start + ((WHOLE_CHANGE_START + change.length + 7) & ~7);
+    if (end > this.#u8.length) this.#grow(end);
+    const i32 = this.#i32;
+    const word = start >>> 2;
+    i32[(end >>> 2) - 1] = 0; // padding is zero
+    i32[(end >>> 2) - 2] = 0;
+    i32[word] = ENTRY_WHOLE;
+    i32[word + 1] = end - start;
+    this.#f64[(word >>> 1) + 1] = act;
+    this.#f64[(word >>> 1) + 2] = epoch;
+    i32[word + 6] = state;
+    i32[word + 7] = change.length;
+    this.#u8.set(partitions, start + WHOLE_PARTITIONS_START);
+    this.#u8.set(change, start + WHOLE_CHANGE_START);
     this.#end = end;
   }
 

@@ -1,5 +1,7 @@
 /** What is one over several workers, over real sockets and threads: never seen in part, whatever reads and whoever dies. */
 import assert from 'node:assert/strict';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fnv1a, PARTITION_COUNT, partitionOf } from '../../engine/partition/hash.ts';
 import { testFolder } from '../../workers/postgres/test-postgres.ts';
@@ -419,6 +421,89 @@ test('kill -9 in the middle of MSETs and EXECs: each is there whole or not at al
     assert.ok((found[0] ?? -1) >= (acknowledged[group] ?? 0));
   }
   client?.close();
+  await server.kill('SIGTERM');
+});
+
+const DATABASE_KEYS = 120;
+
+/** What the databases 0 and 1 hold: how many keys, and of which of the two first contents. */
+async function contentsOf(client: RespClient): Promise<string[]> {
+  const contents: string[] = [];
+  for (const db of ['0', '1']) {
+    await client.command('SELECT', db);
+    const keys = stringsOf(await client.text('KEYS', '*')).map((key) => String(key));
+    const values = keys.length === 0 ? [] : stringsOf(await client.text('MGET', ...keys)).map((value) => value?.slice(0, 1));
+    contents.push(`${keys.length} ${[...new Set(values)].sort().join('')}`);
+  }
+  return contents;
+}
+
+test('kill -9 in the middle of SWAPDB and FLUSHDB of large databases: each is there whole or not at all', async () => {
+  const respPort = await freePort();
+  const dataDir = await testFolder();
+  const server = new NodeProcess(dataDir, {
+    LATTICE_RESP_PORT: String(respPort),
+    LATTICE_FAULT_INJECTION: 'true',
+    LATTICE_FAULT_RING_DELAY_MS: '40',
+  });
+  const logBytes = async (): Promise<string> => {
+    const sizes = new Map<string, number>();
+    for (const name of await readdir(join(dataDir, 'wal'))) sizes.set(name, (await stat(join(dataDir, 'wal', name))).size);
+    return JSON.stringify([...sizes]);
+  };
+  const value = 'x'.repeat(200_000);
+  let client: RespClient | undefined;
+  /** Workers may be more or fewer than before. */
+  const restart = async (workers: number): Promise<RespClient> => {
+    client?.close();
+    await server.start({ LATTICE_WORKER_THREADS: String(workers) });
+    await eventually(async () => (await RespClient.open(respPort)).close(), PATIENCE_MS);
+    client = (await clients(1, respPort))[0];
+    assert.ok(client !== undefined);
+    return client;
+  };
+  /** Sends the command, and kills the server as soon as a worker has logged something of it. */
+  const killedIn = async (one: RespClient, ...command: readonly string[]): Promise<void> => {
+    const before = await logBytes();
+    one.send(encodeCommand(command));
+    while ((await logBytes()) === before) await new Promise((resolve) => setTimeout(resolve, 1));
+    await server.kill();
+  };
+  let one = await restart(3);
+  const fill = async (db: string, letter: string): Promise<void> => {
+    await one.command('SELECT', db);
+    const keys = Array.from({ length: DATABASE_KEYS }, (_, index) => `${letter}:${index}`);
+    for (let first = 0; first < DATABASE_KEYS; first += 40) {
+      const sets = keys.slice(first, first + 40).map((key) => ['SET', key, letter + value]);
+      assert.equal((await pipelined(one, ...sets)).join(''), '+OK\r\n'.repeat(sets.length));
+    }
+  };
+  await fill('0', 'a');
+  await fill('1', 'b');
+  const [full, other] = [`${DATABASE_KEYS} a`, `${DATABASE_KEYS} b`];
+  let now = [full, other];
+  for (const [round, workers] of [2, 3].entries()) {
+    await killedIn(one, 'SWAPDB', '0', '1');
+    one = await restart(workers);
+    const found = await contentsOf(one);
+    const swapped = [...now].reverse();
+    assert.ok([String(now), String(swapped)].includes(String(found)), `SWAPDB ${round} is torn: ${found}`);
+    now = found;
+  }
+  await one.command('SELECT', '1');
+  await killedIn(one, 'FLUSHDB');
+  one = await restart(2);
+  const found = await contentsOf(one);
+  assert.ok([String(now), String([now[0], '0 '])].includes(String(found)), `FLUSHDB is torn: ${found}`);
+  await one.command('SELECT', '1');
+  const added = spread('new', 30);
+  await one.command('MSET', ...added.flatMap((key) => [key, 'n']));
+  await server.kill();
+  one = await restart(3);
+  await one.command('SELECT', '1');
+  const behind = stringsOf(await one.text('MGET', ...added));
+  assert.equal(behind.join(''), 'n'.repeat(30), 'what came behind stays when the log is read once more');
+  one.close();
   await server.kill('SIGTERM');
 });
 

@@ -1,6 +1,7 @@
 /**
  * Acts over several workers: what one command, or all of EXEC, does is seen whole or not at all, also after kill -9.
  *
+ *   whole   enter ─ HOLD everything ─ DECIDE at the first ─ DO at the others ─ OVER ─ RELEASE              FLUSHDB, SWAPDB (whole-acts.ts)
  *   read    enter ─ HOLD everywhere, with the commands that read ─ RELEASE                             one round
  *   write   enter ─ HOLD everywhere ─ run here ─ COMMIT at the first ─ APPLY at the others ─ RELEASE    three rounds
  *                       └─ needs more than it asked for: RELEASE, and again
@@ -17,6 +18,7 @@ import {
   encodeAct,
   encodeHold,
   encodeRoll,
+  encodeWhole,
   encodeWrites,
   type HoldAnswer,
   type HoldAsk,
@@ -25,6 +27,8 @@ import {
 } from '../../engine/domains/kv/joint-bodies.ts';
 import { JointKeys, JointRunner, NeedsMore } from '../../engine/domains/kv/joint-space.ts';
 import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
+import type { WholeStep } from '../../engine/domains/kv/whole-acts.ts';
+import { changedMaps, encodeChange, type WholeChange } from '../../engine/domains/kv/whole-changes.ts';
 import { nameOf, type SpaceKey, type Touched, touchedBy } from '../../engine/domains/kv/touched-keys.ts';
 import {
   CALL_NONE,
@@ -33,6 +37,7 @@ import {
   REQUEST_ACT_HOLD,
   REQUEST_ACT_RELEASE,
   REQUEST_ACT_ROLL,
+  REQUEST_ACT_WHOLE,
 } from '../../engine/protocol/envelope.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
@@ -83,8 +88,19 @@ type Wish = Pick<HoldAsk, 'isExclusive' | 'isEverything'> & {
   readonly watched: readonly Watched[];
   /** Commands that read, by worker. */
   readonly bodies: ReadonlyMap<number, Uint8Array>;
+  readonly change: Uint8Array;
 };
 
+const NOTHING: Wish = {
+  isExclusive: false,
+  isEverything: false,
+  keys: [],
+  told: [],
+  wholes: [],
+  watched: [],
+  bodies: new Map(),
+  change: new Uint8Array(0),
+};
 /** How often an act may find out that it needs more. */
 const ROUNDS_MAX = 64;
 const RETRY_MS = 20;
@@ -120,7 +136,7 @@ export class JointActs {
     const leave = await this.#queue.enter(touched);
     if (leave === undefined) return TOO_MANY;
     const { keys, isEverything } = touched;
-    const act = this.#begin({ isExclusive: touched.isWrite, isEverything, keys, told: [], wholes: [], watched: [], bodies });
+    const act = this.#begin({ ...NOTHING, isEverything, keys, bodies });
     try {
       const answers = await this.#hold(act);
       if (typeof answers === 'string') return answers;
@@ -142,6 +158,7 @@ export class JointActs {
       wholes: [...new Set(commands.flatMap(databasesOf))].map(databaseName),
       watched,
       bodies: new Map(),
+      change: NO_BYTES,
     };
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const outcome = await this.#attempt(wish, commands, isResp3);
@@ -149,6 +166,28 @@ export class JointActs {
       wish = widened(wish, outcome);
     }
     return ENDLESS;
+  }
+
+  /** Has all workers change whole databases, as one. '' or what the client is told. */
+  async change(change: WholeChange): Promise<string> {
+    const leave = await this.#queue.enter({ isWrite: true, isEverything: true, keys: [] });
+    if (leave === undefined) return TOO_MANY;
+    await this.#gate.pass();
+    const act = this.#begin({ ...NOTHING, isExclusive: true, isEverything: true, change: encodeChange(change) });
+    const over = (): void => {
+      this.#end(act);
+      leave();
+    };
+    try {
+      const answers = await this.#hold(act);
+      if (typeof answers !== 'string') return await orLate(this.#changeAll(act, change).finally(over), this.#context.opTimeoutMs);
+      over();
+      return answers;
+    } catch (error) {
+      over();
+      if (error instanceof GridError) return replyOf(error);
+      throw error;
+    }
   }
 
   /** What a worker that replaces another must hold. */
@@ -261,12 +300,26 @@ export class JointActs {
     return [decided, ...applied].find(({ trouble }) => trouble !== '')?.trouble ?? '';
   }
 
-  /** Asks until the worker has answered. `refusal`: it has done nothing; `trouble`: it has, but not as safely as an answer says. */
-  async #untilAnswered(
-    worker: number,
-    kind: number,
-    body: Uint8Array,
-  ): Promise<{ readonly refusal: string; readonly trouble: string }> {
+  /** '' when every worker has made the change; else what its client is told. */
+  async #changeAll({ number: act }: Act, change: WholeChange): Promise<string> {
+    const { marks, calls } = this.#context;
+    const [first = 0, ...others] = calls.everyone;
+    const ask = (worker: number, step: WholeStep): Promise<Answered> =>
+      this.#untilAnswered(worker, REQUEST_ACT_WHOLE, encodeWhole({ act, step, change: encodeChange(change) }));
+    const begun = marks.begin(changedMaps(change));
+    try {
+      const decided = await ask(first, 'decide');
+      if (decided.refusal !== '') return decided.refusal;
+      const done = await Promise.all(others.map((worker) => ask(worker, 'do')));
+      const over = await ask(first, 'over');
+      return [decided, ...done, over].find(({ trouble }) => trouble !== '')?.trouble ?? '';
+    } finally {
+      marks.end(begun);
+    }
+  }
+
+  /** Asks until the worker has answered. */
+  async #untilAnswered(worker: number, kind: number, body: Uint8Array): Promise<Answered> {
     while (!this.#isClosed) {
       try {
         const [parts] = await this.#context.calls.request(kind, [worker], () => body);
@@ -300,6 +353,7 @@ export class JointActs {
         wholes: wish.wholes,
         watched: wish.watched.filter(({ versions }) => versions.has(worker)),
         commands: wish.bodies.get(worker) ?? NO_BYTES,
+        change: wish.change,
       });
     }
     const act = { number, holds };
@@ -332,6 +386,13 @@ export class JointActs {
   #tell(worker: number, kind: number, body: Uint8Array): void {
     this.#context.links.request(worker, CALL_NONE, 0, kind, body, Number.NaN);
   }
+}
+
+interface Answered {
+  /** Why nothing was done; ''. */
+  readonly refusal: string;
+  /** It was done, but not as safely as an answer says: why; ''. */
+  readonly trouble: string;
 }
 
 type Prepared =

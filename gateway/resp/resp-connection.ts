@@ -13,9 +13,9 @@
 import { CommandBatchWriter, replyStarts } from '../../engine/domains/kv/command-batch.ts';
 import { commandNumber } from '../../engine/domains/kv/commands.ts';
 import { hasArity, KvError, wrongArguments, type CommandSpec } from '../../engine/domains/kv/command.ts';
-import { TOO_LARGE } from '../../engine/domains/kv/joint-service.ts';
 import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
 import { touchedBy } from '../../engine/domains/kv/touched-keys.ts';
+import { changesWholes, wholeChangeOf } from '../../engine/domains/kv/whole-changes.ts';
 import { FULL_ACCESS } from '../../engine/domains/security/access.ts';
 import { REQUEST_COMMANDS } from '../../engine/protocol/envelope.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
@@ -440,21 +440,24 @@ export class RespConnection {
     try {
       const { spec } = command;
       const touched = touchedBy(spec, command.args, command.db);
+      if (changesWholes(spec)) return await this.#changeWholes(command, out);
       const isPlain = spec.route === 'fields' || !touched.keys.some((key) => this.context.router.mayNameMap(key));
-      const outcome = isPlain && isCuttable(spec) ? await this.#readTogether(command) : await this.#writeTogether(command);
+      const { acts } = this.context;
+      const outcome =
+        isPlain && isCuttable(spec) ? await this.#readTogether(command) : await acts.write([command], [], this.isResp3);
       if (typeof outcome === 'string') out.error(outcome);
       else for (const reply of outcome) out.raw(reply);
     } catch (error) {
+      if (error instanceof KvError) return out.error(error.message);
       if (!(error instanceof GridError)) throw error;
       out.error(replyOf(error));
     }
   }
 
-  /** What is too large to be looked at as a whole is at least seen as a whole: nothing is looked at until all workers are done. */
-  async #writeTogether(command: RoutedCommand): Promise<readonly Uint8Array[] | string> {
-    const { spec, isResp3 } = command;
-    const outcome = await this.context.acts.write([command], [], isResp3);
-    return outcome === TOO_LARGE && spec.route === 'workers' ? this.#readTogether(command) : outcome;
+  async #changeWholes({ spec, args, db }: RoutedCommand, out: RespWriter): Promise<void> {
+    const refusal = await this.context.acts.change(wholeChangeOf(spec.name, args, db));
+    if (refusal === '') out.ok();
+    else out.error(refusal);
   }
 
   async #readTogether(command: RoutedCommand): Promise<readonly Uint8Array[] | string> {

@@ -13,6 +13,7 @@ import type { OnStoredRecord } from '../../engine/storage/data-store.ts';
 import type { LogFiles } from '../../engine/storage/log-files.ts';
 import { type Frame, FrameRecords, forEachRecord } from '../../engine/storage/wal-frame.ts';
 import type { AcceptedLoss } from '../../engine/storage/wal-loss.ts';
+import type { WholeNote } from '../../engine/storage/whole-act-note.ts';
 import { LogReader, type LogReport } from '../../engine/storage/wal-reader.ts';
 import type { SegmentHeader } from '../../engine/storage/wal-segment.ts';
 import { refuseLaterEpochs, segmentsByWorker, type WorkerSegments } from './log-folder.ts';
@@ -35,6 +36,8 @@ export interface ReplayOptions {
   readonly onRecord: OnStoredRecord;
   /** An act over several workers that this worker has committed in this epoch. */
   readonly onCommit?: (act: number) => void;
+  /** How a change of whole databases stands, of this epoch and earlier ones. */
+  readonly onWhole?: (note: WholeNote) => void;
   /** A fencing token in the log of an epoch; an empty name: that of all names that were forgotten. */
   readonly onFence?: (name: Uint8Array, token: number, epoch: number) => void;
   yieldTurn(): Promise<void>;
@@ -149,6 +152,7 @@ class Replayer {
     const bytesBefore = this.#bytes;
     this.#cursor.onFence = (name, token) => this.#options.onFence?.(name, token, log.epoch);
     this.#cursor.onCommit = (act) => (isOwn ? this.#options.onCommit?.(act) : undefined);
+    this.#cursor.onWhole = (note) => this.#options.onWhole?.(note);
     let records = 0;
     let last: Frame | undefined;
     for (let frame = reader.next(); frame !== undefined; frame = reader.next()) {

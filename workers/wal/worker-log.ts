@@ -14,6 +14,7 @@ import { randomBytes } from 'node:crypto';
 import { GridError } from '../../engine/protocol/errors.ts';
 import type { OnStoredRecord } from '../../engine/storage/data-store.ts';
 import type { LogFiles } from '../../engine/storage/log-files.ts';
+import { WholeNotes } from '../../engine/storage/whole-act-note.ts';
 import type { LogLoss } from '../../engine/storage/wal-loss.ts';
 import { readAcceptedLosses } from './accepted-losses.ts';
 import { systemCode } from './disk-trouble.ts';
@@ -59,6 +60,8 @@ export interface LoggedPast {
   readonly inboxPositions: readonly number[] | undefined;
   /** Acts over several workers that earlier threads of this worker committed in this run. */
   readonly commits: ReadonlySet<number>;
+  /** How changes of whole databases stand. */
+  readonly wholeActs: WholeNotes;
   /** Visits the records of that frame. */
   forEachLastRecord(visit: OnStoredRecord): void;
   /** Own partitions that lost synced writes. */
@@ -78,6 +81,7 @@ export async function replayPast(options: PastOptions): Promise<LoggedPast> {
   const { files, folder, epoch, worker, database, partitions, isReplacement, onRecord, fences } = options;
   const own = new Set(partitions);
   const commits = new Set<number>();
+  const wholeActs = new WholeNotes();
   const replay = await replayLog({
     files,
     epoch,
@@ -86,6 +90,7 @@ export async function replayPast(options: PastOptions): Promise<LoggedPast> {
     wantsPartition: (partition) => own.has(partition),
     onRecord,
     onCommit: (act) => commits.add(act),
+    onWhole: (note) => wholeActs.note(note),
     onFence: fencesFrom(fences, files.list(), epoch),
     yieldTurn: () => new Promise((resolve) => setImmediate(resolve)),
     accepted: readAcceptedLosses(folder),
@@ -99,6 +104,7 @@ export async function replayPast(options: PastOptions): Promise<LoggedPast> {
     nextSequence: replay.nextSequence,
     inboxPositions: replay.inboxPositions,
     commits,
+    wholeActs,
     forEachLastRecord: (visit) => replay.visitLastFrame(visit),
     damaged: new Set(replay.damagedPartitions),
     oldNames: replay.oldNames,

@@ -11,6 +11,7 @@
 import type { RespCommand } from '../../protocol/resp-parser.ts';
 import type { RespWriter } from '../../protocol/resp-writer.ts';
 import type { KeySpace, WholeSpace } from './space.ts';
+import type { WholeChange } from './whole-changes.ts';
 
 /** Databases of `SELECT`: the maps `db0` to `db15`. */
 export const DATABASES = 16;
@@ -65,6 +66,8 @@ export interface Call {
   whole(db: number): WholeSpace;
   /** A map as a hash, whether or not it is there: what this worker has of it. */
   hash(name: Uint8Array): KeySpace & WholeSpace;
+  /** Changes databases as wholes. Throws KvError before anything is done. */
+  change(change: WholeChange): void;
   /** Changes whenever somebody writes the key of the database at hand. */
   versionOf(key: Uint8Array): string;
   /** Names of the maps with live records on this worker, without those of databases. */

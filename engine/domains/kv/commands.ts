@@ -11,6 +11,7 @@ import { LCS_COMMANDS } from './lcs.ts';
 import { PLAIN_COMMANDS } from './plain-commands.ts';
 import { SCAN_COMMANDS } from './scan.ts';
 import { STRING_COMMANDS } from './strings.ts';
+import { WHOLE_COMMANDS } from './whole-changes.ts';
 
 export const WORKER_COMMANDS: readonly CommandSpec[] = Object.freeze([
   ...STRING_COMMANDS,
@@ -21,6 +22,7 @@ export const WORKER_COMMANDS: readonly CommandSpec[] = Object.freeze([
   ...DEADLINE_COMMANDS,
   ...KEY_COMMANDS,
   ...SCAN_COMMANDS,
+  ...WHOLE_COMMANDS,
   ...HASH_COMMANDS,
   ...INTERNAL_COMMANDS,
 ]);

@@ -7,6 +7,7 @@
  */
 import { assert } from '../../assert.ts';
 import type { SpaceKey } from './touched-keys.ts';
+import type { WholeAsk, WholeStep } from './whole-acts.ts';
 
 /** Asks a worker to hold keys for an act, to say what they hold, and to run commands that read. */
 export interface HoldAsk {
@@ -23,6 +24,8 @@ export interface HoldAsk {
   readonly watched: readonly SpaceKey[];
   /** As command-batch.ts has them; empty: none. */
   readonly commands: Uint8Array;
+  /** A change of whole databases that is to be made (whole-changes.ts); empty: none. */
+  readonly change: Uint8Array;
 }
 
 /** What is stored under a key. */
@@ -81,6 +84,7 @@ export function encodeHold(ask: HoldAsk): Uint8Array {
   out.number(ask.act);
   out.word((ask.isExclusive ? EXCLUSIVE : 0) | (ask.isEverything ? EVERYTHING : 0));
   out.bytes(ask.commands);
+  out.bytes(ask.change);
   for (const keys of [ask.keys, ask.told, ask.watched]) out.list(keys, (key) => out.key(key));
   out.list(ask.wholes, (name) => out.bytes(name));
   return out.take();
@@ -91,6 +95,7 @@ export function decodeHold(body: Uint8Array): HoldAsk {
   const act = from.number();
   const flags = from.word();
   const commands = from.bytes();
+  const change = from.bytes();
   const [keys, told, watched] = [from.keys(), from.keys(), from.keys()];
   const wholes = from.list(() => from.bytes());
   return {
@@ -98,6 +103,7 @@ export function decodeHold(body: Uint8Array): HoldAsk {
     isExclusive: (flags & EXCLUSIVE) !== 0,
     isEverything: (flags & EVERYTHING) !== 0,
     commands,
+    change,
     keys,
     told,
     watched,
@@ -175,7 +181,9 @@ function stampedWrite(from: BodyReader): StampedWrite {
 /** The holds that a gateway has at a worker that was replaced; also `encodeRelease` with one act. */
 export function encodeRoll(holds: readonly HoldAsk[]): Uint8Array {
   const out = new BodyWriter();
-  out.list(holds, (hold) => out.bytes(encodeHold({ ...hold, told: [], watched: [], wholes: [], commands: NO_BYTES })));
+  out.list(holds, (hold) =>
+    out.bytes(encodeHold({ ...hold, told: [], watched: [], wholes: [], commands: NO_BYTES, change: NO_BYTES })),
+  );
   return out.take();
 }
 
@@ -192,6 +200,24 @@ export function encodeAct(act: number): Uint8Array {
 
 export function decodeAct(body: Uint8Array): number {
   return new BodyReader(body).number();
+}
+
+const STEPS: readonly WholeStep[] = ['decide', 'do', 'over'];
+
+export function encodeWhole({ act, step, change }: WholeAsk): Uint8Array {
+  const out = new BodyWriter();
+  out.number(act);
+  out.word(STEPS.indexOf(step));
+  out.bytes(change);
+  return out.take();
+}
+
+export function decodeWhole(body: Uint8Array): WholeAsk {
+  const from = new BodyReader(body);
+  const act = from.number();
+  const step = STEPS[from.word()];
+  assert(step !== undefined, 'a step of an act');
+  return { act, step, change: from.bytes() };
 }
 
 class BodyWriter {

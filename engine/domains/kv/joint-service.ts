@@ -4,6 +4,7 @@
  *   gateway ── HOLD ──▶ every worker of the act     its keys are held; what they hold is told, or read by commands
  *           ── COMMIT ─▶ the first one              ALL writes of the act in one frame of its log: they are, or are not
  *           ── APPLY ──▶ the others                 their records; what a worker has applied it holds no longer
+ *           ── WHOLE ──▶ each                      for COMMIT and APPLY, of changes of whole databases (whole-acts.ts)
  *           ── RELEASE ▶ all                        nothing is held, and the first one need not keep its log for the others
  *
  * The stamps are decided before COMMIT, so that applying twice changes nothing. After a kill -9 each worker reads the logs of all
@@ -18,6 +19,7 @@ import {
   REQUEST_ACT_HOLD,
   REQUEST_ACT_RELEASE,
   REQUEST_ACT_ROLL,
+  REQUEST_ACT_WHOLE,
 } from '../../protocol/envelope.ts';
 import { OP_PUT, OP_REMOVE } from '../../protocol/op-index.ts';
 import { JOIN_APPLIED } from '../../storage/join-rule.ts';
@@ -29,6 +31,7 @@ import {
   decodeAct,
   decodeHold,
   decodeRoll,
+  decodeWhole,
   decodeWrites,
   encodeHoldAnswer,
   type HoldAnswer,
@@ -38,10 +41,12 @@ import {
 import { KvRunner, type KvRunnerOptions } from './kv-runner.ts';
 import { replyOfNumber } from './refused-reply.ts';
 import { type RestoreValue, runWhenHere } from './restored-values.ts';
+import { TOO_MANY_MAPS } from './record-space.ts';
 import { nameOf } from './touched-keys.ts';
+import { type WholeAsk, WholeActs, type WholeLog } from './whole-acts.ts';
 
 /** How acts stand in the log of the worker. */
-export interface ActLog {
+export interface ActLog extends WholeLog {
   /** Notes in the frame at hand that what follows is the act's. */
   commit(act: number): void;
   /** Appends a record that another worker owns. */
@@ -74,11 +79,19 @@ const encoder = new TextEncoder();
 const NO_BYTES = new Uint8Array(0);
 
 export class JointService implements RequestHandler {
-  readonly kinds = [REQUEST_ACT_HOLD, REQUEST_ACT_COMMIT, REQUEST_ACT_APPLY, REQUEST_ACT_RELEASE, REQUEST_ACT_ROLL];
-  readonly writeKinds = [REQUEST_ACT_COMMIT, REQUEST_ACT_APPLY];
+  readonly kinds = [
+    REQUEST_ACT_HOLD,
+    REQUEST_ACT_COMMIT,
+    REQUEST_ACT_APPLY,
+    REQUEST_ACT_RELEASE,
+    REQUEST_ACT_ROLL,
+    REQUEST_ACT_WHOLE,
+  ];
+  readonly writeKinds = [REQUEST_ACT_COMMIT, REQUEST_ACT_APPLY, REQUEST_ACT_WHOLE];
   readonly judgedKinds = this.writeKinds;
   readonly #options: JointServiceOptions;
   readonly #runner: KvRunner;
+  readonly #wholes: WholeActs;
   readonly #image = new RecordImage();
   /** Acts committed here that are not over. */
   readonly #committed = new Set<number>();
@@ -90,6 +103,7 @@ export class JointService implements RequestHandler {
   constructor(options: JointServiceOptions) {
     this.#options = options;
     this.#runner = new KvRunner(options);
+    this.#wholes = new WholeActs(options);
     this.#awaitsRoll = options.awaitsRoll;
     this.#rollEndsMs = options.monotonicMs() + ROLL_WAIT_MS;
     if (options.awaitsRoll) options.held.hold(ROLL_ACT, true, true, []);
@@ -105,6 +119,8 @@ export class JointService implements RequestHandler {
       case REQUEST_ACT_APPLY:
         this.#apply(decodeWrites(body), nowMs);
         return [];
+      case REQUEST_ACT_WHOLE:
+        return this.#whole(decodeWhole(body), request);
       case REQUEST_ACT_RELEASE:
         this.#release(decodeAct(body));
         return [];
@@ -125,6 +141,7 @@ export class JointService implements RequestHandler {
     held.hold(ask.act, ask.isExclusive, ask.isEverything, ask.keys);
     const refusal = ask.isExclusive ? this.#refusalOf(ask) : '';
     if (refusal !== '') return this.#refuse(ask, refusal);
+    if (ask.change.length > 0) return this.#holdWhole(ask, nowMs);
     const run = (atMs: number): HoldAnswer => this.#tell(ask, atMs);
     const answered = runWhenHere(
       () => run(nowMs),
@@ -132,6 +149,38 @@ export class JointService implements RequestHandler {
       restore,
     );
     return answered instanceof Promise ? this.#late(answered) : [encodeHoldAnswer(answered)];
+  }
+
+  #holdWhole(ask: HoldAsk, nowMs: number): RequestAnswer {
+    const told = (refusal: string): HoldAnswer => {
+      if (refusal !== '') this.#options.held.release(ask.act);
+      return refused(refusal);
+    };
+    const refusal = this.#wholes.refusal(ask.change, nowMs);
+    return refusal instanceof Promise ? this.#late(refusal.then(told)) : [encodeHoldAnswer(told(refusal))];
+  }
+
+  /** The step is done, or, of the first one, refused: why. */
+  #whole(ask: WholeAsk, { nowMs, isLogged }: GridRequest): RequestAnswer {
+    const { act, step } = ask;
+    if (step === 'over') {
+      this.#wholes.over(act);
+      return [];
+    }
+    if (step === 'decide' && isLogged === true && !this.#wholes.isDone(act)) return [encoder.encode(NOT_RUN)];
+    const told = (refusal: string): Uint8Array => {
+      if (refusal === '') this.#keep(act);
+      return encoder.encode(refusal);
+    };
+    const refusal = this.#wholes.take(ask, nowMs);
+    return refusal instanceof Promise ? lateText(refusal.then(told)) : [told(refusal)];
+  }
+
+  /** The act is in the log, and the log stays until the act is released. */
+  #keep(act: number): void {
+    this.#committed.add(act);
+    this.#options.log.keepAll(true);
+    this.#options.held.release(act);
   }
 
   async *#late(answer: Promise<HoldAnswer>): LateParts {
@@ -180,7 +229,7 @@ export class JointService implements RequestHandler {
   /** '' when the act is in the log and applied here, or why nothing of it is. */
   #commit(writes: ActWrites, request: GridRequest): string {
     const { act, own, others } = writes;
-    const { log, held } = this.#options;
+    const { log } = this.#options;
     const isCommitted = this.#committed.has(act) || log.committed.has(act);
     if (!isCommitted && request.isLogged === true) return NOT_RUN;
     if (!isCommitted) {
@@ -190,9 +239,7 @@ export class JointService implements RequestHandler {
       for (const write of others) log.foreign(write.space, this.#imageOf(write));
       for (const write of own) this.#join(write, request.nowMs);
     }
-    this.#committed.add(act);
-    log.keepAll(true);
-    held.release(act);
+    this.#keep(act);
     return '';
   }
 
@@ -273,7 +320,9 @@ export class JointService implements RequestHandler {
   }
 }
 
-const TOO_MANY_MAPS = 'ERR TOO_MANY_MAPS there are as many maps as LATTICE_MAX_MAPS allows';
+async function* lateText(answer: Promise<Uint8Array>): LateParts {
+  yield await answer;
+}
 
 function refused(refusal: string): HoldAnswer {
   return { refusal, told: [], versions: [], hashNames: [], replies: NO_BYTES };

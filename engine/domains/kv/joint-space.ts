@@ -22,6 +22,7 @@ import {
 } from './space.ts';
 import { nameOf, type SpaceKey } from './touched-keys.ts';
 import { encodeValue, VALUE_HEADER_BYTES } from './value.ts';
+import { runChange, type WholeChange } from './whole-changes.ts';
 
 /** What an act must be told beside what it was. */
 export class NeedsMore extends Error {
@@ -283,6 +284,10 @@ export class JointRunner implements Call {
 
   hash(name: Uint8Array): JointSpace {
     return new JointSpace(this.#keys, name.slice());
+  }
+
+  change(change: WholeChange): void {
+    runChange(change, this);
   }
 
   versionOf(): string {

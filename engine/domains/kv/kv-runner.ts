@@ -3,6 +3,7 @@
  *
  * A command that fails half-way has written nothing (command.ts): its reply is replaced by the error.
  */
+import { PARTITION_COUNT } from '../../partition/hash.ts';
 import { GridError } from '../../protocol/errors.ts';
 import { RespCommand } from '../../protocol/resp-parser.ts';
 import { RespWriter } from '../../protocol/resp-writer.ts';
@@ -11,17 +12,20 @@ import { CommandBatchReader, packReplies } from './command-batch.ts';
 import { commandAt } from './commands.ts';
 import { databaseName, HashNames, isDatabaseName } from './hash-names.ts';
 import { HASH_VERSION } from './internal-commands.ts';
-import { RecordSpace, type SpaceContext } from './record-space.ts';
-import { replyOf } from './refused-reply.ts';
+import { RecordSpace, type SpaceContext, TOO_MANY_MAPS } from './record-space.ts';
+import { replyOf, replyOfNumber } from './refused-reply.ts';
 import type { WholeSpace } from './space.ts';
 import { type Touched, touchedBy } from './touched-keys.ts';
+import { runChange, type WholeChange } from './whole-changes.ts';
 
-export interface KvRunnerOptions extends Omit<SpaceContext, 'names' | 'nowMs'> {
+export interface KvRunnerOptions extends Omit<SpaceContext, 'names' | 'nowMs' | 'isDecided' | 'only'> {
   readonly random: () => number;
 }
 
 /** Spaces kept for maps as hashes. */
 const HASHES_KEPT_MAX = 1000;
+/** Commands that read values of a hash without naming its fields. */
+const READS_HASH = new Set(['hgetall', 'hvals', 'hscan']);
 /** A key that is the name of a map is removed with the map. */
 const EMPTYING = new Set(['del', 'unlink']);
 
@@ -40,7 +44,7 @@ export class KvRunner implements Call {
 
   constructor(options: KvRunnerOptions) {
     this.random = options.random;
-    this.#context = { ...options, names: new HashNames(options.maps), nowMs: 0 };
+    this.#context = { ...options, names: new HashNames(options.maps), nowMs: 0, isDecided: false, only: undefined };
     for (let db = 0; db < DATABASES; db++) this.#databases.push(new RecordSpace(this.#context, databaseName(db), true));
     this.space = this.spaceOf(0);
   }
@@ -60,6 +64,8 @@ export class KvRunner implements Call {
       forEachKey(keys, args.count, (index) => space.assertHere(args.argument(index)));
     visit(spec.keys, this.spaceOf(db));
     if (spec.fields !== undefined && args.count > 1) visit(spec.fields, this.hash(args.argument(1)));
+    if (READS_HASH.has(spec.name) && args.count > 1) this.hash(args.argument(1)).assertAllHere();
+    if (spec.name === 'swapdb') for (const database of this.#databases) database.assertAllHere();
   }
 
   /** What the command that `args` hold touches. To remove a map is to touch everything. */
@@ -131,6 +137,38 @@ export class KvRunner implements Call {
   /** Changes whenever somebody writes the key, or a field of the hash that it names. */
   versionIn(space: RecordSpace, key: Uint8Array): string {
     return space.isHash(key) ? `${HASH_VERSION}${this.hash(key).wholeVersion}` : space.version(key);
+  }
+
+  change(change: WholeChange): void {
+    this.assertChange(change);
+    this.makeChange(change);
+  }
+
+  /** Throws KvError when the change cannot be made here now, ValueAway when values must be read back first. */
+  assertChange({ kind, databases }: WholeChange): void {
+    const { maps, refusal } = this.#context;
+    for (let partition = 0; partition < PARTITION_COUNT; partition++) {
+      const refused = refusal(partition, 0);
+      if (refused >= 0) throw new KvError(replyOfNumber(refused));
+    }
+    for (const db of databases) if (maps.openByName(databaseName(db)) === undefined) throw new KvError(TOO_MANY_MAPS);
+    const [first, second] = databases;
+    if (kind !== 'swap' || first === undefined || second === undefined) return;
+    this.spaceOf(first).assertMovable(this.spaceOf(second));
+    this.spaceOf(second).assertMovable(this.spaceOf(first));
+  }
+
+  /** Makes a change that nothing may refuse any more, in some partitions or, without them, in all. Throws ValueAway before it writes. */
+  makeChange(change: WholeChange, only?: ReadonlySet<number>): void {
+    const context = this.#context;
+    context.isDecided = true;
+    context.only = only;
+    try {
+      runChange(change, this);
+    } finally {
+      context.isDecided = false;
+      context.only = undefined;
+    }
   }
 
   versionOf(key: Uint8Array): string {

@@ -29,21 +29,27 @@ export function integerOf(bytes: Uint8Array): number | bigint | undefined {
 }
 
 /** An argument that must be an integer. */
-export function integerArgument(call: Call, index: number, error = NOT_AN_INTEGER): bigint {
+export function integerArgument(call: Pick<Call, 'args'>, index: number, error = NOT_AN_INTEGER): bigint {
   const value = integerOf(call.args.argument(index));
   if (value === undefined) throw new KvError(error);
   return BigInt(value);
 }
 
 /** An argument that must be an integer within these bounds, both included. */
-export function boundedArgument(call: Call, index: number, min: number, max: number, error = NOT_AN_INTEGER): number {
+export function boundedArgument(
+  call: Pick<Call, 'args'>,
+  index: number,
+  min: number,
+  max: number,
+  error = NOT_AN_INTEGER,
+): number {
   const value = integerArgument(call, index, error);
   if (value < BigInt(min) || value > BigInt(max)) throw new KvError(error);
   return Number(value);
 }
 
 /** An index into a string: what lies beyond a double is beyond every string. */
-export function indexArgument(call: Call, index: number): number {
+export function indexArgument(call: Pick<Call, 'args'>, index: number): number {
   return Number(integerArgument(call, index));
 }
 

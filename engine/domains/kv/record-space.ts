@@ -41,6 +41,10 @@ export interface SpaceContext {
   readonly nodeId: Uint8Array;
   /** The clock of the command at hand, ms. */
   nowMs: number;
+  /** What is written is decided: nothing may refuse it. */
+  isDecided: boolean;
+  /** Partitions that are looked at as a whole database is; undefined: all. */
+  only: ReadonlySet<number> | undefined;
   /** Why a write of so many bytes to the partition is refused now: an error number, or -1. */
   readonly refusal: (partition: number, bytes: number) => number;
   /** Expires what is due, so that counts are true. */
@@ -49,9 +53,12 @@ export interface SpaceContext {
   readonly nextPartition: () => number;
 }
 
+export const TOO_MANY_MAPS = 'ERR TOO_MANY_MAPS there are as many maps as LATTICE_MAX_MAPS allows';
 const COUNTER_MAX = 0xffff_ffff;
 /** Records looked at to say how many expire. */
 const EXPIRING_LOOKED_MAX = 5000;
+/** Values read back before a map is looked at again. */
+const READ_BACK_MAX = 1000;
 const SCRATCH_BYTES = 4096;
 /** Keeps sums of many stamps exact: what is written within so long has stamps apart. */
 const VERSION_UNIT_MS = 2 ** 32;
@@ -206,6 +213,33 @@ export class RecordSpace implements KeySpace, WholeSpace {
     for (const key of keys) this.remove(key);
   }
 
+  /** Throws ValueAway when values of the map were dropped from memory. */
+  assertAllHere(): void {
+    const store = this.#store();
+    if (store === undefined || store.evicted === 0) return;
+    const away: RecordRef[] = [];
+    this.#visit((ref) => {
+      store.read(ref, this.#stored);
+      if (this.#stored.evicted) away.push(ref);
+      return away.length < READ_BACK_MAX;
+    });
+    if (away.length > 0) throw new ValueAway(store, away);
+  }
+
+  /** Throws KvError when `to` does not take all that is here, ValueAway when values must be read back first. */
+  assertMovable(to: RecordSpace): void {
+    const store = this.#store();
+    this.assertAllHere();
+    const guard = to.#open().guard;
+    if (guard === undefined) return;
+    this.#visit((ref) => {
+      store?.read(ref, this.#stored);
+      const refusal = guard.refusal(KIND_LWW, this.#stored, 0, 0);
+      if (refusal !== undefined) throw new KvError(`ERR ${refusal.code} ${refusal.detail}`);
+      return true;
+    });
+  }
+
   scan(cursor: number, limit: number, visit: (key: Uint8Array) => void): number {
     const store = this.#store();
     const { nowMs } = this.#context;
@@ -287,9 +321,16 @@ export class RecordSpace implements KeySpace, WholeSpace {
     if (store === undefined) return;
     const cursor = store.cursor();
     for (let ref = cursor.next(); ref !== 0; ref = cursor.next()) {
-      if (store.isTombstone(ref) || store.isExpired(ref, this.#context.nowMs)) continue;
+      if (store.isTombstone(ref) || store.isExpired(ref, this.#context.nowMs) || !this.#isLookedAt(store, ref)) continue;
       if (!visit(ref)) return;
     }
+  }
+
+  #isLookedAt(store: RecordStore, ref: RecordRef): boolean {
+    const { only } = this.#context;
+    if (only === undefined) return true;
+    store.read(ref, this.#stored);
+    return only.has(partitionOf(this.#stored.keyHash));
   }
 
   #store(): RecordStore | undefined {
@@ -299,7 +340,7 @@ export class RecordSpace implements KeySpace, WholeSpace {
 
   #open(): GridMap {
     this.#map ??= this.#context.maps.openByName(this.#name);
-    if (this.#map === undefined) throw new KvError('ERR TOO_MANY_MAPS there are as many maps as LATTICE_MAX_MAPS allows');
+    if (this.#map === undefined) throw new KvError(TOO_MANY_MAPS);
     return this.#map;
   }
 
@@ -321,10 +362,12 @@ export class RecordSpace implements KeySpace, WholeSpace {
     image.source = this.#scratch;
     image.keyStart = 0;
     image.keyBytes = key.length;
-    if (this.#isDatabase && this.#context.names.has(key, image.keyHash)) throw new KvError(WRONG_TYPE);
+    if (this.#isDatabase && !this.#context.isDecided && this.#context.names.has(key, image.keyHash))
+      throw new KvError(WRONG_TYPE);
   }
 
   #admit(bytes: number): void {
+    if (this.#context.isDecided) return;
     const refused = this.#context.refusal(partitionOf(this.#image.keyHash), bytes);
     if (refused >= 0) throw new KvError(replyOfNumber(refused));
   }
@@ -353,7 +396,7 @@ export class RecordSpace implements KeySpace, WholeSpace {
     image.provenance = PROVENANCE_CLIENT;
     this.#stamp(store, nowMs);
     image.ttlMs = expiresAtMs - image.millis;
-    const refusal = map.guard?.refusal(KIND_LWW, image, 0, 0);
+    const refusal = this.#context.isDecided ? undefined : map.guard?.refusal(KIND_LWW, image, 0, 0);
     if (refusal !== undefined) throw new KvError(`ERR ${refusal.code} ${refusal.detail}`);
     const joined = store.join(image, nowMs);
     assert(joined === JOIN_APPLIED, 'a stamp after the stored one wins');

@@ -1,5 +1,5 @@
 /**
- * Commands over all keys: KEYS, SCAN, RANDOMKEY, DBSIZE, FLUSHDB, FLUSHALL, SWAPDB; and the cursor of SCAN and HSCAN.
+ * Commands over all keys that read: KEYS, SCAN, RANDOMKEY, DBSIZE; and the cursor of SCAN and HSCAN.
  *
  *   cursor   partition × 2^33 + position: the records before `position` in the list of that partition are still to come,
  *            FROM_END: all of them. 0 is the beginning, and the end.
@@ -9,8 +9,8 @@
  * a scan is told at least once, and the server keeps nothing of a scan.
  */
 import { matchesGlob } from './glob.ts';
-import { type Call, type CommandSpec, DATABASES, DB_OUT_OF_RANGE, KvError, SYNTAX_ERROR } from './command.ts';
-import { boundedArgument, integerArgument } from './numbers.ts';
+import { type Call, type CommandSpec, KvError, SYNTAX_ERROR } from './command.ts';
+import { integerArgument } from './numbers.ts';
 
 const PARTITION_UNIT = 2 ** 33;
 /** A position before which a whole partition lies. */
@@ -130,72 +130,6 @@ function randomKey(call: Call): void {
   else call.out.bulk(key);
 }
 
-function flushMode(call: Call): void {
-  if (call.args.count === 1) return;
-  const word = call.args.text(1).toLowerCase();
-  if (call.args.count > 2 || (word !== 'async' && word !== 'sync')) throw new KvError(SYNTAX_ERROR);
-}
-
-function flush(call: Call): void {
-  flushMode(call);
-  call.whole(call.db).clear();
-  call.out.ok();
-}
-
-function flushAll(call: Call): void {
-  flushMode(call);
-  for (let db = 0; db < DATABASES; db++) call.whole(db).clear();
-  call.out.ok();
-}
-
-function swap(call: Call): void {
-  const first = boundedArgument(call, 1, -(2 ** 31), 2 ** 31 - 1, 'ERR invalid first DB index');
-  const second = boundedArgument(call, 2, -(2 ** 31), 2 ** 31 - 1, 'ERR invalid second DB index');
-  if (first < 0 || first >= DATABASES || second < 0 || second >= DATABASES) throw new KvError(DB_OUT_OF_RANGE);
-  if (first !== second) swapSpaces(call, first, second);
-  call.out.ok();
-}
-
-/** Keys are copied over: an older record must not come back by a merge. All is read before anything is written. */
-function swapSpaces(call: Call, first: number, second: number): void {
-  const firstKeys = copyOf(call, first);
-  const secondKeys = copyOf(call, second);
-  for (const [from, keysOfIt] of [
-    [first, firstKeys],
-    [second, secondKeys],
-  ] as const) {
-    const to = call.spaceOf(from === first ? second : first);
-    const replaced = from === first ? secondKeys : firstKeys;
-    const names = new Set(keysOfIt.map(({ name }) => name));
-    for (const { key, value, expiresAtMs } of keysOfIt) to.set(key, value, expiresAtMs);
-    for (const { key, name } of replaced) if (!names.has(name)) to.remove(key);
-  }
-}
-
-interface CopiedKey {
-  readonly key: Uint8Array;
-  readonly name: string;
-  readonly value: Uint8Array;
-  readonly expiresAtMs: number;
-}
-
-const latin1 = new TextDecoder('latin1');
-
-function copyOf(call: Call, db: number): CopiedKey[] {
-  const space = call.spaceOf(db);
-  const copied: CopiedKey[] = [];
-  call.whole(db).visitAll((key) => {
-    const own = key.slice();
-    const stored = space.get(own);
-    if (stored !== undefined) {
-      const { expiresAtMs } = stored;
-      copied.push({ key: own, name: latin1.decode(own), value: stored.value.slice(), expiresAtMs });
-    }
-    return true;
-  });
-  return copied;
-}
-
 const NO_KEYS = [0, 0, 0] as const;
 
 export const SCAN_COMMANDS: readonly CommandSpec[] = [
@@ -219,7 +153,4 @@ export const SCAN_COMMANDS: readonly CommandSpec[] = [
     merge: 'sum',
     run: (call) => call.out.integer(call.whole(call.db).size),
   },
-  { name: 'flushdb', arity: -1, flags: ['write'], keys: NO_KEYS, route: 'workers', merge: 'first', run: flush },
-  { name: 'flushall', arity: -1, flags: ['write'], keys: NO_KEYS, route: 'workers', merge: 'first', run: flushAll },
-  { name: 'swapdb', arity: 3, flags: ['write', 'fast'], keys: NO_KEYS, route: 'workers', merge: 'first', run: swap },
 ];
