@@ -8,13 +8,14 @@ import type { CommandBatchWriter } from '../../engine/domains/kv/command-batch.t
 import { WORKER_COMMANDS } from '../../engine/domains/kv/commands.ts';
 import { cursorOf, scanPlace } from '../../engine/domains/kv/scan.ts';
 import { type CommandSpec, forEachKey, isWrite, KvError } from '../../engine/domains/kv/command.ts';
-import { isDatabaseName } from '../../engine/domains/kv/hash-names.ts';
+import { databaseName, isDatabaseName } from '../../engine/domains/kv/hash-names.ts';
 import type { MapNameFilter } from '../../engine/domains/kv/map-name-filter.ts';
 import type { SpaceKey } from '../../engine/domains/kv/touched-keys.ts';
 import { fnv1aUtf8, PARTITION_COUNT, partitionOf } from '../../engine/partition/hash.ts';
 import type { PartitionTable } from '../../engine/partition/partition-table.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import { mergeAny, mergeConcat, mergeFirst, type MergeReplies, mergeSlots, mergeSum, mergeUnique } from './merge.ts';
+import type { KnownHashes } from './known-hashes.ts';
 import type { Turn } from './turn.ts';
 
 /** A command with what its client has chosen. */
@@ -49,10 +50,12 @@ export class CommandRouter {
   readonly #writers: readonly CommandBatchWriter[];
   readonly #workers: number;
   readonly #mapNames: MapNameFilter;
+  readonly #known: KnownHashes;
   /** A key that was looked at since it was false may be the name of a map. */
   #mayNameMap = false;
 
-  constructor(table: PartitionTable, writers: readonly CommandBatchWriter[], mapNames: MapNameFilter) {
+  constructor(table: PartitionTable, writers: readonly CommandBatchWriter[], mapNames: MapNameFilter, known: KnownHashes) {
+    this.#known = known;
     this.#mapNames = mapNames;
     this.#table = table;
     this.#writers = writers;
@@ -60,8 +63,8 @@ export class CommandRouter {
   }
 
   /**
-   * False, and nothing done, for a command of several workers that must act as one (joint-acts.ts), or of a key that may be the
-   * name of a map, of which other workers may have some.
+   * False, and nothing done, for a command of several workers that must act as one (joint-acts.ts), of a key that may be the name
+   * of a map, of which other workers may have some, or of a hash whose name may be a string at another worker.
    */
   route(command: RoutedCommand, turn: Turn): boolean {
     if (turn.firstCommand === '') turn.firstCommand = command.spec.name;
@@ -85,22 +88,36 @@ export class CommandRouter {
         this.#whole(command, owner, turn);
         return true;
       }
-      case 'field':
-        this.#whole(command, this.#ownerAt(command, spec.fields?.[0] ?? 1), turn);
+      case 'field': {
+        const owner = this.#ownerAt(command, spec.fields?.[0] ?? 1);
+        if (!this.#seesName(command, owner)) return false;
+        this.#whole(command, owner, turn);
         return true;
-      case 'scan':
-        this.#whole(command, this.#cursorOwner(command), turn);
+      }
+      case 'scan': {
+        const owner = this.#cursorOwner(command);
+        if (spec.name === 'hscan' && isFirstPage(command) && !this.#seesName(command, owner)) return false;
+        this.#whole(command, owner, turn);
         return true;
+      }
       case 'workers':
         return false;
       case 'fields': {
         const owner = this.#onlyOwner(command);
-        if (owner >= 0) this.#whole(command, owner, turn);
-        return owner >= 0;
+        if (owner < 0 || !this.#seesName(command, owner)) return false;
+        this.#whole(command, owner, turn);
+        return true;
       }
       case 'gateway':
         throw new Error(`${spec.name} is no command of workers`);
     }
+  }
+
+  /** A page of a scan, by the worker where its cursor stands: which one. */
+  routeScan(command: RoutedCommand, turn: Turn): number {
+    const owner = this.#cursorOwner(command);
+    this.#whole(command, owner, turn);
+    return owner;
   }
 
   /** As `route`, of a command that reads, with a part for each of its workers. */
@@ -108,6 +125,16 @@ export class CommandRouter {
     const { spec } = command;
     if (spec.route === 'workers') this.#everywhere(command, turn);
     else this.#cut(command, placesOf(spec), turn);
+  }
+
+  /** True when no string stands where the hash of the command is, as far as this door has seen. */
+  knowsHash({ db, args }: Pick<RoutedCommand, 'db' | 'args'>): boolean {
+    return this.#known.has({ space: databaseName(db), key: args.argument(1) });
+  }
+
+  /** The worker knows whether the name of the hash is a string, or nobody needs to ask. */
+  #seesName(command: RoutedCommand, worker: number): boolean {
+    return this.#ownerAt(command, 1) === worker || this.knowsHash(command);
   }
 
   /** True when a map may have the name of the key: it has records at any worker. */
@@ -202,6 +229,11 @@ export class CommandRouter {
       throw error;
     }
   }
+}
+
+/** A scan begins. */
+function isFirstPage({ args }: RoutedCommand): boolean {
+  return /^0*$/.test(args.text(2));
 }
 
 /** Where what has an owner stands. */

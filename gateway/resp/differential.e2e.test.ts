@@ -104,6 +104,6 @@ test('transactions are answered as redis-server answers them', { skip: !hasRedis
 test('commands over hashes are answered as redis-server answers them', {
   skip: !hasRedis && 'no redis-server on PATH',
 }, async () => {
-  const port = nodes[0]?.port ?? 0; // several workers: a name is known as a hash only where it has fields
-  for (const isResp3 of [false, true]) await compare(port, isResp3, (random) => hashSequence(random, COMMANDS / 2));
+  for (const { port } of nodes)
+    for (const isResp3 of [false, true]) await compare(port, isResp3, (random) => hashSequence(random, COMMANDS / 2));
 });

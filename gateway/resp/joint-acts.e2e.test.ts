@@ -333,6 +333,31 @@ test('the name of a map is a hash wherever its fields lie: TYPE, EXISTS, GET and
   client.close();
 });
 
+test('a name is a string or a hash, never both, wherever its fields lie and whoever comes first', async () => {
+  const [one, other] = await clients(2);
+  assert.ok(one !== undefined && other !== undefined);
+  const fields = spread('field', 3);
+  for (let round = 0; round < 60; round++) {
+    const name = `either:${round % 5}`;
+    const field = fields[round % 3] ?? '';
+    const [asString, asHash]: readonly string[] = await Promise.all([
+      one.text('SET', name, 'x'),
+      round % 2 === 0 ? other.text('HSET', name, field, '1') : other.text('HINCRBY', name, field, '1'),
+    ]);
+    const isString: boolean = asString === '+OK\r\n';
+    assert.match((isString ? asHash : asString) ?? '', /^-WRONGTYPE /, `SET: ${asString}, of the hash: ${asHash}`);
+    assert.equal(isString || asHash === ':1\r\n', true);
+    assert.equal(await other.text('TYPE', name), isString ? '+string\r\n' : '+hash\r\n');
+    for (const each of fields) {
+      const expected = each === field && !isString ? /^\$1\r\n1/ : isString ? /^-WRONGTYPE / : /^\$-1/;
+      assert.match(await one.text('HGET', name, each), expected);
+    }
+    if (isString) assert.match(await one.text('HSCAN', name, '0'), /^-WRONGTYPE /);
+    assert.equal(await one.text('DEL', name), ':1\r\n');
+  }
+  for (const client of [one, other]) client.close();
+});
+
 test('a queue that grows too large is refused, and EXEC runs nothing of it', async () => {
   const [client] = await clients(1);
   assert.ok(client !== undefined);

@@ -47,6 +47,7 @@ import type { WorkerLinks } from '../worker-links.ts';
 import { ActGate } from './act-gate.ts';
 import { ActQueue } from './act-queue.ts';
 import type { CommandRouter } from './command-router.ts';
+import type { KnownHashes } from './known-hashes.ts';
 
 export interface JointContext {
   readonly calls: WorkerCalls;
@@ -55,6 +56,7 @@ export interface JointContext {
   readonly clock: TurnClock;
   /** Where readers of several workers see which acts are under way. */
   readonly marks: ActMarks;
+  readonly known: KnownHashes;
   /** How long a client waits for what is decided, ms. */
   readonly opTimeoutMs: number;
 }
@@ -140,7 +142,7 @@ export class JointActs {
     try {
       const answers = await this.#hold(act);
       if (typeof answers === 'string') return answers;
-      return new Map([...answers].map(([worker, { replies }]) => [worker, replies]));
+      return new Map([...bodies.keys()].map((worker) => [worker, answers.get(worker)?.replies ?? NO_BYTES]));
     } finally {
       this.#end(act);
       leave();
@@ -173,6 +175,7 @@ export class JointActs {
     const leave = await this.#queue.enter({ isWrite: true, isEverything: true, keys: [] });
     if (leave === undefined) return TOO_MANY;
     await this.#gate.pass();
+    this.#context.known.forgetAll();
     const act = this.#begin({ ...NOTHING, isExclusive: true, isEverything: true, change: encodeChange(change) });
     const over = (): void => {
       this.#end(act);
@@ -204,6 +207,7 @@ export class JointActs {
     const leave = await this.#queue.enter({ isWrite: wish.isExclusive, isEverything: wish.isEverything, keys: wish.keys });
     if (leave === undefined) return TOO_MANY;
     if (wish.isExclusive) await this.#gate.pass();
+    if (wish.isExclusive) this.#forget(wish);
     const act = this.#begin(wish);
     const over = (): void => {
       this.#end(act);
@@ -215,8 +219,9 @@ export class JointActs {
         over();
         return prepared.outcome;
       }
-      const finished = this.#commitMarked(act, prepared.writes).finally(over);
-      const refusal = await orLate(finished, this.#context.opTimeoutMs);
+      const { writes, absent } = prepared;
+      const finished = this.#commitMarked(act, writes).then((refusal) => this.#learned(refusal, absent));
+      const refusal = await orLate(finished.finally(over), this.#context.opTimeoutMs);
       return refusal === '' ? prepared.replies : refusal;
     } catch (error) {
       over();
@@ -237,8 +242,23 @@ export class JointActs {
     const hashNames = uniqueNames([...answers.values()].flatMap((answer) => answer.hashNames));
     const runner = new JointRunner(keys, hashNames, Math.random);
     const replies = commands.map(({ spec, args, db }) => runner.run(spec, args, db, isResp3));
-    const writes = keys.writes();
-    return writes.length === 0 ? { outcome: replies } : { replies, writes };
+    const [writes, absent] = [keys.writes(), keys.absent()];
+    if (writes.length > 0) return { replies, writes, absent };
+    this.#learned('', absent);
+    return { outcome: replies };
+  }
+
+  /** Under these keys there is no string, unless the act was refused. While it runs no other act is at them. */
+  #learned(refusal: string, absent: readonly SpaceKey[]): string {
+    const { known, router } = this.#context;
+    if (refusal === '') for (const key of absent) if (router.mayNameMap(key)) known.add(key);
+    return refusal;
+  }
+
+  /** The act may write there. */
+  #forget({ isEverything, keys }: Wish): void {
+    if (isEverything) this.#context.known.forgetAll();
+    else this.#context.known.forget(keys);
   }
 
   /** What the owners of keys told, and whether any worker has records of a map of that name. */
@@ -397,7 +417,7 @@ interface Answered {
 
 type Prepared =
   | { readonly outcome: ActOutcome }
-  | { readonly replies: readonly Uint8Array[]; readonly writes: readonly StampedWrite[] };
+  | { readonly replies: readonly Uint8Array[]; readonly writes: readonly StampedWrite[]; readonly absent: readonly SpaceKey[] };
 
 async function orLate(finished: Promise<string>, waitMs: number): Promise<string> {
   let timer: NodeJS.Timeout | undefined;

@@ -29,6 +29,7 @@ import { commandNamed } from './command-names.ts';
 import { commandFor, forbiddenMap, noPermission, seesDatabase } from './command-rights.ts';
 import { COMMANDS_BY_NAME, isCuttable, type RoutedCommand } from './command-router.ts';
 import { CONNECTION_COMMANDS, type ConnectionCommand } from './connection-commands.ts';
+import { scanHash } from './hash-scan.ts';
 import { concat, integersOf } from './merge.ts';
 import type { RespContext } from './resp-context.ts';
 import type { RespSocket } from './resp-socket.ts';
@@ -441,8 +442,9 @@ export class RespConnection {
       const { spec } = command;
       const touched = touchedBy(spec, command.args, command.db);
       if (changesWholes(spec)) return await this.#changeWholes(command, out);
-      const isPlain = spec.route === 'fields' || !touched.keys.some((key) => this.context.router.mayNameMap(key));
-      const { acts } = this.context;
+      if (spec.name === 'hscan') return await scanHash(this.context, command, out);
+      const { acts, router } = this.context;
+      const isPlain = spec.fields === undefined ? !touched.keys.some((key) => router.mayNameMap(key)) : router.knowsHash(command);
       const outcome =
         isPlain && isCuttable(spec) ? await this.#readTogether(command) : await acts.write([command], [], this.isResp3);
       if (typeof outcome === 'string') out.error(outcome);

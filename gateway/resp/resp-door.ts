@@ -7,6 +7,7 @@ import { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
 import { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import { CommandRouter } from './command-router.ts';
 import { JointActs } from './joint-acts.ts';
+import { KnownHashes } from './known-hashes.ts';
 import { MessageFrames } from './message-frames.ts';
 import { RespConnection } from './resp-connection.ts';
 import type { RespContext } from './resp-context.ts';
@@ -45,14 +46,15 @@ export class RespDoor {
     const { links, calls, clock, config, mapNames, marks } = options;
     const writers = links.writers.map(() => new CommandBatchWriter());
     const actWriters = links.writers.map(() => new CommandBatchWriter());
-    const router = new CommandRouter(links.table, writers, mapNames);
+    const known = new KnownHashes(2 * config.maxMaps);
+    const router = new CommandRouter(links.table, writers, mapNames, known);
     this.#context = {
       ...options,
       writers,
       router,
-      acts: new JointActs({ calls, links, router, clock, marks, opTimeoutMs: config.opTimeoutMs }),
+      acts: new JointActs({ calls, links, router, clock, marks, known, opTimeoutMs: config.opTimeoutMs }),
       actWriters,
-      actRouter: new CommandRouter(links.table, actWriters, mapNames),
+      actRouter: new CommandRouter(links.table, actWriters, mapNames, known),
       local: new RespWriter(),
       slowLog: new SlowLog(),
       frames: new MessageFrames(),

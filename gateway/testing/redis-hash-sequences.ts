@@ -58,9 +58,24 @@ const MAKERS: readonly Maker[] = [
   (random) => [random.pick(['hset', 'hget', 'hmget', 'hdel', 'hlen', 'hincrby', 'hgetall']), ...several(random, 2, () => 'h')],
 ];
 
+/** A string where a hash was, which is refused while there is one. */
+function stringInstead(random: Random): Command[] {
+  const name = random.pick(HASHES);
+  const ways: readonly Command[] = [
+    ['set', name, random.pick(VALUES)],
+    ['mset', name, random.pick(VALUES), STRING, random.pick(VALUES)],
+    ['append', name, random.pick(VALUES)],
+    ['copy', STRING, name],
+  ];
+  return [['del', name], random.pick(ways), ['hscan', STRING, '0']];
+}
+
 export function hashSequence(random: Random, commands: number): Command[] {
   const sequence: Command[] = [['del', STRING, ...HASHES], ['flushall'], ['set', STRING, 'v']];
-  for (let index = 0; index < commands; index++) sequence.push(random.pick(MAKERS)(random));
+  for (let index = 0; index < commands; index++) {
+    if (random.below(10) === 0) sequence.push(...stringInstead(random));
+    else sequence.push(random.pick(MAKERS)(random));
+  }
   return sequence;
 }
 

@@ -1,7 +1,7 @@
 /** Maps as hashes: a field is a record, and the same record that browsers and HTTP see. */
 import { type Call, type CommandSpec, KvError, type Merge, WRONG_TYPE, wrongArguments } from './command.ts';
+import { scanPairs } from './scan.ts';
 import { INT64_MAX, INT64_MIN, integerArgument, integerOf, integerText } from './numbers.ts';
-import { scanHash } from './scan.ts';
 import type { KeySpace, WholeSpace } from './space.ts';
 
 /** The hash at position 1. Throws KvError where that is a key with a string. */
@@ -111,5 +111,5 @@ export const HASH_COMMANDS: readonly CommandSpec[] = [
   ofHash('hgetall', 'concat', (call) => all(call, true, true)),
   ofHash('hkeys', 'concat', (call) => all(call, true, false)),
   ofHash('hvals', 'concat', (call) => all(call, false, true)),
-  { name: 'hscan', arity: -3, flags: ['readonly'], keys: [1, 1, 1], route: 'scan', run: scanHash },
+  { name: 'hscan', arity: -3, flags: ['readonly'], keys: [1, 1, 1], route: 'scan', run: (call) => scanPairs(call, hashOf) },
 ];

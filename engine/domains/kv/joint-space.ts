@@ -96,6 +96,11 @@ export class JointKeys {
     return this.#bySpace.get(latin1.decode(name))?.some(({ isLive }) => isLive) ?? false;
   }
 
+  /** Keys of databases under which there is no string, behind what the act has written. */
+  absent(): SpaceKey[] {
+    return [...this.#records.values()].filter(({ space, isLive }) => !isLive && isDatabaseName(space));
+  }
+
   /** What the act has written. */
   writes(): StampedWrite[] {
     const writes: StampedWrite[] = [];

@@ -11,6 +11,7 @@
 import { matchesGlob } from './glob.ts';
 import { type Call, type CommandSpec, KvError, SYNTAX_ERROR } from './command.ts';
 import { integerArgument } from './numbers.ts';
+import type { KeySpace, WholeSpace } from './space.ts';
 
 const PARTITION_UNIT = 2 ** 33;
 /** A position before which a whole partition lies. */
@@ -91,11 +92,11 @@ function isWorkersEnd(cursor: number): boolean {
   return cursor === 0 || scanPlace(cursor).position === FROM_END;
 }
 
-/** HSCAN: as SCAN, over the fields of a hash. */
-export function scanHash(call: Call): void {
+/** HSCAN: as SCAN, over the fields of the hash that `hashOf` finds. */
+export function scanPairs(call: Call, hashOf: (call: Call) => KeySpace & WholeSpace): void {
   const cursor = cursorOf(call.args.text(2));
+  const space = hashOf(call);
   const { count, pattern } = scanOptions(call, 3, false);
-  const space = call.hash(call.args.argument(1));
   const pairs: Uint8Array[] = [];
   const next = space.scan(cursor, count, (field) => {
     if (!matchesGlob(pattern, field)) return;
