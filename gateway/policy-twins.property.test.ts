@@ -152,8 +152,8 @@ const story = fc.record({
   subject: subjectArbitrary,
   sets: fc.tuple(policySet, policySet, policySet),
   steps: fc.array(
-    fc.oneof({ weight: 6, arbitrary: rootStep }, { weight: 8, arbitrary: subjectStep }, { weight: 1, arbitrary: policyStep }),
-    { minLength: 4, maxLength: 30, size: 'max' },
+    fc.oneof({ weight: 6, arbitrary: rootStep }, { weight: 8, arbitrary: subjectStep }, { weight: 2, arbitrary: policyStep }),
+    { minLength: 10, maxLength: 40, size: 'max' },
   ),
 });
 
