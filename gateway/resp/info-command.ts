@@ -4,6 +4,7 @@ import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import type { RecoveryState } from '../../engine/storage/recovery-state.ts';
 import { REDIS_VERSION } from './auth-commands.ts';
 import { seesDatabase } from './command-rights.ts';
+import { countKeys } from './keyspace.ts';
 import type { RespConnection } from './resp-connection.ts';
 import { DATABASES } from '../../engine/domains/kv/command.ts';
 
@@ -118,7 +119,7 @@ function cpu(): [string, string | number][] {
 
 /** Databases with keys, of those that the client may read. */
 async function keyspace(connection: RespConnection): Promise<[string, string | number][]> {
-  const counts = await connection.countKeys();
+  const counts = await countKeys(connection.context);
   const lines: [string, string | number][] = [];
   for (let db = 0; db < DATABASES; db++) {
     const [keys = 0, expires = 0] = counts[db] ?? [];

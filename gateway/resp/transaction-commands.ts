@@ -4,6 +4,7 @@ import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
+import { execute } from './exec.ts';
 import type { RespConnection } from './resp-connection.ts';
 import { noPermission, seesDatabase } from './command-rights.ts';
 import { versionsOf } from './transaction.ts';
@@ -47,5 +48,5 @@ export function exec(connection: RespConnection, _args: RespCommand, _out: RespW
   if (queued === undefined) throw new KvError('ERR EXEC without MULTI');
   transaction.end();
   if (isSpoilt) throw new KvError('EXECABORT Transaction discarded because of previous errors.');
-  connection.alone((out) => connection.execute(queued, watched, out));
+  connection.alone((out) => execute(connection, queued, watched, out));
 }

@@ -1,0 +1,275 @@
+/**
+ * The replies of one connection, in the order of its commands: turns on their way to the workers and back.
+ *
+ *   turns   [done] [waits for worker 1] [done]      written from the front, as far as they are done
+ *
+ * Nothing more is taken in (`mustWait`) while a command must be alone (AUTH by token, EXEC over several workers), while many turns are
+ * under way, while a worker takes nothing, or while the client does not read: above UNREAD_BYTES_HIGH nothing more is written to it.
+ */
+import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
+import { REQUEST_COMMANDS } from '../../engine/protocol/envelope.ts';
+import { GridError } from '../../engine/protocol/errors.ts';
+import { RespWriter } from '../../engine/protocol/resp-writer.ts';
+import { NO_CONNECTION } from '../door-calls.ts';
+import { Session } from '../session.ts';
+import { concat } from './merge.ts';
+import type { RespConnection } from './resp-connection.ts';
+import { Turn } from './turn.ts';
+
+const TURNS_MAX = 8;
+/** Bytes of requests that a connection may have under way. */
+const TURN_BYTES_MAX = 256 * 1024;
+/** Publications of one turn. */
+const LATERS_MAX = 64;
+const UNREAD_BYTES_HIGH = 1 << 20;
+const NO_BYTES = new Uint8Array(0);
+
+/** Writes a reply when it is time. Rejects with GridError. */
+export type AloneWork = (out: RespWriter) => Promise<void>;
+
+export class ReplyLine {
+  readonly #connection: RespConnection;
+  readonly #session: Session;
+  /** Goes on with what the client sent. */
+  readonly #onRoom: () => void;
+  readonly #turns: Turn[] = [];
+  #turn: Turn | undefined;
+  /** A sealed turn that could not be sent yet, since when. */
+  #held: Turn | undefined;
+  #heldSinceMs = 0;
+  /** A command that must be alone, found or under way, and the turn of its reply. */
+  #alone: AloneWork | undefined;
+  #aloneTurn: Turn | undefined;
+  /** Found while EXEC runs what was queued. */
+  #within: AloneWork | undefined;
+  #isAloneMuted = false;
+
+  constructor(connection: RespConnection, onRoom: () => void) {
+    this.#connection = connection;
+    this.#onRoom = onRoom;
+    this.#session = new Session(-connection.id, NO_CONNECTION, true, connection.openedMs);
+  }
+
+  /** Turns under way. */
+  get open(): number {
+    return this.#turns.length;
+  }
+
+  /** Nothing more is to be taken in now. */
+  get mustWait(): boolean {
+    const { isClosing, socket } = this.#connection;
+    if (isClosing || this.#alone !== undefined || this.#held !== undefined) return true;
+    if (this.#turn !== undefined && this.#isFull(this.#turn)) this.#send();
+    return this.#held !== undefined || this.#turns.length >= TURNS_MAX || socket.unreadBytes > UNREAD_BYTES_HIGH;
+  }
+
+  #isFull({ laters }: Turn): boolean {
+    const { local, writers } = this.#connection.context;
+    let bytes = local.length;
+    for (const writer of writers) bytes += writer.bytesLength;
+    return bytes > TURN_BYTES_MAX || laters >= LATERS_MAX;
+  }
+
+  /** The turn at hand. */
+  current(): Turn {
+    this.#turn ??= new Turn(this.#onTurnDone);
+    return this.#turn;
+  }
+
+  /** A reply of the connection's own. */
+  reply(write: (out: RespWriter) => void): void {
+    const { isResp3, context } = this.#connection;
+    const { local } = context;
+    const turn = this.current();
+    const start = local.length;
+    local.isResp3 = isResp3;
+    write(local);
+    if (local.length > start) turn.addLocal(start, local.length);
+  }
+
+  /** Runs a command alone: behind all before it, and nothing that follows is run before `work` has written its reply. */
+  alone(work: AloneWork): void {
+    if (this.#aloneTurn === undefined) this.#alone = work;
+    else this.#within = work;
+  }
+
+  /** Runs a command that asks workers by a way of its own: behind all commands before it, beside others that do the same. */
+  later(work: AloneWork): void {
+    const { writers } = this.#connection.context;
+    const mustFollow = this.#turns.some((turn) => !turn.isDone && turn.bodies.size > 0) || writers.some(({ count }) => count > 0);
+    if (mustFollow || this.#aloneTurn !== undefined) return this.alone(work);
+    const turn = this.current();
+    const fill = turn.addLater();
+    void this.#written(work).then(fill);
+  }
+
+  /** What a command that EXEC runs left to be done alone. */
+  async within(out: RespWriter): Promise<void> {
+    const late = this.#within;
+    this.#within = undefined;
+    if (late !== undefined) await answerLate(out, late);
+  }
+
+  /** The client does not want the reply of the command at hand. */
+  mute(): void {
+    if (this.#alone !== undefined) this.#isAloneMuted = true;
+    else if (this.#turn !== undefined && !this.#turn.isEmpty) this.#turn.muteLast();
+  }
+
+  /** The connection closes behind the reply of the command at hand. */
+  closeBehind(): void {
+    if (this.#turn !== undefined) this.#turn.closes = true;
+  }
+
+  /** What was read is taken in: sends it, and writes what is done. */
+  advance(): void {
+    this.#send();
+    if (this.#alone !== undefined && this.#aloneTurn === undefined) this.#queueAlone();
+    this.#flush();
+  }
+
+  /** A worker may take requests again. False while the connection still waits. */
+  retry(nowMs: number): boolean {
+    const { isClosing, context } = this.#connection;
+    const held = this.#held;
+    if (held === undefined || isClosing) return true;
+    if (!this.#trySend(held)) {
+      if (nowMs - this.#heldSinceMs <= context.config.opTimeoutMs) return false;
+      held.fail('TRYAGAIN UNAVAILABLE no worker took the command in time: it was not run');
+    }
+    this.#held = undefined;
+    this.#onRoom();
+    return true;
+  }
+
+  /** Nobody is there any more. */
+  end(): void {
+    this.#held = undefined;
+    this.#turns.length = 0;
+  }
+
+  /** Ends the turn at hand, and sends its requests or holds it until they can be. */
+  #send(): void {
+    const turn = this.#turn;
+    if (turn === undefined) return;
+    const { local, writers, clock, hold } = this.#connection.context;
+    this.#turn = undefined;
+    turn.seal(local.length === 0 ? NO_BYTES : local.bytes.slice(0, local.length), writers);
+    local.reset();
+    if (turn.isEmpty && turn.bodies.size === 0 && !turn.closes) return;
+    turn.sentMs = clock.nowMs;
+    this.#turns.push(turn);
+    if (turn.bodies.size === 0) {
+      turn.isAnswered = true;
+      return;
+    }
+    if (this.#trySend(turn)) return;
+    this.#held = turn;
+    this.#heldSinceMs = clock.nowMs;
+    hold(this.#connection);
+  }
+
+  #trySend(turn: Turn): boolean {
+    const { calls, links } = this.#connection.context;
+    const workers = [...turn.bodies.keys()];
+    for (const worker of workers) if (!links.takes(worker)) return false;
+    return calls.ask(this.#session, REQUEST_COMMANDS, workers, (worker) => turn.bodies.get(worker) ?? NO_BYTES, turn);
+  }
+
+  readonly #onTurnDone = (): void => {
+    if (this.#connection.isClosing && this.#turns.length === 0) return;
+    this.#flush();
+    this.#onRoom();
+  };
+
+  /** Writes the replies of turns that are done, from the oldest on, in one go. */
+  #flush(): void {
+    const turns = this.#turns;
+    if (turns[0]?.isDone !== true || this.#connection.socket.unreadBytes > UNREAD_BYTES_HIGH) return;
+    const parts: Uint8Array[] = [];
+    let closes = false;
+    let done = 0;
+    for (; done < turns.length && turns[done]?.isDone === true && !closes; done++) {
+      const turn = turns[done] as Turn;
+      parts.push(...turn.replies());
+      closes = turn.closes;
+      this.#noteTime(turn);
+    }
+    turns.splice(0, done);
+    this.#startAlone();
+    const [first] = parts;
+    if (first !== undefined) this.write(parts.length === 1 ? first : concat(parts));
+    if (closes) this.#connection.socket.end();
+  }
+
+  #noteTime(turn: Turn): void {
+    const { context, socket, name, user } = this.#connection;
+    const { slowLog, clock } = context;
+    const micros = Math.round((clock.nowMs - turn.sentMs) * 1000);
+    if (turn.firstCommand === '' || micros < slowLog.thresholdMicros) return;
+    slowLog.note({
+      atSeconds: Math.floor(clock.wallMs / 1000),
+      micros,
+      command: turn.firstCommand,
+      commands: turn.commands,
+      address: socket.remoteAddress,
+      name,
+      user,
+    });
+  }
+
+  /** Writes to the client; one that does not read is closed. */
+  write(bytes: Uint8Array): void {
+    const { socket, context } = this.#connection;
+    if (bytes.length === 0) return;
+    if (socket.unreadBytes > context.config.sessionBackpressureBytesMax) this.#connection.killSlow();
+    else socket.write(bytes);
+  }
+
+  /** Its reply has its place among the turns; the work begins when all before it are done. */
+  #queueAlone(): void {
+    const turn = new Turn(this.#onTurnDone);
+    this.#aloneTurn = turn;
+    this.#turns.push(turn);
+    this.#startAlone();
+  }
+
+  #startAlone(): void {
+    const work = this.#alone;
+    const turn = this.#aloneTurn;
+    if (work === undefined || turn === undefined || this.#turns[0] !== turn || turn.sentMs > 0) return;
+    turn.sentMs = this.#connection.context.clock.nowMs;
+    void this.#finishAlone(turn, work);
+  }
+
+  async #finishAlone(turn: Turn, work: AloneWork): Promise<void> {
+    const reply = await this.#written(work);
+    if (reply.length > 0 && !this.#isAloneMuted) turn.addLocal(0, reply.length);
+    this.#isAloneMuted = false;
+    turn.seal(reply, []);
+    turn.isAnswered = true;
+    this.#alone = undefined;
+    this.#aloneTurn = undefined;
+    this.#onTurnDone();
+  }
+
+  /** What the work writes; where the grid refuses it, that alone. */
+  async #written(work: AloneWork): Promise<Uint8Array> {
+    const out = new RespWriter();
+    out.isResp3 = this.#connection.isResp3;
+    await answerLate(out, work);
+    return out.bytes.slice(0, out.length);
+  }
+}
+
+/** Lets the work write its reply; where the grid refuses it, that is the reply. */
+async function answerLate(out: RespWriter, work: AloneWork): Promise<void> {
+  const start = out.length;
+  try {
+    await work(out);
+  } catch (error) {
+    if (!(error instanceof GridError)) throw error;
+    out.length = start;
+    out.error(replyOf(error));
+  }
+}
