@@ -14,14 +14,10 @@ import type { ActMarks } from '../../engine/domains/kv/act-marks.ts';
 import { type CommandSpec, DATABASES } from '../../engine/domains/kv/command.ts';
 import { databaseName } from '../../engine/domains/kv/hash-names.ts';
 import {
-  decodeHoldAnswer,
   encodeAct,
-  encodeHold,
-  encodeRoll,
   encodeWhole,
   encodeWrites,
   type HoldAnswer,
-  type HoldAsk,
   type StampedWrite,
   type ToldKey,
 } from '../../engine/domains/kv/joint-bodies.ts';
@@ -30,29 +26,16 @@ import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
 import type { WholeStep } from '../../engine/domains/kv/whole-acts.ts';
 import { changedMaps, encodeChange, type WholeChange } from '../../engine/domains/kv/whole-changes.ts';
 import { nameOf, type SpaceKey, type Touched, touchedBy } from '../../engine/domains/kv/touched-keys.ts';
-import {
-  CALL_NONE,
-  REQUEST_ACT_APPLY,
-  REQUEST_ACT_COMMIT,
-  REQUEST_ACT_HOLD,
-  REQUEST_ACT_RELEASE,
-  REQUEST_ACT_ROLL,
-  REQUEST_ACT_WHOLE,
-} from '../../engine/protocol/envelope.ts';
+import { REQUEST_ACT_APPLY, REQUEST_ACT_COMMIT, REQUEST_ACT_RELEASE, REQUEST_ACT_WHOLE } from '../../engine/protocol/envelope.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { TurnClock } from '../turn-clock.ts';
-import type { WorkerCalls } from '../worker-calls.ts';
-import type { WorkerLinks } from '../worker-links.ts';
+import { type Act, ActCalls, type ActCallsContext, LATE, NOTHING, type Answered, type Watched, type Wish } from './act-calls.ts';
 import { ActGate } from './act-gate.ts';
 import { ActQueue } from './act-queue.ts';
-import type { CommandRouter } from './command-router.ts';
 import type { KnownHashes } from './known-hashes.ts';
 
-export interface JointContext {
-  readonly calls: WorkerCalls;
-  readonly links: WorkerLinks;
-  readonly router: CommandRouter;
+export interface JointContext extends ActCallsContext {
   readonly clock: TurnClock;
   /** Where readers of several workers see which acts are under way. */
   readonly marks: ActMarks;
@@ -68,69 +51,32 @@ export interface ActCommand {
   readonly db: number;
 }
 
-/** A watched key, and the versions that it had: at its owner, and, of a hash, at every worker that has some of it. */
-export interface Watched extends SpaceKey {
-  readonly versions: ReadonlyMap<number, string>;
-}
-
 /** A reply for each command, `changed` when a watched key is, or one error for all. */
 export type ActOutcome = readonly Uint8Array[] | 'changed' | string;
 
-/** An act under way. */
-interface Act {
-  readonly number: number;
-  /** What each worker was asked to hold. */
-  readonly holds: ReadonlyMap<number, HoldAsk>;
-}
-
-type Wish = Pick<HoldAsk, 'isExclusive' | 'isEverything'> & {
-  readonly keys: readonly SpaceKey[];
-  readonly told: readonly SpaceKey[];
-  readonly wholes: readonly Uint8Array[];
-  readonly watched: readonly Watched[];
-  /** Commands that read, by worker. */
-  readonly bodies: ReadonlyMap<number, Uint8Array>;
-  readonly change: Uint8Array;
-};
-
-const NOTHING: Wish = {
-  isExclusive: false,
-  isEverything: false,
-  keys: [],
-  told: [],
-  wholes: [],
-  watched: [],
-  bodies: new Map(),
-  change: new Uint8Array(0),
-};
 /** How often an act may find out that it needs more. */
 const ROUNDS_MAX = 64;
-const RETRY_MS = 20;
 const NO_BYTES = new Uint8Array(0);
 const TOO_MANY = 'TRYAGAIN OVERLOADED too many commands over several workers wait: it was not run';
 const ENDLESS = 'ERR what the commands need changes too fast: none was run';
-const LATE = 'TRYAGAIN DEADLINE_EXCEEDED no answer within the deadline: what the command did is unknown';
-/** What says that a worker may not have seen a request. */
-const UNANSWERED = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'OVERLOADED']);
 const decoder = new TextDecoder();
 
 export class JointActs {
   readonly #context: JointContext;
   readonly #queue: ActQueue;
   readonly #gate: ActGate;
-  readonly #acts = new Map<number, Act>();
-  #last = 0;
-  #isClosed = false;
+  readonly #calls: ActCalls;
 
   constructor(context: JointContext) {
     this.#context = context;
+    this.#calls = new ActCalls(context);
     this.#queue = new ActQueue(() => performance.now());
     this.#gate = new ActGate(context.marks, () => performance.now());
   }
 
   /** Acts under way, also such as no client waits for any more. */
   get underWay(): number {
-    return this.#acts.size;
+    return this.#calls.underWay;
   }
 
   /** Has each worker run its commands, which only read, as one. Rejects with GridError; KvError text as a string. */
@@ -138,13 +84,13 @@ export class JointActs {
     const leave = await this.#queue.enter(touched);
     if (leave === undefined) return TOO_MANY;
     const { keys, isEverything } = touched;
-    const act = this.#begin({ ...NOTHING, isEverything, keys, bodies });
+    const act = this.#calls.begin({ ...NOTHING, isEverything, keys, bodies });
     try {
-      const answers = await this.#hold(act);
+      const answers = await this.#calls.hold(act);
       if (typeof answers === 'string') return answers;
       return new Map([...bodies.keys()].map((worker) => [worker, answers.get(worker)?.replies ?? NO_BYTES]));
     } finally {
-      this.#end(act);
+      this.#calls.end(act);
       leave();
     }
   }
@@ -176,13 +122,13 @@ export class JointActs {
     if (leave === undefined) return TOO_MANY;
     await this.#gate.pass();
     this.#context.known.forgetAll();
-    const act = this.#begin({ ...NOTHING, isExclusive: true, isEverything: true, change: encodeChange(change) });
+    const act = this.#calls.begin({ ...NOTHING, isExclusive: true, isEverything: true, change: encodeChange(change) });
     const over = (): void => {
-      this.#end(act);
+      this.#calls.end(act);
       leave();
     };
     try {
-      const answers = await this.#hold(act);
+      const answers = await this.#calls.hold(act);
       if (typeof answers !== 'string') return await orLate(this.#changeAll(act, change).finally(over), this.#context.opTimeoutMs);
       over();
       return answers;
@@ -193,14 +139,13 @@ export class JointActs {
     }
   }
 
-  /** What a worker that replaces another must hold. */
+  /** It is told what it must hold. */
   workerReplaced(worker: number): void {
-    const holds = [...this.#acts.values()].flatMap(({ holds }) => holds.get(worker) ?? []);
-    this.#tell(worker, REQUEST_ACT_ROLL, encodeRoll(holds));
+    this.#calls.workerReplaced(worker);
   }
 
   close(): void {
-    this.#isClosed = true;
+    this.#calls.close();
   }
 
   async #attempt(wish: Wish, commands: readonly ActCommand[], isResp3: boolean): Promise<ActOutcome | NeedsMore> {
@@ -208,9 +153,9 @@ export class JointActs {
     if (leave === undefined) return TOO_MANY;
     if (wish.isExclusive) await this.#gate.pass();
     if (wish.isExclusive) this.#forget(wish);
-    const act = this.#begin(wish);
+    const act = this.#calls.begin(wish);
     const over = (): void => {
-      this.#end(act);
+      this.#calls.end(act);
       leave();
     };
     try {
@@ -233,7 +178,7 @@ export class JointActs {
 
   /** Holds, and runs the commands on what is held. Throws NeedsMore. */
   async #prepare(act: Act, wish: Wish, commands: readonly ActCommand[], isResp3: boolean): Promise<Prepared> {
-    const answers = await this.#hold(act);
+    const answers = await this.#calls.hold(act);
     if (typeof answers === 'string') return { outcome: answers };
     if (this.#haveChanged(wish.watched, act, answers)) return { outcome: 'changed' };
     const { clock } = this.#context;
@@ -305,16 +250,16 @@ export class JointActs {
     const owners = [...byOwner.keys()].sort((left, right) => left - right);
     const [first = 0, ...others] = owners;
     const foreign = others.flatMap((owner) => byOwner.get(owner) ?? []);
-    const decided = await this.#untilAnswered(
+    const decided = await this.#calls.untilAnswered(
       first,
       REQUEST_ACT_COMMIT,
       encodeWrites({ act, own: byOwner.get(first) ?? [], others: foreign }),
     );
     if (decided.refusal !== '') return decided.refusal;
-    for (const worker of holds.keys()) if (!byOwner.has(worker)) this.#tell(worker, REQUEST_ACT_RELEASE, encodeAct(act));
+    for (const worker of holds.keys()) if (!byOwner.has(worker)) this.#calls.tell(worker, REQUEST_ACT_RELEASE, encodeAct(act));
     const applied = await Promise.all(
       others.map((owner) =>
-        this.#untilAnswered(owner, REQUEST_ACT_APPLY, encodeWrites({ act, own: byOwner.get(owner) ?? [], others: [] })),
+        this.#calls.untilAnswered(owner, REQUEST_ACT_APPLY, encodeWrites({ act, own: byOwner.get(owner) ?? [], others: [] })),
       ),
     );
     return [decided, ...applied].find(({ trouble }) => trouble !== '')?.trouble ?? '';
@@ -325,7 +270,7 @@ export class JointActs {
     const { marks, calls } = this.#context;
     const [first = 0, ...others] = calls.everyone;
     const ask = (worker: number, step: WholeStep): Promise<Answered> =>
-      this.#untilAnswered(worker, REQUEST_ACT_WHOLE, encodeWhole({ act, step, change: encodeChange(change) }));
+      this.#calls.untilAnswered(worker, REQUEST_ACT_WHOLE, encodeWhole({ act, step, change: encodeChange(change) }));
     const begun = marks.begin(changedMaps(change));
     try {
       const decided = await ask(first, 'decide');
@@ -337,82 +282,6 @@ export class JointActs {
       marks.end(begun);
     }
   }
-
-  /** Asks until the worker has answered. */
-  async #untilAnswered(worker: number, kind: number, body: Uint8Array): Promise<Answered> {
-    while (!this.#isClosed) {
-      try {
-        const [parts] = await this.#context.calls.request(kind, [worker], () => body);
-        return { refusal: decoder.decode(parts?.[0] ?? NO_BYTES), trouble: '' };
-      } catch (error) {
-        if (!(error instanceof GridError)) throw error;
-        if (!UNANSWERED.has(error.code)) return { refusal: '', trouble: replyOf(error) };
-      }
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-    }
-    return { refusal: '', trouble: LATE };
-  }
-
-  #begin(wish: Wish): Act {
-    const { router, calls } = this.#context;
-    const isWide = wish.isEverything || wish.told.some((key) => router.mayNameMap(key));
-    const workers = new Set(isWide ? calls.everyone : []);
-    for (const { key } of wish.keys) workers.add(router.ownerOfKey(key));
-    for (const worker of wish.bodies.keys()) workers.add(worker);
-    this.#last += 1;
-    const number = this.#last;
-    const holds = new Map<number, HoldAsk>();
-    for (const worker of [...workers].sort((left, right) => left - right)) {
-      const owns = ({ key }: SpaceKey): boolean => router.ownerOfKey(key) === worker;
-      holds.set(worker, {
-        act: number,
-        isExclusive: wish.isExclusive,
-        isEverything: wish.isEverything,
-        keys: wish.keys.filter(owns),
-        told: wish.told.filter((key) => owns(key) || router.mayNameMap(key)),
-        wholes: wish.wholes,
-        watched: wish.watched.filter(({ versions }) => versions.has(worker)),
-        commands: wish.bodies.get(worker) ?? NO_BYTES,
-        change: wish.change,
-      });
-    }
-    const act = { number, holds };
-    this.#acts.set(number, act);
-    return act;
-  }
-
-  /** Rejects with GridError; a string is a refusal. */
-  async #hold({ holds }: Act): Promise<ReadonlyMap<number, HoldAnswer> | string> {
-    const workers = [...holds.keys()];
-    const bodies = new Map([...holds].map(([worker, ask]) => [worker, encodeHold(ask)]));
-    const parts = await this.#context.calls.request(REQUEST_ACT_HOLD, workers, (worker) => bodies.get(worker) ?? NO_BYTES);
-    const answers = new Map<number, HoldAnswer>();
-    for (const [index, worker] of workers.entries()) {
-      const [body] = parts[index] ?? [];
-      if (body === undefined) throw new GridError('UNAVAILABLE', 'a worker gave no answer');
-      const answer = decodeHoldAnswer(body);
-      if (answer.refusal !== '') return answer.refusal;
-      answers.set(worker, answer);
-    }
-    return answers;
-  }
-
-  /** Nothing is held any more. */
-  #end({ number, holds }: Act): void {
-    if (!this.#acts.delete(number)) return;
-    for (const worker of holds.keys()) this.#tell(worker, REQUEST_ACT_RELEASE, encodeAct(number));
-  }
-
-  #tell(worker: number, kind: number, body: Uint8Array): void {
-    this.#context.links.request(worker, CALL_NONE, 0, kind, body, Number.NaN);
-  }
-}
-
-interface Answered {
-  /** Why nothing was done; ''. */
-  readonly refusal: string;
-  /** It was done, but not as safely as an answer says: why; ''. */
-  readonly trouble: string;
 }
 
 type Prepared =

@@ -17,7 +17,8 @@ import { REQUEST_COMMANDS, REQUEST_TRANSACTION } from '../../engine/protocol/env
 import { GridError } from '../../engine/protocol/errors.ts';
 import { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
-import type { ActOutcome, Watched } from './joint-acts.ts';
+import type { Watched } from './act-calls.ts';
+import type { ActOutcome } from './joint-acts.ts';
 import type { RespContext } from './resp-context.ts';
 
 /** A queued command; its bytes are its own. */
