@@ -166,8 +166,10 @@ function settle(given: ReadonlyMap<OptionName, Given>, machine: Machine): Settle
     set(option.name, chosen.value, chosen.origin);
   }
   if (!given.has('dataDir')) set('dataDir', machine.dataDir, AUTOMATIC);
-  if (values.gatewayThreads === 0) set('gatewayThreads', machine.gatewayThreads, AUTOMATIC);
-  if (values.workerThreads === 0) set('workerThreads', machine.workerThreads(Number(values.gatewayThreads)), AUTOMATIC);
+  const isFused = values.fused === true;
+  if (values.gatewayThreads === 0) set('gatewayThreads', isFused ? 1 : machine.gatewayThreads, AUTOMATIC);
+  if (values.workerThreads === 0)
+    set('workerThreads', isFused ? 1 : machine.workerThreads(Number(values.gatewayThreads)), AUTOMATIC);
   return { values, origins };
 }
 
@@ -195,6 +197,12 @@ function contradictions(config: Config): string[] {
   }
   if ((config.tlsCertFile === undefined) !== (config.tlsKeyFile === undefined))
     problems.push('tlsCertFile and tlsKeyFile need each other: set both, or none');
+  if (config.fused && (config.gatewayThreads !== 1 || config.workerThreads !== 1)) {
+    problems.push(
+      `fused is one thread, but gatewayThreads is ${config.gatewayThreads} and workerThreads ${config.workerThreads}: ` +
+        'set both to 1 (or leave them out), or turn fused off',
+    );
+  }
   if (config.sessionBufferBytesMax < config.frameBytesMax) {
     problems.push(
       `sessionBufferBytesMax ${config.sessionBufferBytesMax} cannot hold one frame: ` +

@@ -3,6 +3,7 @@
  *
  *   started ─ listen ─▶ HTTP answers, upgrades get 503 ─ open ─▶ serving ─ drain ─▶ draining ─ stop ─▶ gone
  *
+ * With the option `fused` the partition worker runs in this thread, too: a second loop over the inbox ring (inner-bell.ts).
  * With several gateways the first one listens and hands accepted sockets to all of them in turn. Before the thread
  * ends, the listen socket and the app are closed: a live uWS handle would make Node abort the whole process.
  */
@@ -27,15 +28,18 @@ import { ActMarks } from '../engine/domains/kv/act-marks.ts';
 import { MapNameFilter } from '../engine/domains/kv/map-name-filter.ts';
 import { PartitionTable } from '../engine/partition/partition-table.ts';
 import { CounterRow, LoopDelaySampler, THREAD_COUNTERS } from '../workers/counters.ts';
-import { Doorbell, type DoorbellPorts } from '../workers/doorbell.ts';
+import { type Bell, Doorbell, type DoorbellPorts } from '../workers/doorbell.ts';
 import { FaultyRunnable } from '../workers/faults/faulty-runnable.ts';
 import type { GridMemory } from '../workers/grid-memory.ts';
 import { GridState } from '../workers/grid-state.ts';
+import { createInnerBells } from '../workers/inner-bell.ts';
 import { loadBatchKernel } from '../workers/kernel-file.ts';
+import { type PartitionWorkerData, runShared } from '../workers/partition-worker.ts';
 import { RingConsumer, RingProducer } from '../workers/ring.ts';
 import { RingWriter } from '../workers/ring-writer.ts';
 import { RunLoop } from '../workers/run-loop.ts';
 import { ownerPort, threadData } from '../workers/threads.ts';
+import type { WorkerTask } from '../workers/worker-task.ts';
 import { WORKER_COUNTERS } from '../workers/worker-counters.ts';
 import { Authenticator } from './authentication.ts';
 import { DeviceIdentity } from './device-identity.ts';
@@ -56,7 +60,7 @@ export interface GatewayThreadData {
   readonly gateway: number;
   readonly config: Config;
   readonly memory: GridMemory;
-  /** The wire to each worker's bell. */
+  /** The wire to each worker's bell; none where this thread hosts the worker. */
   readonly bells: readonly DoorbellPorts['a'][];
 }
 
@@ -68,6 +72,8 @@ export type GatewayCommand =
   | { readonly kind: 'join' }
   /** Serve new connections with the TLS files as they are now. */
   | { readonly kind: 'renew' }
+  /** Run the one worker in this thread (option `fused`). */
+  | { readonly kind: 'host'; readonly task: WorkerTask<PartitionWorkerData> }
   /** Hand accepted sockets to these apps. */
   | { readonly kind: 'share'; readonly descriptors: readonly number[] }
   /** Serve clients. */
@@ -118,7 +124,10 @@ class GatewayThread {
   readonly #log = pino({ level: this.#data.config.logLevel }, pino.destination({ fd: 2, sync: true })).child({
     thread: `gateway ${this.#data.gateway}`,
   });
-  readonly #bells = this.#data.bells.map((port) => new Doorbell(port));
+  readonly #isFused = this.#data.config.fused;
+  readonly #doorbells = this.#data.bells.map((port) => new Doorbell(port));
+  readonly #innerBells = createInnerBells();
+  readonly #bells: readonly Bell[] = this.#isFused ? [this.#innerBells.gateway] : this.#doorbells;
   /** The last one takes new connections; those before it have other TLS files, and connections that are open still. */
   readonly #apps: TemplatedApp[] = [];
   readonly #thread = new CounterRow(this.#data.memory.threadCounters, THREAD_COUNTERS, this.#data.gateway);
@@ -217,6 +226,8 @@ class GatewayThread {
       case 'share':
         for (const descriptor of command.descriptors) this.#app.addChildAppDescriptor(descriptor);
         return;
+      case 'host':
+        return runShared(command.task, this.#innerBells.worker);
       case 'open':
         return this.#open(command);
       case 'quarantined':
@@ -224,7 +235,7 @@ class GatewayThread {
       case 'pruned':
         return this.#gateway?.pruned(command.olderThanMs);
       case 'bell':
-        this.#bells[command.worker]?.connect(command.port);
+        this.#doorbells[command.worker]?.connect(command.port);
         return this.#gateway?.workerReplaced(command.worker);
       case 'definition':
         return this.#definitions.apply(command.definition);
@@ -334,7 +345,11 @@ class GatewayThread {
     );
     const faults = faultsOf(this.#data.config, `gateway ${index}`, 0, (text) => this.#log.warn(text));
     const outbox = faults === undefined ? gateway.outbox : FaultyRunnable.ofGateway(gateway.outbox, faults);
-    const loop = new RunLoop(outbox, outboxes, { batchRecords: RING_RECORDS_PER_TURN, counters: this.#thread });
+    const loop = new RunLoop(outbox, outboxes, {
+      batchRecords: RING_RECORDS_PER_TURN,
+      isShared: this.#isFused,
+      counters: this.#thread,
+    });
     for (const bell of this.#bells) {
       bell.listen(() => {
         gateway.retry();
@@ -371,7 +386,10 @@ class GatewayThread {
 
   /** A bug of ours. The sockets are closed before the thread ends by it, or Node would abort before the main thread can flush. */
   #die(error: Error): void {
-    this.#log.fatal({ error: error.stack ?? error.message }, 'a gateway thread failed');
+    this.#log.fatal(
+      { error: error.stack ?? error.message },
+      this.#isFused ? 'the gateway and its worker failed' : 'a gateway thread failed',
+    );
     this.#closeListenSocket();
     for (const app of this.#apps) app.close();
     setTimeout(() => {

@@ -18,6 +18,7 @@ import { createDoorbellPorts } from '../workers/doorbell.ts';
 import { createGridMemory, type GridMemory } from '../workers/grid-memory.ts';
 import { GridState } from '../workers/grid-state.ts';
 import type { PartitionWorkerData, WorkerCommand, WorkerMessage } from '../workers/partition-worker.ts';
+import { HostedWorker, type Workers } from '../workers/hosted-worker.ts';
 import { NodeStorage } from '../workers/node-storage.ts';
 import { moduleBeside, Thread } from '../workers/threads.ts';
 import { workerHeapLimits } from '../workers/worker-heap.ts';
@@ -86,7 +87,9 @@ export class Grid {
   readonly #answers: NodeAnswers;
   #storage: NodeStorage | undefined;
   #registry: DefinitionRegistry | undefined;
-  #pool: WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage> | undefined;
+  #pool: Workers<WorkerCommand> | undefined;
+  /** The pool of a fused node: its one worker, in the thread of the gateway. */
+  #hosted: HostedWorker<PartitionWorkerData, WorkerCommand, WorkerMessage> | undefined;
   #pruner: NodeJS.Timeout | undefined;
   readonly #tlsFiles: TlsFiles | undefined;
   #unwatchTls: () => void = () => {};
@@ -191,7 +194,7 @@ export class Grid {
     this.#state.pruneWatermarkMs = await this.#storage.pruneWatermarkMs();
     this.#registry = await DefinitionRegistry.open(this.#storage.definitions, (definition) => this.#tellDefinition(definition));
     this.#watch.shareMemory();
-    this.#pool = this.#newPool();
+    this.#pool = this.#newWorkers();
     await this.#pool.start();
     await this.#openGateways();
     this.#startPruner();
@@ -203,12 +206,19 @@ export class Grid {
 
   async #startGateways(): Promise<void> {
     for (let gateway = 0; gateway < this.memory.gateways; gateway++) {
-      const bells = Array.from({ length: this.memory.workers }, () => createDoorbellPorts());
+      const wires = this.#config.fused ? 0 : this.memory.workers;
+      const bells = Array.from({ length: wires }, () => createDoorbellPorts());
       for (const [worker, { b }] of bells.entries()) this.#workerBells(worker).set(gateway, b);
       const ports = bells.map(({ a }) => a);
       const data: GatewayThreadData = { gateway, config: this.#config, memory: this.memory, bells: ports };
       const thread = await Thread.start<GatewayCommand, GatewayMessage>(
-        { name: `gateway ${gateway}`, module: moduleBeside('./gateway-thread', import.meta.url), data, transferList: ports },
+        {
+          name: `gateway ${gateway}`,
+          module: moduleBeside('./gateway-thread', import.meta.url),
+          data,
+          transferList: ports,
+          ...(this.#config.fused ? { resourceLimits: this.#workerLimits() } : {}),
+        },
         { onMessage: (message) => this.#hear(gateway, message), onFailure: (error) => this.#gatewayDied(gateway, error) },
       );
       this.#gateways.push(thread);
@@ -272,17 +282,46 @@ export class Grid {
     }
   }
 
-  #newPool(): WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage> {
-    const { heartbeatStillMs, workerHeapMb } = this.#tuning;
+  #newWorkers(): Workers<WorkerCommand> {
     // A cache has no epoch: the second of its start serves as one.
     new JournalSequence(this.memory.journal).epoch = this.#storage?.ownerEpoch || Math.floor(Date.now() / 1000);
+    if (!this.#config.fused) return this.#newPool();
+    this.#hosted = this.#newHostedWorker();
+    return this.#hosted;
+  }
+
+  #workerLimits(): ReturnType<typeof workerHeapLimits> {
+    const { workerHeapMb } = this.#tuning;
     const limits = workerHeapLimits(this.#watch.memoryBytesMax, this.memory.workers);
+    return workerHeapMb === undefined ? limits : { maxOldGenerationSizeMb: workerHeapMb };
+  }
+
+  #newHostedWorker(): HostedWorker<PartitionWorkerData, WorkerCommand, WorkerMessage> {
+    const { heartbeatStillMs } = this.#tuning;
+    return new HostedWorker<PartitionWorkerData, WorkerCommand, WorkerMessage>(
+      {
+        data: this.#launch(0, 0).data,
+        host: (task, transferList) => this.#gateways[0]?.send({ kind: 'host', task }, transferList),
+        ...(heartbeatStillMs === undefined ? {} : { heartbeatStillMs }),
+      },
+      {
+        onCrash: (error) => {
+          this.#workerCrashed(0, error);
+          this.#gatewayDied(0, error);
+        },
+        onMessage: (message) => this.#hearWorker(0, message),
+      },
+    );
+  }
+
+  #newPool(): WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage> {
+    const { heartbeatStillMs } = this.#tuning;
     return new WorkerPool<PartitionWorkerData, WorkerCommand, WorkerMessage>(
       {
         module: moduleBeside('../workers/partition-worker', import.meta.url),
         workers: this.memory.workers,
         launch: (worker, launch) => this.#launch(worker, launch),
-        resourceLimits: workerHeapMb === undefined ? limits : { maxOldGenerationSizeMb: workerHeapMb },
+        resourceLimits: this.#workerLimits(),
         ...(heartbeatStillMs === undefined ? {} : { heartbeatStillMs }),
       },
       {
@@ -373,9 +412,11 @@ export class Grid {
     for (const thread of this.#gateways) thread.send({ kind: 'definition', definition });
   }
 
-  /** Nobody waits for the answers of a dead thread. */
+  /** Nobody waits for the answers of a dead thread, and its worker, if it has one, is dead, too. */
   #gatewayDied(gateway: number, error: Error): void {
+    if (this.#deadGateways.has(gateway)) return;
     this.#deadGateways.add(gateway);
+    this.#hosted?.died(error);
     for (const reply of [...this.#replies.values()]) if (reply.gateway === gateway) reply.reject(error);
     this.#events.onFatal(error);
   }

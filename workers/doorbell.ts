@@ -9,6 +9,20 @@
  */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 
+/** One end of the wire between a gateway and a worker; the other is with the other of the two. */
+export interface Bell {
+  /** Wakes the other side. Bound, so that it can be handed to a ring. */
+  readonly ring: () => void;
+  /** As `ring`, at the end of this turn of the event loop. Bound. */
+  readonly ringSoon: () => void;
+  /** Called for what was written: a reader that is woken for enough of it works beside this thread. */
+  wrote(bytes: number): void;
+  /** Calls `onWake` each time the other side rings. */
+  listen(onWake: () => void): void;
+  /** Hangs up; the handle is gone, so the thread may end. */
+  close(): void;
+}
+
 /** The two ends of one bell wire. Each end is sent to its thread in a transfer list. */
 export interface DoorbellPorts {
   readonly a: MessagePort;
@@ -23,7 +37,7 @@ export function createDoorbellPorts(): DoorbellPorts {
 /** A reader is woken for this much at the latest: some 200 µs of work, while a wake-up costs both sides 10 to 20. */
 const OWED_BYTES_MAX = 128 * 1024;
 
-export class Doorbell {
+export class Doorbell implements Bell {
   #port: MessagePort | undefined;
   #onWake: () => void = nobody;
   #owed = false;

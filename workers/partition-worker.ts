@@ -1,5 +1,6 @@
 /**
- * A partition worker: the thread that owns the records of its partitions. Run by the pool, ended by it.
+ * A partition worker: the thread that owns the records of its partitions. Run by the pool, ended by it; or, with the option
+ * `fused`, hosted by the thread of the one gateway (hosted-worker.ts).
  *
  *   start ─ load the partitions from the data store ─ replay the log ─ ready ─ run loop over the inboxes ─ stop ─ hard flush
  *
@@ -31,7 +32,7 @@ import { imageOf, storedRecord } from '../engine/storage/stored-record.ts';
 import { Answers } from './answers.ts';
 import { CounterRow, THREAD_COUNTERS } from './counters.ts';
 import { type DomainConfig, domainHandlers, type KvDoor } from './domain-handlers.ts';
-import { Doorbell } from './doorbell.ts';
+import { type Bell, Doorbell } from './doorbell.ts';
 import { die } from './faults/death.ts';
 import type { GridMemory } from './grid-memory.ts';
 import { mayExpire } from './expiry-gate.ts';
@@ -46,7 +47,7 @@ import type { LogSettings } from './wal/worker-log.ts';
 import { WORKER_COUNTERS } from './worker-counters.ts';
 import { WorkerReport } from './worker-report.ts';
 import { WorkerStorage } from './worker-storage.ts';
-import { type WorkerContext, workerTask } from './worker-task.ts';
+import { type WorkerContext, type WorkerTask, workerTask } from './worker-task.ts';
 
 /** Options that a worker needs; named as in engine/config.ts. */
 export interface PartitionWorkerConfig extends DomainConfig {
@@ -66,7 +67,7 @@ export interface PartitionWorkerData {
   readonly config: PartitionWorkerConfig;
   readonly faults: FaultOptions;
   readonly memory: GridMemory;
-  /** The wire to each gateway's bell. */
+  /** The wire to each gateway's bell; none for a worker in its gateway's thread. */
   readonly bells: readonly MessagePort[];
   /** Where records are stored; undefined with `store: none`. */
   readonly target: PgTarget | undefined;
@@ -113,12 +114,23 @@ const PRUNE_MS = 1000;
 const PRUNE_RECORDS = 2000;
 const REFUSED_LETTERS_MAX = 1000;
 
+type Context = WorkerContext<PartitionWorkerData, WorkerCommand, WorkerMessage>;
+
+/** The worker in a thread of its own. */
 export const run = workerTask<PartitionWorkerData, WorkerCommand, WorkerMessage>(async (context) => {
-  await new PartitionWorker(context).run();
+  const bells = context.data.bells.map((port) => new Doorbell(port));
+  await new PartitionWorker(context, bells, false).run();
 });
 
+/** The worker in the thread of its one gateway, whose bell wire ends in `bell`. An error of the worker ends that thread. */
+export function runShared(task: WorkerTask<PartitionWorkerData>, bell: Bell): Promise<void> {
+  const body = (context: Context): Promise<void> => new PartitionWorker(context, [bell], true).run();
+  return workerTask(body)(task);
+}
+
 class PartitionWorker {
-  readonly #context: WorkerContext<PartitionWorkerData, WorkerCommand, WorkerMessage>;
+  readonly #context: Context;
+  readonly #isShared: boolean;
   readonly #state: GridState;
   readonly #table: PartitionTable;
   readonly #counters: CounterRow<(typeof WORKER_COUNTERS)[number]>;
@@ -128,7 +140,7 @@ class PartitionWorker {
   readonly #definitions: Definitions;
   readonly #services = new ServiceRegistry();
   readonly #changes: ChangeEvents;
-  readonly #bells: readonly Doorbell[];
+  readonly #bells: readonly Bell[];
   readonly #slices = new TimeSlices(SLICE_MS, Date.now);
   /** Gateway → position of the record in its inbox that must not be tried again. */
   readonly #suspects = new Map<number, number>();
@@ -145,9 +157,12 @@ class PartitionWorker {
   #buried = 0;
   #fencedTold = false;
 
-  constructor(context: WorkerContext<PartitionWorkerData, WorkerCommand, WorkerMessage>) {
+  /** @param isShared whether gateways run in this thread, too. */
+  constructor(context: Context, bells: readonly Bell[], isShared: boolean) {
     const { data, workerId } = context;
     this.#context = context;
+    this.#bells = bells;
+    this.#isShared = isShared;
     this.#definitions = new Definitions(data.definitions);
     this.#faults = WorkerFaults.of(data.faults, workerId, context.launch, (text) =>
       context.send({ kind: 'log', level: 'warn', text }),
@@ -176,8 +191,8 @@ class PartitionWorker {
       log: () => this.#storage.log,
       logFailed: () => this.#storage.logFailed,
       breaker: this.#storage.breaker,
+      hasOwnHeap: !isShared,
     });
-    this.#bells = data.bells.map((port) => new Doorbell(port));
     context.listen({
       onStop: () => {
         this.#stopAsked = true;
@@ -204,6 +219,7 @@ class PartitionWorker {
     const loop = new RunLoop(this.#faults?.runnable(runner) ?? runner, inboxes, {
       batchRecords: data.config.batchRecords,
       emptyPolls: 0,
+      isShared: this.#isShared,
       heartbeat,
       counters: this.#thread,
     });

@@ -11,7 +11,8 @@
  * time while the loop sleeps or waits, it beats the heart, and each `watchdogMs` it looks into every ring, so that a
  * missed wake-up would cost milliseconds and be counted, not hang. That timer is also a handle that keeps the thread alive.
  *
- * A gateway thread runs the same loop over its outbox rings, beside its sockets.
+ * A gateway thread runs the same loop over its outbox rings, beside its sockets; one that is fused with its worker runs both
+ * (inner-bell.ts).
  */
 import { assert } from '../engine/assert.ts';
 import { type CounterRow, THREAD_COUNTERS, type ThreadCounter } from './counters.ts';
@@ -24,6 +25,11 @@ export interface RunLoopOptions {
   readonly batchRecords?: number;
   /** Turns without a record before the thread sleeps, 0 to 1000. Raise it only where cores are idle: it buys latency with CPU. */
   readonly emptyPolls?: number;
+  /**
+   * The writers of the rings are in this thread: nothing comes while the loop looks, so it sleeps as soon as the rings are empty, and
+   * who writes rings.
+   */
+  readonly isShared?: boolean;
   /** How often every ring is looked into whatever the bells say, in ms. */
   readonly watchdogMs?: number;
   /** Monotonic clock, in ms. */
@@ -55,6 +61,7 @@ export class RunLoop {
   readonly #batchRecords: number;
   readonly #shareRecords: number;
   readonly #emptyPollsMax: number;
+  readonly #isShared: boolean;
   readonly #watchdogMs: number;
   readonly #clock: () => number;
   readonly #heartbeat: Heartbeat | undefined;
@@ -74,6 +81,7 @@ export class RunLoop {
     this.#rings = rings;
     this.#batchRecords = options.batchRecords ?? BATCH_RECORDS;
     this.#emptyPollsMax = options.emptyPolls ?? EMPTY_POLLS;
+    this.#isShared = options.isShared ?? false;
     this.#watchdogMs = options.watchdogMs ?? WATCHDOG_MS;
     this.#clock = options.clock ?? monotonicMs;
     this.#heartbeat = options.heartbeat;
@@ -119,9 +127,10 @@ export class RunLoop {
 
   /**
    * Other work of this thread has begun, and answers to it will come: look into the rings at the end of this turn of the
-   * event loop, so that nobody has to ring. Cheap enough to be called for each frame.
+   * event loop, so that nobody has to ring. Cheap enough to be called for each frame. In a shared thread whoever answers rings.
    */
   nudge(): void {
+    if (this.#isShared) return;
     this.#emptyPolls = 0;
     if (this.#state !== 'parked') return;
     for (const ring of this.#rings) ring.unpark();
@@ -196,6 +205,7 @@ export class RunLoop {
 
   #next(records: number): void {
     this.#tickIfDue(this.#clock());
+    if (this.#isShared && !this.#stopping && this.#park()) return;
     if (records > 0) this.#emptyPolls = 0;
     else if (this.#stopping) {
       this.#finish();

@@ -48,9 +48,9 @@ export interface WorkerPoolEvents<FromWorker> {
   onIdleThreadError?(error: Error): void;
 }
 
-const HEARTBEAT_STILL_MS = 10_000;
-const HEARTBEAT_CHECK_MS = 500;
-const STOP_CAP_MS = 30_000;
+export const HEARTBEAT_STILL_MS = 10_000;
+export const HEARTBEAT_CHECK_MS = 500;
+export const STOP_CAP_MS = 30_000;
 const RESTART_DELAY_MS_MIN = 20;
 const RESTART_DELAY_MS_MAX = 5_000;
 /** A worker that lived so long is forgiven its crashes before, in ms. */

@@ -31,6 +31,8 @@ export interface ReportSources {
   readonly logFailed: () => boolean;
   /** Of the data store; undefined for a cache. */
   readonly breaker?: CircuitBreaker | undefined;
+  /** False in a thread that a gateway reports on: its heap must not be counted twice. */
+  readonly hasOwnHeap: boolean;
 }
 
 export class WorkerReport {
@@ -150,7 +152,7 @@ export class WorkerReport {
 
   #publishThread(nowMs: number): void {
     this.#loopDelay.sample();
-    this.#thread.set('heapUsedBytes', getHeapStatistics().used_heap_size);
+    if (this.#sources.hasOwnHeap) this.#thread.set('heapUsedBytes', getHeapStatistics().used_heap_size);
     this.#thread.set('healthy', 1);
     this.#thread.set('lastHealthCheckAtMs', nowMs);
   }
