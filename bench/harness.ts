@@ -34,6 +34,8 @@ const PRODUCT_SETTINGS = {
   alone: { LATTICE_STORE: 'none' },
   /** As `alone`, with so many threads of each kind. */
   'w1-g1': { LATTICE_STORE: 'none', LATTICE_WORKER_THREADS: '1', LATTICE_GATEWAY_THREADS: '1' },
+  /** Both in one thread. */
+  fused: { LATTICE_STORE: 'none', LATTICE_FUSED: 'on' },
   'w2-g1': { LATTICE_STORE: 'none', LATTICE_WORKER_THREADS: '2', LATTICE_GATEWAY_THREADS: '1' },
   'w1-g2': { LATTICE_STORE: 'none', LATTICE_WORKER_THREADS: '1', LATTICE_GATEWAY_THREADS: '2' },
   'w2-g2': { LATTICE_STORE: 'none', LATTICE_WORKER_THREADS: '2', LATTICE_GATEWAY_THREADS: '2' },

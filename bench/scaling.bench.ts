@@ -1,7 +1,7 @@
 /**
  * How cost grows: with threads, with keys, with connections. All without log and Postgres, so that only what is asked about grows.
  *
- *   SCALE-THREADS   one and two workers, one and two gateways      SCALE-KEYS    merges into maps that hold 10 000 to 5 000 000 keys
+ *   SCALE-THREADS   one and two workers and gateways, or fused    SCALE-KEYS    merges into maps that hold 10 000 to 5 000 000 keys
  *   SCALE-CONNS     20 000 ops/s on a schedule, spread over 100 to 10 000 connections
  *
  * Each size is a variant. Sizes of keys that would not fit into half of the free memory are named and left out.
@@ -17,7 +17,7 @@ import { mixedKey } from './op-mix.ts';
 import { type Figures, ScenarioResult } from './result.ts';
 
 export const SCALING_SCENARIOS = ['SCALE-THREADS', 'SCALE-KEYS', 'SCALE-CONNS'] as const;
-const THREADS: readonly ProductVariant[] = ['w1-g1', 'w2-g1', 'w1-g2', 'w2-g2'];
+const THREADS: readonly ProductVariant[] = ['w1-g1', 'fused', 'w2-g1', 'w1-g2', 'w2-g2'];
 const KEYS = [10_000, 100_000, 1_000_000, 5_000_000];
 const QUICK_KEYS = [10_000, 50_000];
 /** A gateway takes 10 000 at the most; a few are left for those who look on. */
@@ -30,7 +30,8 @@ const A_DAY_MS = 86_400_000;
 
 export async function* runScaling(settings: RunSettings): AsyncGenerator<ScenarioResult> {
   if (!productExists()) return;
-  const title = '10 ops a batch, 50 connections × 32 in flight, by threads: workers (w) and gateways (g)';
+  const title =
+    '10 ops a batch, 50 connections × 32 in flight, by threads: workers (w) and gateways (g), or one for both (fused)';
   yield* runScenarios([{ ...load('SCALE-THREADS', title, 50, 10, 32, 33_000, THREADS), ceiling: 'w1-g1' }], settings);
   if (isWanted('SCALE-KEYS', settings)) yield await runKeys(settings);
   if (isWanted('SCALE-CONNS', settings)) yield await runConnections(settings);

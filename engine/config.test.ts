@@ -110,6 +110,16 @@ test('thread counts by hand are kept, and workers are counted beside the gateway
   assert.equal(originOf(automatic, 'workerThreads'), 'automatic');
 });
 
+test('a fused server has one gateway and one worker, whatever the machine has, and refuses to be told otherwise', () => {
+  const { config, origins } = resolve({ env: { LATTICE_FUSED: 'on' } });
+  assert.deepEqual([config.fused, config.gatewayThreads, config.workerThreads], [true, 1, 1]);
+  assert.equal(origins.get('workerThreads')?.kind, 'automatic');
+  resolve({ env: { LATTICE_FUSED: 'on', LATTICE_GATEWAY_THREADS: '1', LATTICE_WORKER_THREADS: '1' } });
+  const [problem = ''] = problems({ env: { LATTICE_FUSED: 'on', LATTICE_WORKER_THREADS: '2' } });
+  assert.match(problem, /fused .*gatewayThreads is 1 and workerThreads 2.*set both to 1/);
+  assert.equal(problems({ env: { LATTICE_FUSED: 'on', LATTICE_GATEWAY_THREADS: '2' } }).length, 1);
+});
+
 for (const text of ['abc', '1e3', '80 ', '0x50', '8080.0', '-1', '65536', ' ', '99999999999999999999']) {
   test(`"${text}" is refused as a port, with the allowed range`, () => {
     assert.deepEqual(problems({ env: { LATTICE_PORT: text } }), [

@@ -39,33 +39,35 @@ async function acked(session: WireSession, payload: Message): Promise<Message> {
   return payloadOf(await session.next('OP_ACK'));
 }
 
-test('kill -9 right behind an acknowledgement loses nothing, and what was deleted stays deleted', async () => {
-  const node = new Node(await testFolder());
-  const map = uniqueName('kept');
-  await node.start();
-  const session = await node.wire();
-  const tag = nextStamp();
-  await acked(session, {
-    ops: [
-      ...Array.from({ length: 300 }, (_, index) => put(String(index + 1), map, `k${index}`, { index })),
-      orAdd('301', `${map}-tags`, 'k', 'stays'),
-      orAdd('302', `${map}-tags`, 'k', 'goes', tag),
-    ],
-  });
-  const removal = { mapName: map, opType: 'REMOVE', key: 'k0', record: { value: null, timestamp: nextStamp() }, id: '303' };
-  const ack = await acked(session, { ops: [removal, orRemove('304', `${map}-tags`, 'k', tagOf(tag))] });
-  assert.equal(ack.lastId, '304');
-  assert.equal(ack.achievedLevel, 'APPLIED');
-  await node.kill();
+for (const fused of ['off', 'on']) {
+  test(`kill -9 right behind an acknowledgement loses nothing, and what was deleted stays deleted (fused ${fused})`, async () => {
+    const node = new Node(await testFolder(), { LATTICE_FUSED: fused });
+    const map = uniqueName('kept');
+    await node.start();
+    const session = await node.wire();
+    const tag = nextStamp();
+    await acked(session, {
+      ops: [
+        ...Array.from({ length: 300 }, (_, index) => put(String(index + 1), map, `k${index}`, { index })),
+        orAdd('301', `${map}-tags`, 'k', 'stays'),
+        orAdd('302', `${map}-tags`, 'k', 'goes', tag),
+      ],
+    });
+    const removal = { mapName: map, opType: 'REMOVE', key: 'k0', record: { value: null, timestamp: nextStamp() }, id: '303' };
+    const ack = await acked(session, { ops: [removal, orRemove('304', `${map}-tags`, 'k', tagOf(tag))] });
+    assert.equal(ack.lastId, '304');
+    assert.equal(ack.achievedLevel, 'APPLIED');
+    await node.kill();
 
-  await node.start();
-  const reader = await node.reader(map);
-  assert.equal(reader.get(map, 'k0'), undefined);
-  for (let index = 1; index < 300; index++) assert.deepEqual(reader.get(map, `k${index}`), { index });
-  assert.deepEqual(reader.or(`${map}-tags`).values('k'), ['stays']);
-  reader.close();
-  await node.kill('SIGTERM');
-});
+    await node.start();
+    const reader = await node.reader(map);
+    assert.equal(reader.get(map, 'k0'), undefined);
+    for (let index = 1; index < 300; index++) assert.deepEqual(reader.get(map, `k${index}`), { index });
+    assert.deepEqual(reader.or(`${map}-tags`).values('k'), ['stays']);
+    reader.close();
+    await node.kill('SIGTERM');
+  });
+}
 
 test('the log of a killed process is read by another number of workers, and goes when Postgres has it', async () => {
   const node = new Node(await testFolder());

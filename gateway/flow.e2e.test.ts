@@ -79,43 +79,45 @@ describe('the rate limit', () => {
 });
 
 describe('a full ring', () => {
-  test('holds frames of each connection in their order until there is room, and loses none', async (t) => {
-    const { grid, port } = await startGrid({ ringBytes: 256 * 1024, batchRecords: 10, workerThreads: 2, rateOpsPerSecond: 0 });
-    t.after(() => grid.stop());
-    const sessions = await Promise.all([1, 2, 3].map(() => WireSession.open({ port, path: '/ws?events=interest' })));
-    const map = uniqueName('full');
-    const frames = 60;
-    for (let frame = 0; frame < frames; frame++) {
-      sessions.forEach((session, writer) => {
-        const ops = Array.from({ length: 100 }, (_, index) => {
-          const id = frame * 100 + index + 1;
-          return put(String(id), map, `${writer}-${id % 50}`, { id, text: 'x'.repeat(300) });
+  for (const threads of [{ workerThreads: 2 }, { fused: true }]) {
+    test(`holds frames of each connection in their order until there is room, and loses none (${Object.keys(threads)})`, async (t) => {
+      const { grid, port } = await startGrid({ ringBytes: 256 * 1024, batchRecords: 10, rateOpsPerSecond: 0, ...threads });
+      t.after(() => grid.stop());
+      const sessions = await Promise.all([1, 2, 3].map(() => WireSession.open({ port, path: '/ws?events=interest' })));
+      const map = uniqueName('full');
+      const frames = 60;
+      for (let frame = 0; frame < frames; frame++) {
+        sessions.forEach((session, writer) => {
+          const ops = Array.from({ length: 100 }, (_, index) => {
+            const id = frame * 100 + index + 1;
+            return put(String(id), map, `${writer}-${id % 50}`, { id, text: 'x'.repeat(300) });
+          });
+          session.sendOps(...ops);
         });
-        session.sendOps(...ops);
-      });
-    }
-    for (const session of sessions) {
-      let acknowledged = 0;
-      while (acknowledged < frames * 100) {
-        const { lastId } = opAck(payloadOf(await session.next('OP_ACK')));
-        assert.ok(Number(lastId) > acknowledged, `${lastId} after ${acknowledged}`);
-        acknowledged = Number(lastId);
       }
-    }
-    const reader = new TopGunClient({ port, nodeId: 'b001' });
-    t.after(() => reader.close());
-    reader.lww(map);
-    await reader.connected();
-    await reader.settled();
-    assert.equal(reader.lww(map).records.size, 150);
-    for (const [key, { value }] of reader.lww(map).records) {
-      assert.ok(
-        typeof value === 'object' && value !== null && 'id' in value && Number(value.id) > (frames - 1) * 100 + 50 - 1,
-        key,
-      );
-    }
-    for (const session of sessions) session.socket.terminate();
-  });
+      for (const session of sessions) {
+        let acknowledged = 0;
+        while (acknowledged < frames * 100) {
+          const { lastId } = opAck(payloadOf(await session.next('OP_ACK')));
+          assert.ok(Number(lastId) > acknowledged, `${lastId} after ${acknowledged}`);
+          acknowledged = Number(lastId);
+        }
+      }
+      const reader = new TopGunClient({ port, nodeId: 'b001' });
+      t.after(() => reader.close());
+      reader.lww(map);
+      await reader.connected();
+      await reader.settled();
+      assert.equal(reader.lww(map).records.size, 150);
+      for (const [key, { value }] of reader.lww(map).records) {
+        assert.ok(
+          typeof value === 'object' && value !== null && 'id' in value && Number(value.id) > (frames - 1) * 100 + 50 - 1,
+          key,
+        );
+      }
+      for (const session of sessions) session.socket.terminate();
+    });
+  }
 });
 
 describe('a slow consumer', () => {

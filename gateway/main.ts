@@ -8,6 +8,9 @@ import type { Config } from '../engine/config.ts';
 import { GridError } from '../engine/protocol/errors.ts';
 import { Grid } from './grid.ts';
 
+/** Time for threads to end after a stop that failed. */
+const LINGER_MS = 1000;
+
 /** Runs until a signal or a fatal error; sets the exit status: 0 after an orderly stop, 1 otherwise. */
 export async function run(config: Config): Promise<void> {
   const log = pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: true }));
@@ -38,6 +41,8 @@ export async function run(config: Config): Promise<void> {
     log.error({ error: describe(error) }, 'the server did not stop in order');
     process.exitCode = 1;
   }
+  // A thread in an endless loop would hold the process for ever.
+  if (process.exitCode === 1) setTimeout(() => process.exit(), LINGER_MS).unref();
 }
 
 function onSignals(log: pino.Logger, stop: () => void): void {

@@ -28,45 +28,47 @@ function start(flags: readonly string[], env: Readonly<Record<string, string>>):
   return server;
 }
 
-test('a signal at a random moment under load loses nothing acknowledged, and the port can be bound again at once', async (t) => {
-  const random = Random.ofThisRun();
-  t.diagnostic(`LATTICE_TEST_SEED=${random.seed}`);
-  const env = { LATTICE_DATA_DIR: await testFolder() };
-  let server = start(['--port', '0'], env);
-  const port = await server.port();
-  const clients = Array.from({ length: CLIENTS }, (_, index) => new TopGunClient({ port, nodeId: `c00${index}` }));
-  t.after(() => {
-    for (const client of clients) client.close();
-  });
-  let deviceToken: string | undefined;
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+for (const fused of ['off', 'on']) {
+  test(`a signal at a random moment under load loses nothing acknowledged, and the port can be bound again at once (fused ${fused})`, async (t) => {
+    const random = Random.ofThisRun();
+    t.diagnostic(`LATTICE_TEST_SEED=${random.seed}`);
+    const env = { LATTICE_DATA_DIR: await testFolder(), LATTICE_FUSED: fused };
+    let server = start(['--port', '0'], env);
+    const port = await server.port();
+    const clients = Array.from({ length: CLIENTS }, (_, index) => new TopGunClient({ port, nodeId: `c00${index}` }));
+    t.after(() => {
+      for (const client of clients) client.close();
+    });
+    let deviceToken: string | undefined;
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      await Promise.all(clients.map((client) => client.connected()));
+      assert.equal(clients[0]?.deviceToken, deviceToken ?? clients[0]?.deviceToken, 'the device is known after a restart');
+      deviceToken = clients[0]?.deviceToken;
+      let isOver = false;
+      const load = Promise.all(clients.map((client) => writeUntil(client, () => isOver, random)));
+      await eventually(() => assert.ok(acknowledged(clients).length > CHECKED_MIN));
+      await delay(random.below(LOAD_MS));
+      server.signal(signal);
+      const exit = await server.exited;
+      assert.deepEqual(exit, { code: 0, signal: null }, server.stderr.slice(-2000));
+      assert.equal(server.stdout, `PORT=${port}\n`, 'stdout has exactly one line');
+      for (const client of clients) client.offline();
+      isOver = true;
+      await load;
+      server = start(['--port', String(port)], env);
+      assert.equal(await server.port(), port);
+      await assertNothingLost(port, clients);
+    }
     await Promise.all(clients.map((client) => client.connected()));
-    assert.equal(clients[0]?.deviceToken, deviceToken ?? clients[0]?.deviceToken, 'the device is known after a restart');
-    deviceToken = clients[0]?.deviceToken;
-    let isOver = false;
-    const load = Promise.all(clients.map((client) => writeUntil(client, () => isOver, random)));
-    await eventually(() => assert.ok(acknowledged(clients).length > CHECKED_MIN));
-    await delay(random.below(LOAD_MS));
-    server.signal(signal);
-    const exit = await server.exited;
-    assert.deepEqual(exit, { code: 0, signal: null }, server.stderr.slice(-2000));
-    assert.equal(server.stdout, `PORT=${port}\n`, 'stdout has exactly one line');
-    for (const client of clients) client.offline();
-    isOver = true;
-    await load;
-    server = start(['--port', String(port)], env);
-    assert.equal(await server.port(), port);
-    await assertNothingLost(port, clients);
-  }
-  await Promise.all(clients.map((client) => client.connected()));
-  await Promise.all(clients.map((client) => client.settled()));
-  const fresh = await synced(port);
-  for (const client of clients) {
-    await client.resynced();
-    assert.equal(client.root(MAP), fresh.root(MAP));
-    assert.equal(client.root(TAGS), fresh.root(TAGS));
-  }
-});
+    await Promise.all(clients.map((client) => client.settled()));
+    const fresh = await synced(port);
+    for (const client of clients) {
+      await client.resynced();
+      assert.equal(client.root(MAP), fresh.root(MAP));
+      assert.equal(client.root(TAGS), fresh.root(TAGS));
+    }
+  });
+}
 
 test('a second process on the same data directory says who holds it and ends', async () => {
   const env = { LATTICE_DATA_DIR: await testFolder() };

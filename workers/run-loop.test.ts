@@ -264,3 +264,31 @@ test('turns, batches and records are counted', LIMIT, async () => {
   await loop.run();
   assert.deepEqual([counters.get('records'), counters.get('batches'), counters.get('turns')], [3, 2, 3]);
 });
+
+test(
+  'a loop that shares its thread with who writes sleeps as soon as its rings are empty, and no nudge wakes it',
+  LIMIT,
+  async (t) => {
+    const runnable = new Recorder();
+    const counters = new CounterRow(createCounters(THREAD_COUNTERS, 1), THREAD_COUNTERS, 0);
+    const { loop, write } = fixture(runnable, 1, { batchRecords: 2, isShared: true, watchdogMs: 60_000, counters });
+    const ended = loop.run();
+    t.after(async () => {
+      loop.stop();
+      await ended;
+      assert.equal(runnable.log.at(-1), 'shutdown');
+    });
+    const turns = (): number => counters.get('turns');
+    await until(() => turns() === 1);
+    for (const text of ['a', 'b', 'c']) write(0, text); // rings once: the loop sleeps
+    await until(() => runnable.log.length === 5);
+    assert.deepEqual(runnable.log, ['a', 'b', '|', 'c', '|']);
+    assert.equal(turns(), 3, 'no turn looked into an empty ring');
+    loop.nudge();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.equal(turns(), 3);
+    write(0, 'd');
+    await until(() => runnable.log.length === 7);
+    assert.equal(turns(), 4);
+  },
+);

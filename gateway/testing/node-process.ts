@@ -1,5 +1,5 @@
 /** A server in a process of its own that a test kills and starts again on the same folder. Call `endProcesses` at the end of the file. */
-import { ServerProcess } from './server-process.ts';
+import { type Exit, ServerProcess } from './server-process.ts';
 import { WireSession } from './wire-session.ts';
 
 /** Nothing reaches Postgres by itself: what survives, survives by the log. */
@@ -31,6 +31,11 @@ export class NodeProcess {
   async kill(signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> {
     this.#server?.signal(signal);
     await this.#server?.exited;
+  }
+
+  /** Waits for the end of the process. */
+  async ended(): Promise<Exit> {
+    return (await this.#server?.exited) ?? { code: 0, signal: null };
   }
 
   get stderr(): string {

@@ -32,6 +32,13 @@ for (const fault of FAULTS) {
   });
 }
 
+test('nothing acknowledged is lost by kill -9 of a server whose gateway and worker are one thread', async (t) => {
+  t.diagnostic(`LATTICE_TEST_SEED=${seed}`);
+  const outcome = await new Campaign(killFault, options({ flags: ['--fused', 'on'] })).run();
+  assert.equal(outcome.failures, 0, report(outcome));
+  assert.ok(outcome.demanded > 0);
+});
+
 test('without a log a kill loses what was acknowledged in memory, whichever door it came by, and the suite says so', async (t) => {
   t.diagnostic(`LATTICE_TEST_SEED=${seed}`);
   const flags = ['--store', 'none']; // everything that was acknowledged is lost with the process
