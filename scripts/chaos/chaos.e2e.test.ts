@@ -34,7 +34,7 @@ for (const fault of FAULTS) {
 
 test('nothing acknowledged is lost by kill -9 of a server whose gateway and worker are one thread', async (t) => {
   t.diagnostic(`LATTICE_TEST_SEED=${seed}`);
-  const outcome = await new Campaign(killFault, options({ flags: ['--fused', 'on'] })).run();
+  const outcome = await new Campaign(killFault, options({ flags: ['--fused', 'on', '--worker-threads', '1'] })).run();
   assert.equal(outcome.failures, 0, report(outcome));
   assert.ok(outcome.demanded > 0);
 });
