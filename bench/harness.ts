@@ -24,6 +24,8 @@ const TASKSET = '/usr/bin/taskset';
 /** What is set for each form of the product; `lattice` is the one that starts when nobody sets anything. */
 const PRODUCT_SETTINGS = {
   lattice: {},
+  /** Gateway and worker in one thread. */
+  fused: { LATTICE_FUSED: 'on' },
   'log-off': { LATTICE_WAL: 'off' },
   'fsync-off': { LATTICE_WAL: 'on', LATTICE_WAL_FSYNC: 'off' },
   'fsync-10': { LATTICE_WAL: 'on', LATTICE_WAL_FSYNC: '10' },
@@ -34,8 +36,7 @@ const PRODUCT_SETTINGS = {
   alone: { LATTICE_STORE: 'none' },
   /** As `alone`, with so many threads of each kind. */
   'w1-g1': { LATTICE_STORE: 'none', LATTICE_WORKER_THREADS: '1', LATTICE_GATEWAY_THREADS: '1' },
-  /** Both in one thread. */
-  fused: { LATTICE_STORE: 'none', LATTICE_FUSED: 'on' },
+  'w1-g1-fused': { LATTICE_STORE: 'none', LATTICE_FUSED: 'on' },
   'w2-g1': { LATTICE_STORE: 'none', LATTICE_WORKER_THREADS: '2', LATTICE_GATEWAY_THREADS: '1' },
   'w1-g2': { LATTICE_STORE: 'none', LATTICE_WORKER_THREADS: '1', LATTICE_GATEWAY_THREADS: '2' },
   'w2-g2': { LATTICE_STORE: 'none', LATTICE_WORKER_THREADS: '2', LATTICE_GATEWAY_THREADS: '2' },

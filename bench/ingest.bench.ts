@@ -5,7 +5,8 @@
  *
  * Runs of the variants alternate, so a noisy minute hits all of them. After each run of the product, its own count
  * of merges that won must have risen by the ops sent. `lattice` is the product with its defaults: write-ahead log on, forced
- * to the disk each 10 ms; `log-off` is without, acknowledged from memory. All connections ask for `events=interest`: writes are not
+ * to the disk each 10 ms; `log-off` is without, acknowledged from memory; `fused` has gateway and
+ * worker in one thread. All connections ask for `events=interest`: writes are not
  * told to 49 other connections that did not ask, here as in the references.
  */
 import { readApplied, reasonVoid, untilFlushed } from './applied-ops.ts';
@@ -53,10 +54,10 @@ const SCENARIOS: readonly Scenario[] = [
   load('F10c', '10 ops a batch, 330 000 keys, 50 × 32', 50, 10, 32, 330_000, ['lattice', 'log-off', 'raw']),
   load('F100', '100 ops a batch, 50 connections × 4 in flight', 50, 100, 4, 45_000, ['lattice', 'log-off', 'raw', 'naive']),
   load('F10x200', '10 ops a batch, 200 connections × 8 in flight', 200, 10, 8, 33_000, ['lattice', 'raw']),
-  load('W50', '10 ops a batch, 50 connections wait for each ack', 50, 10, 1, 33_000, ['lattice', 'raw']),
+  load('W50', '10 ops a batch, 50 connections wait for each ack', 50, 10, 1, 33_000, ['lattice', 'fused', 'raw']),
   load('W200', '10 ops a batch, 200 connections wait for each ack', 200, 10, 1, 33_000, ['lattice', 'raw']),
-  load('W1', '10 ops a batch, 1 connection waits for each ack', 1, 10, 1, 33_000, ['lattice', 'raw']),
-  load('IDLE', '200 open connections, nothing sent', 200, 1, 0, 0, ['lattice', 'raw']),
+  load('W1', '10 ops a batch, 1 connection waits for each ack', 1, 10, 1, 33_000, ['lattice', 'fused', 'raw']),
+  load('IDLE', '200 open connections, nothing sent', 200, 1, 0, 0, ['lattice', 'fused', 'raw']),
 ];
 
 export function load(

@@ -52,6 +52,7 @@ function didAsNamed(variant: Variant, frames: number, syncs: number): boolean {
     case 'log-off':
     case 'alone':
     case 'w1-g1':
+    case 'w1-g1-fused':
     case 'w2-g1':
     case 'w1-g2':
     case 'w2-g2':

@@ -17,7 +17,7 @@ import { mixedKey } from './op-mix.ts';
 import { type Figures, ScenarioResult } from './result.ts';
 
 export const SCALING_SCENARIOS = ['SCALE-THREADS', 'SCALE-KEYS', 'SCALE-CONNS'] as const;
-const THREADS: readonly ProductVariant[] = ['w1-g1', 'fused', 'w2-g1', 'w1-g2', 'w2-g2'];
+const THREADS: readonly ProductVariant[] = ['w1-g1', 'w1-g1-fused', 'w2-g1', 'w1-g2', 'w2-g2'];
 const KEYS = [10_000, 100_000, 1_000_000, 5_000_000];
 const QUICK_KEYS = [10_000, 50_000];
 /** A gateway takes 10 000 at the most; a few are left for those who look on. */
@@ -30,8 +30,7 @@ const A_DAY_MS = 86_400_000;
 
 export async function* runScaling(settings: RunSettings): AsyncGenerator<ScenarioResult> {
   if (!productExists()) return;
-  const title =
-    '10 ops a batch, 50 connections × 32 in flight, by threads: workers (w) and gateways (g), or one for both (fused)';
+  const title = '10 ops a batch, 50 connections × 32 in flight, by threads: workers (w) and gateways (g), both in one (fused)';
   yield* runScenarios([{ ...load('SCALE-THREADS', title, 50, 10, 32, 33_000, THREADS), ceiling: 'w1-g1' }], settings);
   if (isWanted('SCALE-KEYS', settings)) yield await runKeys(settings);
   if (isWanted('SCALE-CONNS', settings)) yield await runConnections(settings);
