@@ -6,12 +6,13 @@
  *                               is known to be no string
  */
 import { KvError } from '../../engine/domains/kv/command.ts';
+import { databaseName } from '../../engine/domains/kv/hash-names.ts';
 import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
 import { touchedBy } from '../../engine/domains/kv/touched-keys.ts';
 import { changesWholes, wholeChangeOf } from '../../engine/domains/kv/whole-changes.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
-import { isCuttable, type RoutedCommand } from './command-router.ts';
+import { type CommandRouter, isCuttable, type RoutedCommand } from './command-router.ts';
 import { scanHash } from './hash-scan.ts';
 import type { RespContext } from './resp-context.ts';
 import { Turn } from './turn.ts';
@@ -28,7 +29,9 @@ export async function actTogether(context: RespContext, command: RoutedCommand, 
     const { acts, router } = context;
     const isPlain = spec.fields === undefined ? !touched.keys.some((key) => router.mayNameMap(key)) : router.knowsHash(command);
     const outcome =
-      isPlain && isCuttable(spec) ? await readTogether(context, command) : await acts.write([command], [], command.isResp3);
+      isPlain && isCuttable(spec)
+        ? await readTogether(context, command)
+        : await acts.write([command], [], command.isResp3, mayBeNoHash(router, command));
     if (typeof outcome === 'string') out.error(outcome);
     else for (const reply of outcome) out.raw(reply);
   } catch (error) {
@@ -36,6 +39,11 @@ export async function actTogether(context: RespContext, command: RoutedCommand, 
     if (!(error instanceof GridError)) throw error;
     out.error(replyOf(error));
   }
+}
+
+/** A write to a hash that may not be there: where it is refused, or finds nothing, it makes no map. */
+function mayBeNoHash(router: CommandRouter, { spec, args, db }: RoutedCommand): boolean {
+  return spec.fields !== undefined && !router.mayNameMap({ space: databaseName(db), key: args.argument(1) });
 }
 
 async function changeWholes({ acts }: RespContext, { spec, args, db }: RoutedCommand, out: RespWriter): Promise<void> {

@@ -95,11 +95,19 @@ export class JointActs {
     }
   }
 
-  /** Runs the commands as one, if the watched keys are as they were. */
-  async write(commands: readonly ActCommand[], watched: readonly Watched[], isResp3: boolean): Promise<ActOutcome> {
+  /**
+   * Runs the commands as one, if the watched keys are as they were.
+   * @param looksFirst the keys are held for writing, and their maps opened, only once it is known that something is written
+   */
+  async write(
+    commands: readonly ActCommand[],
+    watched: readonly Watched[],
+    isResp3: boolean,
+    looksFirst = false,
+  ): Promise<ActOutcome> {
     const all = commands.map(({ spec, args, db }) => touchedBy(spec, args, db));
     let wish: Wish = {
-      isExclusive: all.some(({ isWrite }) => isWrite),
+      isExclusive: !looksFirst && all.some(({ isWrite }) => isWrite),
       isEverything: all.some(({ isEverything }) => isEverything) || watched.some(({ versions }) => versions.size > 1),
       keys: unique([...all.flatMap(({ keys }) => keys), ...watched]),
       told: unique(all.flatMap(({ keys }) => keys)),
@@ -188,6 +196,7 @@ export class JointActs {
     const runner = new JointRunner(keys, hashNames, Math.random);
     const replies = commands.map(({ spec, args, db }) => runner.run(spec, args, db, isResp3));
     const [writes, absent] = [keys.writes(), keys.absent()];
+    if (writes.length > 0 && !wish.isExclusive) throw new NeedsMore(undefined, undefined);
     if (writes.length > 0) return { replies, writes, absent };
     this.#learned('', absent);
     return { outcome: replies };
@@ -302,7 +311,7 @@ async function orLate(finished: Promise<string>, waitMs: number): Promise<string
 
 function widened(wish: Wish, { key, whole }: NeedsMore): Wish {
   if (whole !== undefined) return { ...wish, isEverything: true, wholes: [...wish.wholes, whole] };
-  if (key === undefined) return wish;
+  if (key === undefined) return { ...wish, isExclusive: true };
   return { ...wish, keys: unique([...wish.keys, key]), told: unique([...wish.told, key]) };
 }
 

@@ -28,7 +28,7 @@ import { runChange, type WholeChange } from './whole-changes.ts';
 export class NeedsMore extends Error {
   override readonly name = 'NeedsMore';
   readonly key: SpaceKey | undefined;
-  /** All of a map. */
+  /** All of a map. Neither key nor map: to write. */
   readonly whole: Uint8Array | undefined;
 
   constructor(key: SpaceKey | undefined, whole: Uint8Array | undefined) {
