@@ -16,6 +16,8 @@ export interface AskedQuery {
   /** As it came. */
   readonly query: unknown;
   readonly fields: unknown;
+  /** Of both, in MessagePack. */
+  readonly bytes: number;
   readonly spec: QuerySpec;
   readonly workers: readonly number[];
   /** When the client stops waiting, ms of the gateway's clock. */

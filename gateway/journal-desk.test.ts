@@ -369,3 +369,10 @@ class PlayedAccess extends SubjectAccess {
     return map === 'open' ? ALL_ROWS : this.#view;
   }
 }
+
+test('a subscription of a map whose name is longer than any is refused: it would be kept', async () => {
+  const node = await OneThreadNode.create({ domains: { journal: 'on' } });
+  const client = node.client();
+  client.say({ type: 'JOURNAL_SUBSCRIBE', requestId: 's', mapName: 'm'.repeat(2049) });
+  assert.match(JSON.stringify(client.heardOf('ERROR')), /INVALID_MAP_NAME/);
+});

@@ -24,6 +24,8 @@ import type { Session } from './session.ts';
 
 const SUBSCRIPTIONS_MAX = 64;
 const ID_CHARACTERS_MAX = 256;
+/** No map has a longer name; that of a subscription is kept. */
+const MAP_CHARACTERS_MAX = 2048;
 const READ_EVENTS = 100;
 const READ_EVENTS_MAX = 1000;
 const READ_BYTES_MAX = 1024 * 1024;
@@ -138,6 +140,7 @@ export class JournalDesk implements Desk {
   #refusal(session: Session, requestId: string, map: string | undefined): ErrorCode | undefined {
     if (this.#isOff) return 'FEATURE_DISABLED';
     if (requestId === '' || requestId.length > ID_CHARACTERS_MAX) return 'BAD_REQUEST';
+    if (map !== undefined && map.length > MAP_CHARACTERS_MAX) return 'INVALID_MAP_NAME';
     return map === undefined || session.access.may('read', map) ? undefined : 'FORBIDDEN';
   }
 
@@ -157,6 +160,7 @@ const REASONS: Partial<Record<ErrorCode, string>> = {
   FEATURE_DISABLED: 'the journal is off on this server (LATTICE_JOURNAL)',
   BAD_REQUEST: `a requestId has 1 to ${ID_CHARACTERS_MAX} characters`,
   FORBIDDEN: 'the map may not be read',
+  INVALID_MAP_NAME: `a map's name has up to ${MAP_CHARACTERS_MAX} characters`,
 };
 
 /** Bits of the kinds that are wanted; all of them when none that exists is named. */

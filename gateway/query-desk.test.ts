@@ -216,6 +216,7 @@ test('what is wrong with a query is said by its id, and no result is sent', asyn
     ['limit', { limit: -1 }, 400],
     ['sort', { sort: 'n' }, 400],
     ['group', { groupBy: 'n' }, 400],
+    ['long', { where: { n: 'x'.repeat(600_000) } }, 400],
   ];
   for (const [queryId, query, code] of wrong) {
     subscribe(ann, queryId, query);

@@ -8,6 +8,7 @@
  * A query is known by its session and id: the same id again replaces it. What is wrong with a query is answered with ERROR
  * (query-frames.ts says why). Updates go to the writer, too: its client relies on them. A slow session is closed as for events.
  */
+import { encode } from '../engine/protocol/codec.ts';
 import { CALL_NONE, PUSH_QUERY, REQUEST_QUERY_SUB, REQUEST_QUERY_UNSUB } from '../engine/protocol/envelope.ts';
 import { type ErrorCode, GridError } from '../engine/protocol/errors.ts';
 import type { ClientMessage } from '../engine/protocol/messages.ts';
@@ -37,8 +38,10 @@ export interface QueryLimits {
   readonly deadlineMs: number;
 }
 
-/** Values kept for all queries here, while several workers answer them. */
+/** Values kept for all queries here, while several workers answer them, and what they ask, which may be as long as a frame. */
 const VALUE_BYTES_MAX = 256 * 1024 * 1024;
+/** What one query asks is kept as long as it lives, here and at the workers. */
+const ASKED_BYTES_MAX = 512 * 1024;
 /** A repair may be larger than a first result: the view has grown since. */
 const REPAIR_BYTES_FACTOR = 16;
 /** Pause before a worker that could not answer is told again, ms. */
@@ -155,7 +158,9 @@ export class QueryDesk implements Desk {
       const { queryId, query, fields } = message;
       const map = encodeText(mapName);
       this.#number += 1;
-      const asked = { session, queryId, number: this.#number, mapName, map, query: query ?? {}, fields, spec, workers };
+      const bytes = encode([query, fields]).length;
+      if (bytes > ASKED_BYTES_MAX) throw new GridError('BAD_REQUEST', `a query has at most ${ASKED_BYTES_MAX} bytes`);
+      const asked = { session, queryId, number: this.#number, mapName, map, query: query ?? {}, fields, bytes, spec, workers };
       this.#add(new ClientQuery({ ...asked, deadlineMs: this.#context.clock.nowMs + deadlineMs }, session.access.scope));
       fanOut.listen(session, mapId);
       return 'WAIT';
@@ -186,8 +191,9 @@ export class QueryDesk implements Desk {
   }
 
   #add(query: ClientQuery): void {
-    const { session, queryId, number } = query.asked;
+    const { session, queryId, number, bytes } = query.asked;
     session.leavesTraces = true;
+    this.#valueBytes += bytes;
     this.#byNumber.set(number, query);
     if (query.gathered.isGrouped) this.#grouped.add(query);
     const queries = this.#bySession.get(session) ?? { byId: new Map(), isHeld: false, guard: undefined, scope: NO_SCOPE };
@@ -323,11 +329,11 @@ export class QueryDesk implements Desk {
   }
 
   #forget(query: ClientQuery): void {
-    const { session, queryId, number } = query.asked;
+    const { session, queryId, number, bytes } = query.asked;
     this.#byNumber.delete(number);
     this.#unsettled.delete(query);
     this.#grouped.delete(query);
-    this.#valueBytes -= query.gathered.valueBytes;
+    this.#valueBytes -= query.gathered.valueBytes + bytes;
     const queries = this.#bySession.get(session);
     queries?.byId.delete(queryId);
     if (queries?.byId.size === 0) this.#bySession.delete(session);

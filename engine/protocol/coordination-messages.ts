@@ -6,6 +6,9 @@
  */
 import type { Data } from './codec.ts';
 
+/** Of a request's id, which is kept as long as the request waits. */
+const ID_CHARACTERS_MAX = 256;
+
 export interface LockRequestMessage {
   readonly type: 'LOCK_REQUEST';
   readonly requestId: string;
@@ -35,7 +38,7 @@ export function parseCoordination(type: CoordinationMessage['type'], body: Data)
 }
 
 function parseLockRequest({ requestId, name, ttl }: Data): LockRequestMessage | undefined {
-  if (typeof requestId !== 'string' || typeof name !== 'string') return undefined;
+  if (typeof requestId !== 'string' || requestId.length > ID_CHARACTERS_MAX || typeof name !== 'string') return undefined;
   const ttlMs = ttl ?? undefined;
   if (ttlMs === undefined) return { type: 'LOCK_REQUEST', requestId, name, ttlMs };
   const isTtl = typeof ttlMs === 'number' && ttlMs > 0 && ttlMs <= Number.MAX_SAFE_INTEGER;

@@ -225,6 +225,7 @@ test('messages of counters and of the journal are read as clients write them', (
 
 test('a lock is asked for by id, name and a time above 0, or it is not asked for', () => {
   const parse = (payload: object): unknown => parseMessage(decode(encode({ type: 'LOCK_REQUEST', payload })));
+  assert.equal(parse({ requestId: 'r'.repeat(257), name: 'l' }), undefined, 'its id is kept while it waits');
   assert.deepEqual(parse({ requestId: 'r', name: 'l', ttl: 5 }), { type: 'LOCK_REQUEST', requestId: 'r', name: 'l', ttlMs: 5 });
   assert.deepEqual(parse({ requestId: 'r', name: 'l', ttl: null }), {
     type: 'LOCK_REQUEST',

@@ -32,6 +32,8 @@ interface MatchedGrant {
 
 /** Names whose decisions are remembered; beyond, they are made anew. */
 const REMEMBERED_MAX = 10_000;
+/** Longer names are decided anew each time: whoever asks may make them as long as a frame. */
+const REMEMBERED_CHARACTERS_MAX = 256;
 
 export class Grants {
   readonly text: string;
@@ -68,7 +70,7 @@ export class Grants {
     if (decided !== undefined) return decided;
     let decision = this.#decideAlone(action, name);
     if (decision === 'allow' && action === 'write' && this.#masks(name)) decision = 'rows';
-    if (known.size < REMEMBERED_MAX) known.set(name, decision);
+    if (isRemembered(known, name)) known.set(name, decision);
     return decision;
   }
 
@@ -78,7 +80,7 @@ export class Grants {
     let rule = known.get(name);
     if (rule === undefined) {
       rule = new RowRule(this.#matching(action, name).map((grant) => this.#rowGrant(grant)));
-      if (known.size < REMEMBERED_MAX) known.set(name, rule);
+      if (isRemembered(known, name)) known.set(name, rule);
     }
     return rule;
   }
@@ -145,4 +147,8 @@ function bound({ pattern, actions, effect, condition, fields }: Policy, subject:
   const ofSubject = bindCondition(condition, subject);
   if (ofSubject !== undefined) return [{ ...grant, condition: ofSubject }];
   return effect === 'deny' ? [grant] : [];
+}
+
+function isRemembered(known: ReadonlyMap<string, unknown>, name: string): boolean {
+  return known.size < REMEMBERED_MAX && name.length <= REMEMBERED_CHARACTERS_MAX;
 }
