@@ -46,10 +46,10 @@ export class ClientQuery {
   }
 
   /** The worker is to say all anew, from `atMs` on. What it still says about earlier tries is not heard. */
-  restart(worker: number, atMs: number): void {
+  restart(worker: number, atMs: number, isSeenAnew: boolean): void {
     if (!this.gathered.asks(worker)) return;
     this.#epochs.set(worker, this.epochOf(worker) + 1);
-    this.gathered.restart(worker);
+    this.gathered.restart(worker, isSeenAnew);
     this.untold.set(worker, atMs);
   }
 

@@ -54,6 +54,7 @@ test('a query is held to new rules at once: what a worker says by the old ones i
   const updates = ann.heardOf('QUERY_UPDATE');
   assert.deepEqual(told(updates), [
     ['QUERY_UPDATE', 'LEAVE', 'b'],
+    ['QUERY_UPDATE', 'UPDATE', 'a'], // told anew
     ['QUERY_UPDATE', 'UPDATE', 'a'],
   ]);
 
@@ -109,4 +110,17 @@ test('a counter that was asked for is not told to who may not read it any more',
   define(node, [], 2);
   await settle(node);
   assert.deepEqual(ann.heardOf('COUNTER_RESPONSE'), []);
+});
+
+test('a query tells its rows anew when other fields of them are seen', async () => {
+  const { node, root, ann } = await nodeWithAnn();
+  const record = { value: { n: 1, secret: 2 }, timestamp: { millis: 1_700_000_000_000, counter: 0, nodeId: 'n' } };
+  root.write({ id: '1', mapName: 'notes', key: 'a', opType: 'PUT', record });
+  ann.say({ type: 'QUERY_SUB', payload: { queryId: 'q', mapName: 'notes', query: {} } });
+  await settle(node);
+  ann.heard();
+  define(node, [ALL, { ...ALL, id: 'cut', actions: ['read'], effect: 'deny', fields: ['secret'] }], 2);
+  await settle(node);
+  const updates = ann.heardOf('QUERY_UPDATE').map(({ payload }) => [Object(payload).changeType, { ...Object(payload).value }]);
+  assert.deepEqual(updates, [['UPDATE', { n: 1 }]]);
 });

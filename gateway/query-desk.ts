@@ -232,8 +232,8 @@ export class QueryDesk implements Desk {
     });
   }
 
-  #restart(query: ClientQuery, worker: number, atMs: number): void {
-    query.restart(worker, atMs);
+  #restart(query: ClientQuery, worker: number, atMs: number, isSeenAnew = false): void {
+    query.restart(worker, atMs, isSeenAnew);
     this.#unsettled.add(query);
   }
 
@@ -242,7 +242,7 @@ export class QueryDesk implements Desk {
     const { session, mapName, workers } = query.asked;
     query.scope = session.access.scope;
     if (!session.access.may('read', mapName)) return this.#revoke(query);
-    for (const worker of workers) this.#restart(query, worker, 0);
+    for (const worker of workers) this.#restart(query, worker, 0, true);
   }
 
   /** The session may not see any of it any more. */

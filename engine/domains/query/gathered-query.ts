@@ -29,6 +29,8 @@ interface Part {
   hasMore: boolean;
   /** While the worker says all anew: the keys, or groups, that it has named so far. */
   named: Set<string> | undefined;
+  /** What it names is told, changed or not. */
+  isSeenAnew: boolean;
   /** Its rows: key by key. Not kept while it is the only worker, whose rows are all there are. */
   readonly groups: Map<string, GroupPartial>;
 }
@@ -50,7 +52,10 @@ export class GatheredQuery {
   constructor(options: GatheredOptions) {
     this.#options = options;
     this.#parts = new Map(
-      options.workers.map((worker) => [worker, { isReady: false, hasMore: false, named: new Set(), groups: new Map() }]),
+      options.workers.map((worker) => [
+        worker,
+        { isReady: false, hasMore: false, named: new Set(), isSeenAnew: false, groups: new Map() },
+      ]),
     );
     this.#keepsValues = options.workers.length > 1;
     const rowsMax = options.limit * options.workers.length + options.workers.length;
@@ -92,12 +97,13 @@ export class GatheredQuery {
     return this.#parts.has(worker);
   }
 
-  /** The worker will say anew what it has. */
-  restart(worker: number): void {
+  /** The worker will say anew what it has. @param isSeenAnew its rows are to be told though they have not changed: other fields are seen. */
+  restart(worker: number, isSeenAnew = false): void {
     const part = this.#parts.get(worker);
     if (part === undefined) return;
     part.isReady = false;
     part.named = new Set();
+    part.isSeenAnew ||= isSeenAnew;
   }
 
   /** What a worker said; FAILED is not for here. */
@@ -166,7 +172,7 @@ export class GatheredQuery {
   #put(worker: number, part: Part, item: QueryItem & { readonly type: 'ENTER' | 'UPDATE' }): void {
     part.named?.add(item.key);
     const known = this.#window.get(item.key);
-    const isChanged = item.type === 'UPDATE' && part.named === undefined;
+    const isChanged = part.isSeenAnew || (item.type === 'UPDATE' && part.named === undefined);
     const row = this.#window.put(item.key, item.sort, item.version, isChanged);
     if (known !== undefined && known !== row) this.#setValue(known, undefined);
     if (row === undefined) return;
@@ -193,6 +199,7 @@ export class GatheredQuery {
     part.isReady = true;
     part.hasMore = hasMore;
     part.named = undefined;
+    part.isSeenAnew = false;
     if (named === undefined) return;
     for (const key of [...this.#window.keys()]) if (!named.has(key)) this.#remove(worker, key);
     for (const id of [...part.groups.keys()]) {
