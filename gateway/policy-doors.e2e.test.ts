@@ -213,6 +213,16 @@ describe('the Redis door', () => {
     await ann.text('SET', 'plain', '1');
     for (const name of ['DEL', 'UNLINK']) assert.match(await ann.text(name, 'plain', 'user:2'), /^-WRONGTYPE/);
     assert.equal(await root.text('HGET', 'user:2', 'f'), '$1\r\n1\r\n');
+    const askedOfMaps = [
+      ['EXISTS', 'user:2', 'plain'],
+      ['TOUCH', 'user:2', 'plain'],
+      ['TYPE', 'user:2'],
+      ['TYPE', 'plain'],
+    ];
+    const told = async (client: RespClient) => Promise.all(askedOfMaps.map((words) => client.text(...words)));
+    assert.deepEqual(await told(ann), [':1\r\n', ':1\r\n', '+none\r\n', '+string\r\n']);
+    assert.deepEqual(await told(root), [':2\r\n', ':2\r\n', '+hash\r\n', '+string\r\n']);
+    assert.equal(await ann.text('TYPE', 'user:1'), '+hash\r\n', 'who may read the map is told');
     const keys = await ann.text('KEYS', '*');
     assert.ok(!keys.includes('user:') && !keys.includes('notes'), keys);
     assert.ok((await root.text('KEYS', '*')).includes('user:2'));

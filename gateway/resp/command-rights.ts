@@ -47,7 +47,7 @@ export function commandFor(
 ): WorkerCommand | undefined {
   if (command === undefined || access.guard === undefined) return command;
   const plain = PLAIN.get(command.spec.name);
-  if (plain === undefined || mayEmpty(access, command.spec, args)) return command;
+  if (plain === undefined || mayAllMaps(access, command.spec, args)) return command;
   return plain;
 }
 
@@ -60,11 +60,13 @@ export function seesDatabase(access: SessionAccess, db: number): boolean {
   return mayAll(access, READING, DATABASE_MAPS[db] ?? '');
 }
 
-/** Were the keys of the command names of maps, the subject might remove those. */
-function mayEmpty(access: SessionAccess, { keys }: CommandSpec, args: RespCommand): boolean {
+/** Were the keys of the command names of maps, the subject might remove those, or read them where that is all. */
+function mayAllMaps(access: SessionAccess, spec: CommandSpec, args: RespCommand): boolean {
+  const { keys } = spec;
+  const actions = isWrite(spec) ? REMOVING : READING;
   let isMay = keys[0] > 0;
   forEachKey(keys, args.count, (index) => {
-    isMay &&= mayAll(access, REMOVING, args.text(index));
+    isMay &&= mayAll(access, actions, args.text(index));
   });
   return isMay;
 }

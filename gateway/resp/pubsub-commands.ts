@@ -31,12 +31,16 @@ export function punsubscribe(connection: RespConnection, args: RespCommand, out:
   connection.subscriptions.remove('patterns', namesFrom(args, 1), out);
 }
 
+/** Who may not hear a topic is not told how many did. */
 export function publish(connection: RespConnection, args: RespCommand, _out: RespWriter): void {
   const topic = nameAt(args, 1);
   if (!connection.access.may('publish', topic)) throw new KvError(NO_CHANNEL);
   const data = dataOf(args.argument(2));
-  const { context, user } = connection;
-  connection.later(async (out) => out.integer(await context.topics.publish(topic, data, user)));
+  const { context, user, access } = connection;
+  connection.later(async (out) => {
+    const heard = await context.topics.publish(topic, data, user);
+    out.integer(access.may('subscribe', topic) ? heard : 0);
+  });
 }
 
 export function pubsub(connection: RespConnection, args: RespCommand, out: RespWriter): void {

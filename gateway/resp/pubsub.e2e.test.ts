@@ -225,8 +225,10 @@ test('who may not subscribe or publish is told so, patterns bring what is allowe
   assert.equal(await next(client), frame('*', 'pmessage', '*', 'news.a', 'x'));
   const admin = { id: 'secret', pattern: 'secret', actions: ['publish'], effect: 'allow' };
   await guarded.grid.policies.put(admin, 'test', 0);
-  await eventually(async () => assert.equal((await publisher.text('PUBLISH', 'secret', 'x'))[0], ':'));
-  await publisher.command('PUBLISH', 'news.b', 'y');
+  await eventually(async () =>
+    assert.equal(await publisher.text('PUBLISH', 'secret', 'x'), ':0\r\n', 'who may not hear is not told how many did'),
+  );
+  assert.equal(await publisher.text('PUBLISH', 'news.b', 'y'), ':1\r\n');
   assert.equal(await next(client), frame('*', 'pmessage', '*', 'news.b', 'y'), 'nothing of what is secret');
   const brief = await open(guardedPort);
   await brief.command('AUTH', await signedToken({ sub: 'ben', expiresS: 1 }));
