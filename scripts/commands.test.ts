@@ -27,7 +27,14 @@ interface Ran {
 function project(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'lattice-commands-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
-  for (const path of ['scripts/build.mjs', 'scripts/test.mjs', 'tsconfig.json', 'package.json', 'package-lock.json']) {
+  for (const path of [
+    'scripts/build.mjs',
+    'scripts/test.mjs',
+    'scripts/failed-tests.mjs',
+    'tsconfig.json',
+    'package.json',
+    'package-lock.json',
+  ]) {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     copyFileSync(join(packageFolder(), path), join(folder, path));
   }
@@ -107,6 +114,21 @@ test('the test command runs what is compiled, shows the closing lines, and fails
   assert.equal(script(folder, 'test.mjs').status, 1);
   assert.equal(script(folder, 'test.mjs', ['one']).status, 0);
   assert.equal(script(folder, 'test.mjs', ['none']).status, 1);
+});
+
+test('a file that failed beside others runs once more alone: what fails again is a failure, and both are named last', (t) => {
+  const folder = project(t);
+  const imports = "import { test } from 'node:test';\nimport { existsSync, writeFileSync } from 'node:fs';\n";
+  const fragile =
+    "test('fragile', () => { if (!existsSync('ran')) { writeFileSync('ran', ''); throw new Error('starved'); } });\n";
+  write(folder, 'dist/fragile.test.js', imports + fragile);
+  const passed = script(folder, 'test.mjs');
+  assert.equal(passed.status, 0, passed.stdout);
+  assert.match(passed.stdout, /# failed beside other tests: dist\/fragile\.test\.js: fragile: starved\n$/);
+  write(folder, 'dist/broken.test.js', `${imports}test('broken', () => { throw new Error('no'); });\n`);
+  const failed = script(folder, 'test.mjs');
+  assert.equal(failed.status, 1);
+  assert.match(failed.stdout, /# failed beside other tests: .*broken: no\n# failed again, alone: .*broken: no\n$/);
 });
 
 test('tests do not see the settings of a server in the environment', (t) => {

@@ -35,7 +35,7 @@ let runner;
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => runner?.kill(signal));
 
 const first = await runFiles(files, FILES_AT_A_TIME);
-const again = [...new Set(first.failures.map(({ file }) => file))];
+const again = [...new Set(first.failures.map(({ file }) => compiledOf(file)))];
 const second = again.length > 0 && again.length <= AGAIN_MAX && !first.killed ? await runFiles(again, 1) : first;
 tell(first.failures, second === first ? 'failed' : 'failed beside other tests');
 if (second !== first) tell(second.failures, 'failed again, alone');
@@ -68,6 +68,11 @@ function tell(failures, how) {
   for (const { file, name, message } of failures) {
     process.stdout.write(`# ${how}: ${file}: ${name}: ${message.split('\n', 3).join(' ')}\n`);
   }
+}
+
+/** Source maps name the file that was written, not the one that runs. */
+function compiledOf(file) {
+  return file.endsWith('.ts') ? join('dist', file.replace(/\.ts$/, '.js')) : file;
 }
 
 function testsUnder(folder) {
