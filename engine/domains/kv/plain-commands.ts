@@ -26,6 +26,10 @@ function isPlain(space: KeySpace, key: Uint8Array): boolean {
   return !space.isHash(key) && space.has(key);
 }
 
+function counting(name: string): CommandSpec {
+  return { name, arity: -2, flags: ['readonly'], keys: [1, -1, 1], route: 'sum', isInternal: true, run: countPlain };
+}
+
 const NO_KEYS = [0, 0, 0] as const;
 
 /** By the names of the commands that they stand for. The gateway chooses them; clients cannot. */
@@ -40,24 +44,8 @@ export const PLAIN_COMMANDS: Readonly<Record<'del' | 'unlink' | 'exists' | 'touc
     isInternal: true,
     run: removePlain,
   },
-  exists: {
-    name: 'exists plain',
-    arity: -2,
-    flags: ['readonly'],
-    keys: [1, -1, 1],
-    route: 'sum',
-    isInternal: true,
-    run: countPlain,
-  },
-  touch: {
-    name: 'touch plain',
-    arity: -2,
-    flags: ['readonly'],
-    keys: [1, -1, 1],
-    route: 'sum',
-    isInternal: true,
-    run: countPlain,
-  },
+  exists: counting('exists plain'),
+  touch: counting('touch plain'),
   type: {
     ...reads('type plain', 2, ({ args, space, out }) => out.simple(isPlain(space, args.argument(1)) ? 'string' : 'none')),
     isInternal: true,
