@@ -6,8 +6,8 @@
  *                   └─ otherwise, or not at all, where it is hidden ─▶ its twin  ─ doors ─▶ what is said ┘
  *
  * Hidden means: by every set of policies of the story, since these change in its middle. Left out, as limits of what policies
- * hide: numbers of the whole node (subject-doors.ts), names of maps that it may read some of, keys of Redis that are names of
- * maps, writes over hidden rows, how many heard what a Redis client published.
+ * hide: numbers of the whole node (subject-doors.ts), names of maps that it may read some of, string commands on keys of
+ * Redis that are names of maps, writes over hidden rows.
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -98,6 +98,10 @@ const words = fc.oneof(
     ['FLUSHALL'],
     ['PUBSUB', 'CHANNELS'],
     ['PUBSUB', 'NUMSUB', ...NAMES],
+    ...NAMES.map((topic) => ['PUBLISH', topic, 'x']),
+    ['EXISTS', 'k', 'user:1', 'user:2'],
+    ['TOUCH', 'user:2'],
+    ['TYPE', 'user:1'],
   ),
   fc
     .record({

@@ -1,5 +1,7 @@
 /** For tests: a node in one thread under policies, and clients that pass them or do not. */
 import assert from 'node:assert/strict';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import type { Policy } from '../../engine/domains/security/policy.ts';
 import { OneThreadNode, type TestClient } from './one-thread-node.ts';
 
@@ -20,7 +22,13 @@ export async function settle(node: OneThreadNode): Promise<void> {
 
 const SCANS_IN_A_ROW = 3;
 
+/** Nodes made until garbage is collected: their shared memory, megabytes each, does not make V8 do it by itself. */
+const NODES_KEPT = 10;
+let nodes = 0;
+
 export function newNode(takesRedis = false): Promise<OneThreadNode> {
+  nodes += 1;
+  if (nodes % NODES_KEPT === 0) collectGarbage();
   const config = { policyBypassSubjects: ['root'] };
   return OneThreadNode.create({ workers: 2, config, domains: { journal: 'on' }, takesRedis });
 }
@@ -44,3 +52,10 @@ export function define(node: OneThreadNode, policies: readonly Policy[], version
 
 /** There is a policy, whatever is drawn. */
 const NONE: Policy = { id: 'none', pattern: 'none', actions: ['read'], effect: 'deny' };
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  const collect: unknown = runInNewContext('gc');
+  assert.ok(typeof collect === 'function');
+  collect();
+}
