@@ -194,8 +194,8 @@ const DEFINITIONS = {
       'Runs the one gateway and the one worker in one thread, for a machine or container of one or two cores. ' +
       'workerThreads and gatewayThreads must then be 1, or 0.',
     raise:
-      'on: no thread waits for another to wake up, so an operation costs less CPU, and another core is free for Postgres and clients; ' +
-      'one core is all that the server uses. A bug that ends the worker ends the process, which whatever started it must start again.',
+      'on: no thread waits for another to wake up, so a lone operation takes half the time and half the CPU (under load nothing is saved), ' +
+      'and another core is free for Postgres and clients; one core is all that the server uses. A bug that ends the worker ends the process, which whatever started it must start again.',
     lower: 'off: sockets and merges have a core each, and a worker that ends is replaced while connections stay.',
   }),
   ringBytes: powerOfTwo({
