@@ -8,6 +8,7 @@
  *   npm run bench -- merge-ingest     merges from 100 and 200 connections at every level: W2-UNIQUE100 … W2-PACED
  *   npm run bench -- counters         one hot counter and 10 000 cold ones: W5-HOT W5-COLD
  *   npm run bench -- write-behind     Postgres behind merges at full speed: W7-UNIQUE W7-HOT
+ *   npm run bench -- flush            rows into Postgres, 5000 a transaction: FLUSH FLUSH-BYTES
  *   npm run bench -- scaling          cost by threads, keys and connections: SCALE-THREADS SCALE-KEYS SCALE-CONNS
  *   npm run bench -- ring             inside: RING SCAN MERGE
  *   npm run bench -- cold-sync        a client that catches up: SYNC-COLD SYNC-1PCT

@@ -8,6 +8,7 @@ import { runIngestWal } from './ingest-wal.bench.ts';
 import { runColdSync } from './cold-sync.bench.ts';
 import { COUNTER_SCENARIOS, runCounterPart } from './counters/counters.bench.ts';
 import { FAN_OUT_SCENARIOS, runFanOutPart } from './fan-out/fan-out.bench.ts';
+import { FLUSH_SCENARIOS, runFlush } from './flush/flush.bench.ts';
 import { runLiveQueryPart } from './live-query/live-query.bench.ts';
 import { MERGE_SCENARIOS, runMergeIngest } from './merge-ingest.bench.ts';
 import { runMemory } from './memory.bench.ts';
@@ -98,6 +99,15 @@ export const PARTS: readonly Part[] = [
     scenarios: WRITE_BEHIND_SCENARIOS.map(({ name }) => name),
     plot: { figure: 'p99Us', heading: 'p99 of a batch, µs', logarithmic: true },
     run: runWriteBehind,
+  },
+  {
+    name: 'flush',
+    title: 'Rows into Postgres',
+    about:
+      'What a worker does with staged records, 5000 a transaction, beside a client that sends `INSERT … VALUES` with the same guard, and `psql` with the bytes of our COPY made beforehand. Divided by `multi-values`. Of each run the whole table is compared with the rows that were sent.',
+    scenarios: FLUSH_SCENARIOS,
+    plot: { figure: 'clientUsPerRow', heading: 'CPU of the client a row, µs', logarithmic: true },
+    run: runFlush,
   },
   {
     name: 'scaling',

@@ -91,6 +91,10 @@ export const TARGETS: readonly Target[] = [
   mostAlone('LOG', 'p50 ÷ (2 syncs + 1 ms)', 'p50ToBound', 'log-1024', [undefined, 1]),
   { ...mostOf('ISO', 'p99 ÷ p99 alone', 'p99Us', 'ratio', [2, 1.3]), variant: 'flushing', reference: 'alone' },
   ...['GET', 'SET'].flatMap((command) => [atLeast(`RESP-${command}-P16`, 'per CPU ÷ redis', CPU, 'alone', 'redis', [0.35, 0.5])]),
+  ...['FLUSH', 'FLUSH-BYTES'].flatMap((scenario) => [
+    atLeast(scenario, 'rows ÷ multi-values', WALL, 'lattice', 'multi-values', [1.2, 1.4]),
+    mostAlone(scenario, 'µs of the client a row', 'clientUsPerRow', 'lattice', [4, 2.5]),
+  ]),
   mostAlone('IDLE', '% of a core', 'cpuPercent', 'lattice', [1, 0.5]),
 ];
 
