@@ -44,12 +44,15 @@ export type RespStep = typeof RESP_NEEDS_MORE | typeof RESP_COMMAND | typeof RES
 export class RespCommand {
   bytes: Uint8Array = NO_BYTES;
   count = 0;
+  /** Hash (fnv1a) of argument 1, where whoever filled this knows it; else 0. */
+  keyHash = 0;
   starts = new Int32Array(16);
   lengths = new Int32Array(16);
 
   clear(bytes: Uint8Array): void {
     this.bytes = bytes;
     this.count = 0;
+    this.keyHash = 0;
   }
 
   add(start: number, length: number): void {

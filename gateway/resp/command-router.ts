@@ -70,15 +70,17 @@ export class CommandRouter {
     if (turn.firstCommand === '') turn.firstCommand = command.spec.name;
     const { spec } = command;
     if (this.#workers === 1) {
-      this.#whole(command, 0, turn);
+      this.#whole(command, 0, turn, isFirstKey(spec) ? firstHash(command) : 0);
       return true;
     }
     this.#mayNameMap = false;
     switch (spec.route) {
       case 'key': {
-        const owner = this.#ownerAt(command, spec.keys[0]);
+        const isFirst = isFirstKey(spec);
+        const hash = isFirst ? firstHash(command) : 0;
+        const owner = isFirst ? this.#ownerOfHash(hash) : this.#ownerAt(command, spec.keys[0]);
         if (this.#mayNameMap) return false;
-        this.#whole(command, owner, turn);
+        this.#whole(command, owner, turn, hash);
         return true;
       }
       case 'keys':
@@ -146,10 +148,10 @@ export class CommandRouter {
     return this.#table.ownerOf(partitionOf(fnv1aUtf8(key, 0, key.length)));
   }
 
-  #whole({ number, isResp3, db, args }: RoutedCommand, worker: number, turn: Turn): void {
+  #whole({ number, isResp3, db, args }: RoutedCommand, worker: number, turn: Turn, keyHash = 0): void {
     const writer = this.#writers[worker] as CommandBatchWriter;
     turn.addWorker(worker, writer.count);
-    writer.add(number, isResp3, db, args);
+    writer.add(number, isResp3, db, args, keyHash);
   }
 
   #everywhere({ number, spec, isResp3, db, args }: RoutedCommand, turn: Turn): void {
@@ -213,7 +215,10 @@ export class CommandRouter {
 
   #owner(args: RespCommand, index: number): number {
     const start = args.starts[index] as number;
-    const hash = fnv1aUtf8(args.bytes, start, start + (args.lengths[index] as number));
+    return this.#ownerOfHash(fnv1aUtf8(args.bytes, start, start + (args.lengths[index] as number)));
+  }
+
+  #ownerOfHash(hash: number): number {
     if (this.#mapNames.mayHave(hash)) this.#mayNameMap = true;
     return this.#table.ownerOf(partitionOf(hash));
   }
@@ -229,6 +234,17 @@ export class CommandRouter {
       throw error;
     }
   }
+}
+
+/** The command has one key, argument 1. */
+function isFirstKey({ route, keys }: CommandSpec): boolean {
+  return route === 'key' && keys[0] === 1;
+}
+
+/** Of argument 1. */
+function firstHash({ args }: RoutedCommand): number {
+  const start = args.starts[1] as number;
+  return fnv1aUtf8(args.bytes, start, start + (args.lengths[1] as number));
 }
 
 /** A scan begins. */

@@ -1,8 +1,8 @@
 /**
  * Commands on their way to a worker, and replies on their way back: what the requests of kind 70 carry.
  *
- *   request   word 0 count · per command: word spec | resp3 << 16 | db << 17, word arguments, a word of length each, their bytes
- *             padded to words
+ *   request   word 0 count · per command: word spec | resp3 << 16 | db << 17, word hash of argument 1 or 0, word arguments,
+ *             a word of length each, their bytes padded to words
  *   reply     word 0 count · a word of length a reply · the replies, back to back
  *
  * Little-endian words as the machine has them: both ends are this process.
@@ -15,6 +15,8 @@ const KEPT_BYTES = 1 << 20;
 const RESP3_BIT = 1 << 16;
 const DB_SHIFT = 17;
 const SPEC_MASK = 0xffff;
+/** Of a command, before the lengths of its arguments. */
+const HEAD_WORDS = 3;
 
 /** Collects the commands of one request. */
 export class CommandBatchWriter {
@@ -24,14 +26,15 @@ export class CommandBatchWriter {
   #length = 4;
   #lengthsAt = 0;
 
-  /** Begins a command of `argumentCount` arguments, which `argument` adds one by one. */
-  begin(spec: number, isResp3: boolean, db: number, argumentCount: number): void {
+  /** Begins a command of `argumentCount` arguments, which `argument` adds one by one. `keyHash`: of argument 1, if it is a key and known. */
+  begin(spec: number, isResp3: boolean, db: number, argumentCount: number, keyHash = 0): void {
     const start = this.#length;
-    this.#claim(8 + 4 * argumentCount);
+    this.#claim(4 * (HEAD_WORDS + argumentCount));
     const word = start >>> 2;
     this.#words[word] = spec | (isResp3 ? RESP3_BIT : 0) | (db << DB_SHIFT);
-    this.#words[word + 1] = argumentCount;
-    this.#lengthsAt = word + 2;
+    this.#words[word + 1] = keyHash;
+    this.#words[word + 2] = argumentCount;
+    this.#lengthsAt = word + HEAD_WORDS;
     this.count += 1;
   }
 
@@ -51,8 +54,8 @@ export class CommandBatchWriter {
   }
 
   /** Adds a whole command. */
-  add(spec: number, isResp3: boolean, db: number, command: RespCommand): void {
-    this.begin(spec, isResp3, db, command.count);
+  add(spec: number, isResp3: boolean, db: number, command: RespCommand, keyHash = 0): void {
+    this.begin(spec, isResp3, db, command.count, keyHash);
     for (let index = 0; index < command.count; index++) {
       this.argument(command.bytes, command.starts[index] as number, command.lengths[index] as number);
     }
@@ -101,6 +104,9 @@ export class CommandBatchReader {
   readonly #words: Int32Array;
   #at = 1;
   #before = 1;
+  #aheadAt = 1;
+  /** Database of the command that `ahead` looked at last. */
+  aheadDb = 0;
 
   constructor(body: Uint8Array) {
     assert((body.byteOffset & 3) === 0 && (body.length & 3) === 0, 'commands stand on words');
@@ -114,18 +120,32 @@ export class CommandBatchReader {
     const words = this.#words;
     this.#before = this.#at;
     const head = words[this.#at] as number;
-    const argumentCount = words[this.#at + 1] as number;
+    const argumentCount = words[this.#at + 2] as number;
+    const lengthsAt = this.#at + HEAD_WORDS;
     this.spec = head & SPEC_MASK;
     this.isResp3 = (head & RESP3_BIT) !== 0;
     this.db = head >>> DB_SHIFT;
     command.clear(this.#bytes);
-    let at = (this.#at + 2 + argumentCount) << 2;
+    command.keyHash = (words[this.#at + 1] as number) >>> 0;
+    let at = (lengthsAt + argumentCount) << 2;
     for (let index = 0; index < argumentCount; index++) {
-      const length = words[this.#at + 2 + index] as number;
+      const length = words[lengthsAt + index] as number;
       command.add(at, length);
       at += length;
     }
     this.#at = (at + 3) >>> 2;
+  }
+
+  /** Looks at the next command only: the hash of its key, 0 when it is not known. Called up to `count` times, of which `next` knows nothing. */
+  ahead(): number {
+    const words = this.#words;
+    const at = this.#aheadAt;
+    const argumentCount = words[at + 2] as number;
+    this.aheadDb = (words[at] as number) >>> DB_SHIFT;
+    let bytes = 3;
+    for (let index = 0; index < argumentCount; index++) bytes += words[at + HEAD_WORDS + index] as number;
+    this.#aheadAt = at + HEAD_WORDS + argumentCount + (bytes >>> 2);
+    return (words[at + 1] as number) >>> 0;
   }
 
   /** Has the next `next` give the same command again. */

@@ -1,4 +1,5 @@
 /** INCR and its relatives: whole 64-bit integers, and decimals as Redis adds them (long-double.ts). */
+import { writeDecimal } from '../../protocol/decimal.ts';
 import { type Call, type CommandSpec, KvError, NOT_AN_INTEGER, writes } from './command.ts';
 import { addDecimals, isDecimal } from './long-double.ts';
 import { INT64_MAX, INT64_MIN, integerArgument, integerOf, integerText } from './numbers.ts';
@@ -7,16 +8,20 @@ const OVERFLOW = 'ERR increment or decrement would overflow';
 const NOT_A_FLOAT = 'ERR value is not a valid float';
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('latin1');
+/** The sum at hand, spelt. */
+const digits = new Uint8Array(24);
 
 /** Adds to the integer under a key; a missing one is 0. The time to live stays. */
 function increment(call: Call, by: number | bigint): void {
-  const key = call.args.argument(1);
-  const stored = call.space.get(key);
-  const old = stored === undefined ? 0 : integerOf(stored.value);
+  const { space, args, out } = call;
+  const stored = space.at(args, 1);
+  const old = stored === undefined ? 0 : integerOf(stored.source, stored.start, stored.length);
   if (old === undefined) throw new KvError(NOT_AN_INTEGER);
   const sum = added(old, by);
-  call.space.set(key, integerText(sum), stored?.expiresAtMs ?? Number.NaN);
-  call.out.integer(sum);
+  const expiresAtMs = stored === undefined ? Number.NaN : stored.expiresAtMs;
+  if (typeof sum === 'number') space.put(args, 1, digits, 0, writeDecimal(digits, 0, sum), expiresAtMs);
+  else space.set(args.argument(1), integerText(sum), expiresAtMs);
+  out.integer(sum);
 }
 
 /** Numbers stay numbers while that is exact. */

@@ -31,13 +31,13 @@ export class HashNames {
     this.#maps = maps;
   }
 
-  /** True when the key is the name of a map with live records here; `keyHash` is fnv1a of the key. */
-  has(key: Uint8Array, keyHash: number): boolean {
+  /** True when the key `bytes[0, length)` is the name of a map with live records here; `keyHash` is fnv1a of the key. */
+  has(bytes: Uint8Array, length: number, keyHash: number): boolean {
     if (this.#maps.size !== this.#known) this.#learn();
     if (this.#byHash.size === 0) return false;
     const maps = this.#byHash.get(keyHash);
     if (maps === undefined) return false;
-    return maps.some((map) => isSameName(map.name, key) && isLive(map));
+    return maps.some((map) => isSameName(map.name, bytes, length) && isLive(map));
   }
 
   /** Names of all such maps. */
@@ -67,6 +67,6 @@ function isLive(map: GridMap): boolean {
   return store !== undefined && store.records > store.tombstones;
 }
 
-function isSameName(left: Uint8Array, right: Uint8Array): boolean {
-  return left.length === right.length && left.every((byte, index) => byte === right[index]);
+function isSameName(name: Uint8Array, bytes: Uint8Array, length: number): boolean {
+  return name.length === length && name.every((byte, index) => byte === bytes[index]);
 }

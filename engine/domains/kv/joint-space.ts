@@ -15,7 +15,7 @@ import {
   IDENTITY_BYTES_MAX,
   KEY_TOO_LONG,
   type KeySpace,
-  type StoredValue,
+  StoredValue,
   TOO_LONG,
   VALUE_BYTES_MAX,
   type WholeSpace,
@@ -153,7 +153,17 @@ class JointSpace implements KeySpace, WholeSpace {
   }
 
   get(key: Uint8Array): StoredValue | undefined {
-    return this.#live(key);
+    const record = this.#live(key);
+    if (record === undefined) return undefined;
+    const stored = new StoredValue();
+    stored.source = record.value;
+    stored.length = record.value.length;
+    stored.expiresAtMs = record.expiresAtMs;
+    return stored;
+  }
+
+  at(args: RespCommand, index: number): StoredValue | undefined {
+    return this.get(args.argument(index));
   }
 
   has(key: Uint8Array): boolean {
@@ -173,6 +183,10 @@ class JointSpace implements KeySpace, WholeSpace {
     record.expiresAtMs = expiresAtMs;
     record.isLive = true;
     record.isWritten = true;
+  }
+
+  put(args: RespCommand, index: number, source: Uint8Array, start: number, length: number, expiresAtMs: number): void {
+    this.set(args.argument(index), source.subarray(start, start + length), expiresAtMs);
   }
 
   expire(key: Uint8Array, expiresAtMs: number): void {

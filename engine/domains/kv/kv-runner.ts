@@ -18,10 +18,12 @@ import type { WholeSpace } from './space.ts';
 import { type Touched, touchedBy } from './touched-keys.ts';
 import { runChange, type WholeChange } from './whole-changes.ts';
 
-export interface KvRunnerOptions extends Omit<SpaceContext, 'names' | 'nowMs' | 'isDecided' | 'only'> {
+export interface KvRunnerOptions extends Omit<SpaceContext, 'names' | 'nowMs' | 'commands' | 'isDecided' | 'only'> {
   readonly random: () => number;
 }
 
+/** Commands of a batch that are looked at before the first is run. */
+const WARMED_MAX = 1024;
 /** Spaces kept for maps as hashes. */
 const HASHES_KEPT_MAX = 1000;
 /** Commands that read values of a hash without naming its fields. */
@@ -38,13 +40,16 @@ export class KvRunner implements Call {
   db = 0;
   space: RecordSpace;
   readonly random: () => number;
+  /** What `warm` has read. It means nothing. */
+  seen = 0;
   readonly #context: SpaceContext;
+  readonly #warmed = new Int32Array(WARMED_MAX);
   readonly #databases: RecordSpace[] = [];
   readonly #hashes = new Map<string, RecordSpace>();
 
   constructor(options: KvRunnerOptions) {
     this.random = options.random;
-    this.#context = { ...options, names: new HashNames(options.maps), nowMs: 0, isDecided: false, only: undefined };
+    this.#context = { ...options, names: new HashNames(options.maps), nowMs: 0, commands: 0, isDecided: false, only: undefined };
     for (let db = 0; db < DATABASES; db++) this.#databases.push(new RecordSpace(this.#context, databaseName(db), true));
     this.space = this.spaceOf(0);
   }
@@ -90,6 +95,20 @@ export class KvRunner implements Call {
     return packReplies(lengths, this.out.bytes, this.out.length);
   }
 
+  /** Has the processor fetch what the commands of a batch will look at: it waits for all of it at once, and not for one after another. */
+  warm(reader: CommandBatchReader): void {
+    const refs = this.#warmed;
+    const count = Math.min(reader.count, refs.length);
+    let seen = 0;
+    for (let index = 0; index < count; index++) {
+      const keyHash = reader.ahead();
+      refs[index] = keyHash === 0 ? 0 : this.spaceOf(reader.aheadDb).home(keyHash);
+    }
+    const { space } = this;
+    for (let index = 0; index < count; index++) seen ^= space.warmBlock(refs[index] as number);
+    this.seen = seen;
+  }
+
   /** A database by the name of its map, or a hash. */
   spaceNamed(name: Uint8Array): RecordSpace {
     return isDatabaseName(name) ? this.spaceOf(Number(latin1.decode(name).slice(2))) : this.hash(name);
@@ -100,6 +119,7 @@ export class KvRunner implements Call {
     const { out } = this;
     const start = out.length;
     out.isResp3 = isResp3;
+    this.#context.commands += 1;
     this.name = spec.name;
     this.db = db;
     this.space = this.spaceOf(db);

@@ -10,27 +10,28 @@ const MINUS = 0x2d;
 const ZERO = 0x30;
 
 /** The integer that the bytes spell, a number where it is safe; undefined when they do not spell one of 64 bits. */
-export function integerOf(bytes: Uint8Array): number | bigint | undefined {
-  const length = bytes.length;
+export function integerOf(bytes: Uint8Array, start = 0, length = bytes.length - start): number | bigint | undefined {
   if (length === 0 || length > 20) return undefined;
-  const isNegative = bytes[0] === MINUS;
-  const first = isNegative ? 1 : 0;
+  const end = start + length;
+  const isNegative = bytes[start] === MINUS;
+  const first = isNegative ? start + 1 : start;
+  if (end === first) return undefined;
   if (bytes[first] === ZERO) return length === 1 ? 0 : undefined;
-  if (length === first) return undefined;
   let value = 0;
-  for (let index = first; index < length; index++) {
+  for (let index = first; index < end; index++) {
     const digit = (bytes[index] as number) - ZERO;
     if (digit < 0 || digit > 9) return undefined;
     value = value * 10 + digit;
   }
-  if (length - first <= SAFE_DIGITS) return isNegative ? -value : value;
-  const exact = BigInt(String.fromCharCode(...bytes));
+  if (end - first <= SAFE_DIGITS) return isNegative ? -value : value;
+  const exact = BigInt(String.fromCharCode(...bytes.subarray(start, end)));
   return exact >= INT64_MIN && exact <= INT64_MAX ? exact : undefined;
 }
 
 /** An argument that must be an integer. */
 export function integerArgument(call: Pick<Call, 'args'>, index: number, error = NOT_AN_INTEGER): bigint {
-  const value = integerOf(call.args.argument(index));
+  const { args } = call;
+  const value = index < args.count ? integerOf(args.bytes, args.starts[index], args.lengths[index]) : undefined;
   if (value === undefined) throw new KvError(error);
   return BigInt(value);
 }

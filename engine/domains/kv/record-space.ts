@@ -8,6 +8,7 @@
  */
 import { assert } from '../../assert.ts';
 import { fnv1aUtf8, isUtf8, PARTITION_COUNT, partitionOf } from '../../partition/hash.ts';
+import type { RespCommand } from '../../protocol/resp-parser.ts';
 import { OP_PUT, OP_REMOVE } from '../../protocol/op-index.ts';
 import { JOIN_APPLIED } from '../../storage/join-rule.ts';
 import { KIND_LWW, PROVENANCE_CLIENT, RecordImage } from '../../storage/record.ts';
@@ -24,13 +25,13 @@ import {
   IDENTITY_BYTES_MAX,
   KEY_TOO_LONG,
   type KeySpace,
-  type StoredValue,
+  StoredValue,
   TOO_LONG,
   VALUE_BYTES_MAX,
   ValueAway,
   type WholeSpace,
 } from './space.ts';
-import { decodeValue, encodeValue, VALUE_HEADER_BYTES } from './value.ts';
+import { decodeValue, encodeValue, textHeaderBytes, VALUE_HEADER_BYTES } from './value.ts';
 
 /** What the spaces of a worker share. */
 export interface SpaceContext {
@@ -41,6 +42,8 @@ export interface SpaceContext {
   readonly nodeId: Uint8Array;
   /** The clock of the command at hand, ms. */
   nowMs: number;
+  /** Commands that were begun: another number, other arguments. */
+  commands: number;
   /** What is written is decided: nothing may refuse it. */
   isDecided: boolean;
   /** Partitions that are looked at as a whole database is; undefined: all. */
@@ -66,11 +69,8 @@ const SCRATCH_KEPT_BYTES = 1 << 20;
 /** Shorter ones are copied by a loop: it costs less than the call of a copy. */
 const LOOP_BYTES_MAX = 48;
 const NO_BYTES = new Uint8Array(0);
-
-class MutableValue implements StoredValue {
-  value: Uint8Array = new Uint8Array(0);
-  expiresAtMs = Number.NaN;
-}
+/** An index that no argument has. */
+const NO_ARGUMENT = -1;
 
 export class RecordSpace implements KeySpace, WholeSpace {
   readonly #context: SpaceContext;
@@ -79,11 +79,13 @@ export class RecordSpace implements KeySpace, WholeSpace {
   readonly #isDatabase: boolean;
   readonly #image = new RecordImage();
   readonly #stored = new RecordImage();
-  readonly #answer = new MutableValue();
+  readonly #answer = new StoredValue();
   /** The key at hand, and behind it what is written. One array, so that the store need not look at a new one each time. */
   #scratch = new Uint8Array(SCRATCH_BYTES);
-  /** What stands in front of the scratch memory. */
+  /** What stands in front of the scratch memory: this key, or this argument of that command. */
   #key: Uint8Array | undefined;
+  #argument = NO_ARGUMENT;
+  #command = 0;
   #map: GridMap | undefined;
 
   constructor(context: SpaceContext, name: Uint8Array, isDatabase: boolean) {
@@ -93,18 +95,47 @@ export class RecordSpace implements KeySpace, WholeSpace {
   }
 
   isHash(key: Uint8Array): boolean {
-    return this.#isDatabase && this.#context.names.has(key, fnv1aUtf8(key, 0, key.length));
+    return this.#isDatabase && this.#context.names.has(key, key.length, fnv1aUtf8(key, 0, key.length));
   }
 
   get(key: Uint8Array): StoredValue | undefined {
+    this.#identify(key);
+    return this.#value();
+  }
+
+  at(args: RespCommand, index: number): StoredValue | undefined {
+    this.#identifyArgument(args, index);
+    return this.#value();
+  }
+
+  /** As of its store: for the processor's sake. */
+  home(keyHash: number): RecordRef {
+    return this.#store()?.home(keyHash) ?? 0;
+  }
+
+  warmBlock(ref: RecordRef): number {
+    return this.#store()?.warmBlock(ref) ?? 0;
+  }
+
+  /** The live value of the key at hand. */
+  #value(): StoredValue | undefined {
     const store = this.#store();
-    const ref = this.#find(store, key);
+    const ref = store === undefined ? 0 : store.get(this.#image, this.#context.nowMs);
     if (ref === 0 || store === undefined) return undefined;
     const stored = this.#stored;
     store.read(ref, stored);
     if (stored.evicted) throw new ValueAway(store, [ref]);
     const answer = this.#answer;
-    answer.value = decodeValue(stored.source, stored.valueStart, stored.valueBytes);
+    const header = textHeaderBytes(stored.source[stored.valueStart] as number);
+    if (header > 0) {
+      answer.source = stored.source;
+      answer.start = stored.valueStart + header;
+      answer.length = stored.valueBytes - header;
+    } else {
+      answer.source = decodeValue(stored.source, stored.valueStart, stored.valueBytes);
+      answer.start = 0;
+      answer.length = answer.source.length;
+    }
     answer.expiresAtMs = stored.millis + stored.ttlMs;
     return answer;
   }
@@ -120,22 +151,36 @@ export class RecordSpace implements KeySpace, WholeSpace {
   }
 
   set(key: Uint8Array, value: Uint8Array, expiresAtMs: number): void {
-    if (value.length > VALUE_BYTES_MAX) throw new KvError(TOO_LONG);
-    if (key.length + this.#name.length > IDENTITY_BYTES_MAX) throw new KvError(KEY_TOO_LONG);
-    const { nodeId } = this.#context;
-    const valueAt = key.length + nodeId.length;
+    this.#assertFits(key.length, value.length);
     this.#identify(key);
-    this.#admit(valueAt + value.length);
-    const map = this.#open();
-    const scratch = this.#room(valueAt + VALUE_HEADER_BYTES + value.length);
-    const encoded = encodeValue(value, scratch, valueAt);
+    this.#put(value, 0, value.length, expiresAtMs);
+  }
+
+  put(args: RespCommand, index: number, source: Uint8Array, start: number, length: number, expiresAtMs: number): void {
+    this.#assertFits(args.lengths[index] as number, length);
+    this.#identifyArgument(args, index);
+    this.#put(source, start, length, expiresAtMs);
+  }
+
+  #assertFits(keyBytes: number, valueBytes: number): void {
+    if (valueBytes > VALUE_BYTES_MAX) throw new KvError(TOO_LONG);
+    if (keyBytes + this.#name.length > IDENTITY_BYTES_MAX) throw new KvError(KEY_TOO_LONG);
+  }
+
+  /** Writes a value under the key at hand. */
+  #put(source: Uint8Array, start: number, length: number, expiresAtMs: number): void {
     const image = this.#image;
+    const valueAt = image.keyBytes + this.#context.nodeId.length;
+    this.#admit(valueAt + length);
+    const map = this.#open();
+    const scratch = this.#room(valueAt + VALUE_HEADER_BYTES + length);
+    const encoded = encodeValue(source, scratch, valueAt, start, length);
     if (typeof encoded === 'number') image.valueBytes = encoded - valueAt;
     else {
       this.#room(valueAt + encoded.length).set(encoded, valueAt);
       image.valueBytes = encoded.length;
     }
-    this.#write(map, key, expiresAtMs, false);
+    this.#write(map, expiresAtMs, false);
   }
 
   expire(key: Uint8Array, expiresAtMs: number): void {
@@ -150,14 +195,14 @@ export class RecordSpace implements KeySpace, WholeSpace {
     const scratch = this.#room(valueAt + stored.valueBytes);
     scratch.set(stored.source.subarray(stored.valueStart, stored.valueStart + stored.valueBytes), valueAt);
     this.#image.valueBytes = stored.valueBytes;
-    this.#write(this.#open(), key, expiresAtMs, false);
+    this.#write(this.#open(), expiresAtMs, false);
   }
 
   remove(key: Uint8Array): boolean {
     if (this.#find(this.#store(), key) === 0) return false;
     this.#admit(0);
     this.#image.valueBytes = 0;
-    this.#write(this.#open(), key, Number.NaN, true);
+    this.#write(this.#open(), Number.NaN, true);
     return true;
   }
 
@@ -351,18 +396,45 @@ export class RecordSpace implements KeySpace, WholeSpace {
   }
 
   #identify(key: Uint8Array): void {
-    const image = this.#image;
     if (key !== this.#key) {
-      const scratch = this.#room(key.length);
-      if (key.length > LOOP_BYTES_MAX) scratch.set(key);
-      else for (let index = 0; index < key.length; index++) scratch[index] = key[index] as number;
-      image.keyHash = fnv1aUtf8(key, 0, key.length);
+      this.#copyKey(key, 0, key.length, 0);
       this.#key = key;
     }
-    image.source = this.#scratch;
+    this.#assertNoHash();
+  }
+
+  #identifyArgument(args: RespCommand, index: number): void {
+    const { commands } = this.#context;
+    if (index !== this.#argument || commands !== this.#command) {
+      this.#copyKey(args.bytes, args.starts[index] as number, args.lengths[index] as number, index === 1 ? args.keyHash : 0);
+      this.#argument = index;
+      this.#command = commands;
+    }
+    this.#assertNoHash();
+  }
+
+  /** Makes it the key at hand. `hash` is fnv1a of it; 0: not known. */
+  #copyKey(source: Uint8Array, start: number, length: number, hash: number): void {
+    this.#forgetKey();
+    const image = this.#image;
+    const scratch = this.#room(length);
+    if (length > LOOP_BYTES_MAX) scratch.set(source.subarray(start, start + length));
+    else for (let index = 0; index < length; index++) scratch[index] = source[start + index] as number;
+    image.keyHash = hash === 0 ? fnv1aUtf8(source, start, start + length) : hash;
     image.keyStart = 0;
-    image.keyBytes = key.length;
-    if (this.#isDatabase && !this.#context.isDecided && this.#context.names.has(key, image.keyHash))
+    image.keyBytes = length;
+  }
+
+  #forgetKey(): void {
+    this.#key = undefined;
+    this.#argument = NO_ARGUMENT;
+  }
+
+  /** Throws KvError for the name of a map. */
+  #assertNoHash(): void {
+    const image = this.#image;
+    image.source = this.#scratch;
+    if (this.#isDatabase && !this.#context.isDecided && this.#context.names.has(image.source, image.keyBytes, image.keyHash))
       throw new KvError(WRONG_TYPE);
   }
 
@@ -382,16 +454,18 @@ export class RecordSpace implements KeySpace, WholeSpace {
   }
 
   /** The value stands in the scratch memory behind key and node. */
-  #write(map: GridMap, key: Uint8Array, expiresAtMs: number, isRemoval: boolean): void {
+  #write(map: GridMap, expiresAtMs: number, isRemoval: boolean): void {
     const { nodeId, nowMs, changes } = this.#context;
     const store = map.store(KIND_LWW);
     const image = this.#image;
-    const scratch = this.#room(key.length + nodeId.length);
-    for (let index = 0; index < nodeId.length; index++) scratch[key.length + index] = nodeId[index] as number;
+    const { keyBytes } = image;
+    const scratch = this.#room(keyBytes + nodeId.length);
+    for (let index = 0; index < nodeId.length; index++) scratch[keyBytes + index] = nodeId[index] as number;
     image.source = scratch;
-    image.nodeStart = key.length;
+    image.tagStart = keyBytes;
+    image.nodeStart = keyBytes;
     image.nodeBytes = nodeId.length;
-    image.valueStart = key.length + nodeId.length;
+    image.valueStart = keyBytes + nodeId.length;
     image.tombstone = isRemoval;
     image.provenance = PROVENANCE_CLIENT;
     this.#stamp(store, nowMs);
@@ -400,10 +474,10 @@ export class RecordSpace implements KeySpace, WholeSpace {
     if (refusal !== undefined) throw new KvError(`ERR ${refusal.code} ${refusal.detail}`);
     const joined = store.join(image, nowMs);
     assert(joined === JOIN_APPLIED, 'a stamp after the stored one wins');
-    if (isUtf8(key, 0, key.length)) changes.changed(map, isRemoval ? OP_REMOVE : OP_PUT, image, 0, 0, false);
+    if (isUtf8(scratch, 0, keyBytes)) changes.changed(map, isRemoval ? OP_REMOVE : OP_PUT, image, 0, 0, false);
     if (scratch.length <= SCRATCH_KEPT_BYTES) return;
     this.#scratch = new Uint8Array(SCRATCH_BYTES);
-    this.#key = undefined;
+    this.#forgetKey();
   }
 
   /** Now, but strictly after the stored record. */

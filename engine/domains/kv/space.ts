@@ -2,8 +2,11 @@
  * Keys and values as commands see them: one database, or a map as a hash. Two implementations: records of a worker
  * (record-space.ts), and the keys that workers act on together (joint-space.ts).
  */
+import type { RespCommand } from '../../protocol/resp-parser.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
 import type { RecordRef } from '../../storage/storage.ts';
+
+const NO_BYTES = new Uint8Array(0);
 
 /** Bytes of a value. Redis takes 512 MiB; records are smaller. */
 export const VALUE_BYTES_MAX = 4 << 20;
@@ -13,11 +16,18 @@ export const IDENTITY_BYTES_MAX = 2048;
 export const TOO_LONG = 'ERR string exceeds maximum allowed size (proto-max-bulk-len)';
 export const KEY_TOO_LONG = `ERR key is longer than ${IDENTITY_BYTES_MAX} bytes`;
 
-/** A value that is there. Reused: valid until the next call of the space. */
-export interface StoredValue {
-  readonly value: Uint8Array;
+/** A value that is there: `source[start, start + length)`. Reused: valid until the next call of the space. */
+export class StoredValue {
+  source: Uint8Array = NO_BYTES;
+  start = 0;
+  length = 0;
   /** When it expires, ms; NaN: never. */
-  readonly expiresAtMs: number;
+  expiresAtMs = Number.NaN;
+
+  /** A view of it. */
+  get value(): Uint8Array {
+    return this.source.subarray(this.start, this.start + this.length);
+  }
 }
 
 export interface KeySpace {
@@ -25,11 +35,15 @@ export interface KeySpace {
   isHash(key: Uint8Array): boolean;
   /** The live value of a key. */
   get(key: Uint8Array): StoredValue | undefined;
+  /** As `get`, of the key that is an argument of the command at hand: without a view of it. */
+  at(args: RespCommand, index: number): StoredValue | undefined;
   has(key: Uint8Array): boolean;
   /** When the key expires, ms; NaN: never; undefined: there is no such key. */
   expiryOf(key: Uint8Array): number | undefined;
   /** Writes a value; the bytes are copied. Throws KvError for one that is too long. */
   set(key: Uint8Array, value: Uint8Array, expiresAtMs: number): void;
+  /** As `set`, under the key that is an argument of the command at hand: `source[start, start + length)`. */
+  put(args: RespCommand, index: number, source: Uint8Array, start: number, length: number, expiresAtMs: number): void;
   /** Gives a key that is there another expiry. */
   expire(key: Uint8Array, expiresAtMs: number): void;
   /** False when there was no such key. */

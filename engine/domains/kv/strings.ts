@@ -7,9 +7,14 @@ import { TOO_LONG, VALUE_BYTES_MAX } from './space.ts';
 const NONE = new Uint8Array(0);
 
 function get(call: Call): void {
-  const stored = call.space.get(call.args.argument(1));
+  const stored = call.space.at(call.args, 1);
   if (stored === undefined) call.out.nil();
-  else call.out.bulk(stored.value);
+  else call.out.bulk(stored.source, stored.start, stored.length);
+}
+
+/** Writes argument `valueIndex` under the key that is argument `keyIndex`, for ever. */
+function putArgument({ space, args }: Call, keyIndex: number, valueIndex: number): void {
+  space.put(args, keyIndex, args.bytes, args.starts[valueIndex] as number, args.lengths[valueIndex] as number, Number.NaN);
 }
 
 interface SetOptions {
@@ -19,8 +24,6 @@ interface SetOptions {
   readonly keepTtl: boolean;
   readonly expiresAtMs: number;
 }
-
-const PLAIN: SetOptions = { nx: false, xx: false, get: false, keepTtl: false, expiresAtMs: Number.NaN };
 
 /** After Redis' parseExtendedStringArgumentsOrReply: which words exclude which. */
 function setOptions(call: Call): SetOptions {
@@ -46,13 +49,13 @@ function setOptions(call: Call): SetOptions {
 
 function set(call: Call): void {
   const { args, space, out } = call;
-  const options = args.count === 3 ? PLAIN : setOptions(call);
-  const key = args.argument(1);
-  const value = args.argument(2);
-  if (options === PLAIN) {
-    space.set(key, value, Number.NaN);
+  if (args.count === 3) {
+    putArgument(call, 1, 2);
     return out.ok();
   }
+  const options = setOptions(call);
+  const key = args.argument(1);
+  const value = args.argument(2);
   const stored = options.get || options.nx || options.xx || options.keepTtl ? space.get(key) : undefined;
   const isThere = stored !== undefined;
   const expiresAtMs = options.keepTtl && isThere ? stored.expiresAtMs : options.expiresAtMs;
@@ -69,9 +72,8 @@ function set(call: Call): void {
 }
 
 function setNew(call: Call): void {
-  const key = call.args.argument(1);
-  if (call.space.has(key)) return call.out.integer(0);
-  call.space.set(key, call.args.argument(2), Number.NaN);
+  if (call.space.has(call.args.argument(1))) return call.out.integer(0);
+  putArgument(call, 1, 2);
   call.out.integer(1);
 }
 
@@ -84,9 +86,8 @@ function setWithExpiry(call: Call, unit: string): void {
 }
 
 function getSet(call: Call): void {
-  const key = call.args.argument(1);
   get(call);
-  call.space.set(key, call.args.argument(2), Number.NaN);
+  putArgument(call, 1, 2);
 }
 
 function getDelete(call: Call): void {
@@ -98,19 +99,16 @@ function multiGet(call: Call): void {
   const { args, out } = call;
   out.array(args.count - 1);
   for (let index = 1; index < args.count; index++) {
-    const key = args.argument(index);
-    const stored = call.space.isHash(key) ? undefined : call.space.get(key);
+    const stored = call.space.isHash(args.argument(index)) ? undefined : call.space.at(args, index);
     if (stored === undefined) out.nil();
-    else out.bulk(stored.value);
+    else out.bulk(stored.source, stored.start, stored.length);
   }
 }
 
 function multiSet(call: Call): void {
   const { args } = call;
   if (args.count % 2 === 0) throw new KvError(wrongArguments(call.name));
-  for (let index = 1; index < args.count; index += 2) {
-    call.space.set(args.argument(index), args.argument(index + 1), Number.NaN);
-  }
+  for (let index = 1; index < args.count; index += 2) putArgument(call, index, index + 1);
   call.out.ok();
 }
 
@@ -120,9 +118,7 @@ function multiSetNew(call: Call): void {
   for (let index = 1; index < args.count; index += 2) {
     if (call.space.has(args.argument(index))) return call.out.integer(0);
   }
-  for (let index = 1; index < args.count; index += 2) {
-    call.space.set(args.argument(index), args.argument(index + 1), Number.NaN);
-  }
+  for (let index = 1; index < args.count; index += 2) putArgument(call, index, index + 1);
   call.out.integer(1);
 }
 
@@ -140,7 +136,7 @@ function append(call: Call): void {
 }
 
 function length(call: Call): void {
-  call.out.integer(call.space.get(call.args.argument(1))?.value.length ?? 0);
+  call.out.integer(call.space.at(call.args, 1)?.length ?? 0);
 }
 
 /** The range that start and end name in a string of `size` bytes, both included; from > to when it is empty. */

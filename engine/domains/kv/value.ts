@@ -24,27 +24,35 @@ const encoder = new TextEncoder();
 
 /** Bytes that `encodeValue` may write before those of the value. */
 export const VALUE_HEADER_BYTES = 5;
+/** Shorter ones are copied by a loop: it costs less than the call of a copy. */
+const LOOP_BYTES_MAX = 48;
 
 /**
- * Writes the value as MessagePack into `target` at `at` and answers where it ends. `target` has room for the value and
- * VALUE_HEADER_BYTES. What becomes an object is answered as bytes of its own instead.
+ * Writes the value `source[start, start + length)` as MessagePack into `target` at `at` and answers where it ends. `target` has room
+ * for the value and VALUE_HEADER_BYTES. What becomes an object is answered as bytes of its own instead.
  */
-export function encodeValue(value: Uint8Array, target: Uint8Array, at: number): number | Uint8Array {
-  const length = value.length;
-  const first = length > 1 ? value[0] : 0;
+export function encodeValue(
+  source: Uint8Array,
+  target: Uint8Array,
+  at: number,
+  start = 0,
+  length = source.length - start,
+): number | Uint8Array {
+  const first = length > 1 ? source[start] : 0;
   if ((first === OPEN_BRACE || first === OPEN_BRACKET) && length <= JSON_BYTES_MAX) {
-    const object = encodedJson(value);
+    const object = encodedJson(source.subarray(start, start + length));
     if (object !== undefined) return object;
   }
-  const start = writeHeader(target, at, length, isText(value));
-  if (length > 48) target.set(value, start);
-  else for (let index = 0; index < length; index++) target[start + index] = value[index] as number;
-  return start + length;
+  const to = writeHeader(target, at, length, isText(source, start, length));
+  if (length > LOOP_BYTES_MAX) target.set(source.subarray(start, start + length), to);
+  else for (let index = 0; index < length; index++) target[to + index] = source[start + index] as number;
+  return to + length;
 }
 
-function isText(value: Uint8Array): boolean {
-  for (let index = 0; index < value.length; index++) {
-    if ((value[index] as number) >= 0x80) return isStrictUtf8(value);
+function isText(source: Uint8Array, start: number, length: number): boolean {
+  const end = start + length;
+  for (let index = start; index < end; index++) {
+    if ((source[index] as number) >= 0x80) return isStrictUtf8(source.subarray(start, end));
   }
   return true;
 }
@@ -113,20 +121,26 @@ function isShallow(value: Uint8Array): boolean {
 
 /** The text of the MessagePack value `bytes[start, start + length)`: a view where it stands there as it is. */
 export function decodeValue(bytes: Uint8Array, start: number, length: number): Uint8Array {
-  const token = bytes[start] as number;
-  if ((token & 0xe0) === 0xa0) return bytes.subarray(start + 1, start + length);
+  const header = textHeaderBytes(bytes[start] as number);
+  if (header === 0) return encoder.encode(jsonOf(bytes, start, start + length));
+  return bytes.subarray(start + header, start + length);
+}
+
+/** By the first byte of a MessagePack value: bytes before its text, which stands there as it is; 0 when it does not. */
+export function textHeaderBytes(token: number): number {
+  if ((token & 0xe0) === 0xa0) return 1;
   switch (token) {
     case 0xd9:
     case 0xc4:
-      return bytes.subarray(start + 2, start + length);
+      return 2;
     case 0xda:
     case 0xc5:
-      return bytes.subarray(start + 3, start + length);
+      return 3;
     case 0xdb:
     case 0xc6:
-      return bytes.subarray(start + 5, start + length);
+      return 5;
     default:
-      return encoder.encode(jsonOf(bytes, start, start + length));
+      return 0;
   }
 }
 
