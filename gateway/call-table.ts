@@ -40,6 +40,11 @@ export interface BatchDetails {
 export interface Gather {
   /** One worker's answer. `body` is valid during the call only. */
   answered(worker: number, error: number, body: Uint8Array): void;
+  /**
+   * Asked first for an answer that is no error: takes `source[start, end)`, which is valid during the call only, without a copy made for
+   * it. False, or left out: it is to come by `answered`.
+   */
+  take?(worker: number, source: Uint8Array, start: number, end: number): boolean;
   /** All answers are in. */
   complete(): void;
   /** The deadline passed. */

@@ -182,9 +182,12 @@ export class Outbox implements Runnable {
     const waiting = this.#calls.waiting[slot] as number;
     if ((waiting & bit) === 0) return; // a replaced worker answers again
     const bodyAt = at + ENVELOPE_BYTES;
-    const body = ring.bytes.slice(bodyAt, bodyAt + (words[word + ENVELOPE.BODY_BYTES] as number));
+    const bodyEnd = bodyAt + (words[word + ENVELOPE.BODY_BYTES] as number);
     const gather = this.#calls.gathers[slot];
-    gather?.answered(ring.index, (words[word + ENVELOPE.COUNT] as number) - 1, body);
+    const error = (words[word + ENVELOPE.COUNT] as number) - 1;
+    if (error >= 0 || gather?.take?.(ring.index, ring.bytes, bodyAt, bodyEnd) !== true) {
+      gather?.answered(ring.index, error, ring.bytes.slice(bodyAt, bodyEnd));
+    }
     if (((words[word + ENVELOPE.FLAGS] as number) & FLAG_MORE) !== 0) return;
     this.#calls.waiting[slot] = waiting & ~bit;
     if ((waiting & ~bit) !== 0) return;

@@ -10,6 +10,7 @@ import {
   RECORD_REQUEST,
   writeEnvelope,
 } from '../engine/protocol/envelope.ts';
+import { FULL } from '../workers/ring.ts';
 import type { RingWriter } from '../workers/ring-writer.ts';
 import type { RingWindow } from './ring-window.ts';
 import type { WorkerBreakers } from './worker-breakers.ts';
@@ -122,10 +123,18 @@ export class WorkerLinks {
     flags: number,
     deadlineMs: number,
   ): void {
-    const record = new Uint8Array((ENVELOPE_BYTES + body.length + 7) & ~7);
+    const writer = this.writers[worker];
+    const bytes = ENVELOPE_BYTES + body.length;
+    const at = writer?.claim(bytes) ?? FULL;
+    if (writer !== undefined && at !== FULL) {
+      writeEnvelope(writer.ring, at, type, call, session, count, body.length, flags, deadlineMs);
+      writer.ring.bytes.set(body, at + ENVELOPE_BYTES);
+      return writer.commit();
+    }
+    const record = new Uint8Array((bytes + 7) & ~7);
     const memory = { bytes: record, words: new Int32Array(record.buffer), floats: new Float64Array(record.buffer) };
     writeEnvelope(memory, 0, type, call, session, count, body.length, flags, deadlineMs);
     record.set(body, ENVELOPE_BYTES);
-    this.writers[worker]?.write(record);
+    writer?.write(record);
   }
 }

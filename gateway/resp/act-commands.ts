@@ -17,8 +17,6 @@ import { scanHash } from './hash-scan.ts';
 import type { RespContext } from './resp-context.ts';
 import { Turn } from './turn.ts';
 
-const NO_BYTES = new Uint8Array(0);
-
 /** Writes the reply of the command. */
 export async function actTogether(context: RespContext, command: RoutedCommand, out: RespWriter): Promise<void> {
   try {
@@ -58,7 +56,7 @@ async function readTogether(
 ): Promise<readonly Uint8Array[] | string> {
   const turn = new Turn(() => {});
   actRouter.cut(command, turn);
-  turn.seal(NO_BYTES, actWriters);
+  turn.keep(actWriters);
   const answers = await acts.read(touchedBy(command.spec, command.args, command.db), turn.bodies);
   if (typeof answers === 'string') return answers;
   for (const [worker, replies] of answers) turn.answered(worker, -1, replies);

@@ -23,7 +23,7 @@ export async function scanHash(context: RespContext, command: RoutedCommand, out
   if (latin1.decode(types[0]) === STRING_TYPE) return out.error(WRONG_TYPE);
   const turn = new Turn(() => {});
   const worker = actRouter.routeScan(command, turn);
-  turn.seal(NO_BYTES, actWriters);
+  turn.keep(actWriters);
   const [parts] = await calls.request(REQUEST_COMMANDS, [worker], () => turn.bodies.get(worker) ?? NO_BYTES);
   turn.answered(worker, -1, parts?.[0] ?? NO_BYTES);
   for (const reply of turn.replies()) out.raw(reply);

@@ -6,6 +6,7 @@
  * Nothing more is taken in (`mustWait`) while a command must be alone (AUTH by token, EXEC over several workers), while many turns are
  * under way, while a worker takes nothing, or while the client does not read: above UNREAD_BYTES_HIGH nothing more is written to it.
  */
+import type { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
 import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
 import { REQUEST_COMMANDS } from '../../engine/protocol/envelope.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
@@ -66,7 +67,7 @@ export class ReplyLine {
   #isFull({ laters }: Turn): boolean {
     const { local, writers } = this.#connection.context;
     let bytes = local.length;
-    for (const writer of writers) bytes += writer.bytesLength;
+    for (let worker = 0; worker < writers.length; worker++) bytes += (writers[worker] as CommandBatchWriter).bytesLength;
     return bytes > TURN_BYTES_MAX || laters >= LATERS_MAX;
   }
 
@@ -96,11 +97,11 @@ export class ReplyLine {
   /** Runs a command that asks workers by a way of its own: behind all commands before it, beside others that do the same. */
   later(work: AloneWork): void {
     const { writers } = this.#connection.context;
-    const mustFollow = this.#turns.some((turn) => !turn.isDone && turn.bodies.size > 0) || writers.some(({ count }) => count > 0);
+    const mustFollow = this.#turns.some((turn) => !turn.isDone && turn.asked !== 0) || writers.some(({ count }) => count > 0);
     if (mustFollow || this.#aloneTurn !== undefined) return this.alone(work);
     const turn = this.current();
     const fill = turn.addLater();
-    void this.#written(work).then(fill);
+    void this.#replyTo(work).then(fill);
   }
 
   /** What a command that EXEC runs left to be done alone. */
@@ -133,7 +134,7 @@ export class ReplyLine {
     const { isClosing, context } = this.#connection;
     const held = this.#held;
     if (held === undefined || isClosing) return true;
-    if (!this.#trySend(held)) {
+    if (!this.#ask(held, (worker) => held.bodies.get(worker) ?? NO_BYTES)) {
       if (nowMs - this.#heldSinceMs <= context.config.opTimeoutMs) return false;
       held.fail('TRYAGAIN UNAVAILABLE no worker took the command in time: it was not run');
     }
@@ -154,27 +155,41 @@ export class ReplyLine {
     if (turn === undefined) return;
     const { local, writers, clock, hold } = this.#connection.context;
     this.#turn = undefined;
-    turn.seal(local.length === 0 ? NO_BYTES : local.bytes.slice(0, local.length), writers);
-    local.reset();
-    if (turn.isEmpty && turn.bodies.size === 0 && !turn.closes) return;
+    if (local.length > 0) {
+      turn.seal(local.bytes.slice(0, local.length));
+      local.reset();
+    }
+    if (turn.isEmpty && !turn.closes) return;
     turn.sentMs = clock.nowMs;
     this.#turns.push(turn);
-    if (turn.bodies.size === 0) {
+    if (turn.asked === 0) {
       turn.isAnswered = true;
       return;
     }
-    if (this.#trySend(turn)) return;
+    if (this.#ask(turn, this.#written)) {
+      for (let worker = 0; worker < writers.length; worker++) writers[worker]?.clear();
+      return;
+    }
+    turn.keep(writers);
     this.#held = turn;
     this.#heldSinceMs = clock.nowMs;
     hold(this.#connection);
   }
 
-  #trySend(turn: Turn): boolean {
+  /** False, and nothing sent, while one of the workers of the turn takes nothing. */
+  #ask(turn: Turn, bodyOf: (worker: number) => Uint8Array): boolean {
     const { calls, links } = this.#connection.context;
-    const workers = [...turn.bodies.keys()];
-    for (const worker of workers) if (!links.takes(worker)) return false;
-    return calls.ask(this.#session, REQUEST_COMMANDS, workers, (worker) => turn.bodies.get(worker) ?? NO_BYTES, turn);
+    const workers: number[] = [];
+    for (let worker = 0; turn.asked >>> worker !== 0; worker++) {
+      if ((turn.asked & (1 << worker)) === 0) continue;
+      if (!links.takes(worker)) return false;
+      workers.push(worker);
+    }
+    return calls.ask(this.#session, REQUEST_COMMANDS, workers, bodyOf, turn);
   }
+
+  /** What the turn at hand has for a worker. */
+  readonly #written = (worker: number): Uint8Array => this.#connection.context.writers[worker]?.view() ?? NO_BYTES;
 
   readonly #onTurnDone = (): void => {
     if (this.#connection.isClosing && this.#turns.length === 0) return;
@@ -185,7 +200,13 @@ export class ReplyLine {
   /** Writes the replies of turns that are done, from the oldest on, in one go. */
   #flush(): void {
     const turns = this.#turns;
-    if (turns[0]?.isDone !== true || this.#connection.socket.unreadBytes > UNREAD_BYTES_HIGH) return;
+    const [oldest] = turns;
+    if (oldest?.isDone !== true || this.#connection.socket.unreadBytes > UNREAD_BYTES_HIGH) return;
+    if (turns.length === 1 && oldest.plainReply !== undefined && !oldest.closes) {
+      turns.length = 0;
+      this.#noteTime(oldest);
+      return this.write(oldest.plainReply);
+    }
     const parts: Uint8Array[] = [];
     let closes = false;
     let done = 0;
@@ -243,10 +264,10 @@ export class ReplyLine {
   }
 
   async #finishAlone(turn: Turn, work: AloneWork): Promise<void> {
-    const reply = await this.#written(work);
+    const reply = await this.#replyTo(work);
     if (reply.length > 0 && !this.#isAloneMuted) turn.addLocal(0, reply.length);
     this.#isAloneMuted = false;
-    turn.seal(reply, []);
+    turn.seal(reply);
     turn.isAnswered = true;
     this.#alone = undefined;
     this.#aloneTurn = undefined;
@@ -254,7 +275,7 @@ export class ReplyLine {
   }
 
   /** What the work writes; where the grid refuses it, that alone. */
-  async #written(work: AloneWork): Promise<Uint8Array> {
+  async #replyTo(work: AloneWork): Promise<Uint8Array> {
     const out = new RespWriter();
     out.isResp3 = this.#connection.isResp3;
     await answerLate(out, work);

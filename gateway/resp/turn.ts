@@ -6,8 +6,8 @@
  *              merged  several of them, made one (merge.ts)
  *              later   bytes that come by a way of their own (PUBLISH)
  *
- * A turn is one request a worker and one write to the socket. Where all its slots belong to one worker, that worker's reply
- * leaves as it came.
+ * A turn is one request a worker and one write to the socket. Where all commands went to one worker, as most do, there are no slots:
+ * that worker's replies leave as they came.
  */
 import type { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
 import { firstReplyAt, replyStarts } from '../../engine/domains/kv/command-batch.ts';
@@ -24,6 +24,7 @@ const LOCAL = -1;
 const MERGED = -2;
 const LATER = -3;
 const NO_BYTES = new Uint8Array(0);
+const NO_BODIES: ReadonlyMap<number, Uint8Array> = new Map();
 const encoder = new TextEncoder();
 
 /** One worker's answer. */
@@ -44,19 +45,24 @@ export class Turn implements Gather {
   laters = 0;
   /** Commands that went to workers, for the slow log: the first one's name. */
   firstCommand = '';
-  /** Bodies of the requests that wait to be sent, by worker. */
-  bodies: Map<number, Uint8Array> = new Map();
-  /** Triples: kind or worker, then start and end, or number. */
-  readonly #slots: number[] = [];
-  readonly #merged: MergedSlot[] = [];
-  readonly #late: Uint8Array[] = [];
-  readonly #muted = new Set<number>();
-  readonly #answers: (Answer | undefined)[] = [];
-  readonly #errors: (Uint8Array | undefined)[] = [];
+  /** A bit for each worker that is asked something. */
+  asked = 0;
+  /** Bodies of the requests that wait to be sent, by worker; none where they were sent at once. */
+  bodies: ReadonlyMap<number, Uint8Array> = NO_BODIES;
   readonly #onDone: () => void;
-  #local: Uint8Array = NO_BYTES;
+  /** While all that was added is reply 0, 1, 2, … of one worker: how many. Then there are no slots. */
+  #plainCount = 0;
   #onlyWorker = -1;
-  #isPlain = true;
+  /** The replies of that worker, as the client will read them. */
+  #plainReply: Uint8Array | undefined;
+  /** Triples: kind or worker, then start and end, or number. Once there are any, all are here. */
+  #slots: number[] | undefined;
+  #merged: MergedSlot[] | undefined;
+  #late: Uint8Array[] | undefined;
+  #muted: Set<number> | undefined;
+  #answers: (Answer | undefined)[] | undefined;
+  #errors: (Uint8Array | undefined)[] | undefined;
+  #local: Uint8Array = NO_BYTES;
 
   constructor(onDone: () => void) {
     this.#onDone = onDone;
@@ -68,41 +74,44 @@ export class Turn implements Gather {
   }
 
   get commands(): number {
-    return this.#slots.length / 3;
+    return this.#slots === undefined ? this.#plainCount : this.#slots.length / 3;
   }
 
   get isEmpty(): boolean {
-    return this.#slots.length === 0;
+    return this.commands === 0;
   }
 
   /** A reply of the connection's own: bytes `start` to `end` of what `seal` is given. */
   addLocal(start: number, end: number): void {
-    this.#isPlain = false;
-    this.#slots.push(LOCAL, start, end);
+    this.#add(LOCAL, start, end);
   }
 
   /** The reply is number `index` of the worker's. */
   addWorker(worker: number, index: number): void {
-    if (this.#onlyWorker < 0) this.#onlyWorker = worker;
-    else if (this.#onlyWorker !== worker) this.#isPlain = false;
-    this.#slots.push(worker, index, 0);
+    this.asked |= 1 << worker;
+    if (this.#slots === undefined && this.#plainCount === index && (index === 0 || worker === this.#onlyWorker)) {
+      this.#onlyWorker = worker;
+      this.#plainCount += 1;
+    } else this.#add(worker, index, 0);
   }
 
   addMerged(slot: MergedSlot): void {
-    this.#isPlain = false;
-    this.#slots.push(MERGED, this.#merged.length, 0);
+    for (const [worker] of slot.parts) this.asked |= 1 << worker;
+    this.#merged ??= [];
+    this.#add(MERGED, this.#merged.length, 0);
     this.#merged.push(slot);
   }
 
   /** The reply comes with the call of what is answered. */
   addLater(): (reply: Uint8Array) => void {
-    this.#isPlain = false;
-    const index = this.#late.length;
-    this.#slots.push(LATER, index, 0);
-    this.#late.push(NO_BYTES);
+    this.#late ??= [];
+    const late = this.#late;
+    const index = late.length;
+    this.#add(LATER, index, 0);
+    late.push(NO_BYTES);
     this.laters += 1;
     return (reply) => {
-      this.#late[index] = reply;
+      late[index] = reply;
       this.laters -= 1;
       if (this.isDone) this.#onDone();
     };
@@ -110,26 +119,37 @@ export class Turn implements Gather {
 
   /** The client does not want the last reply. */
   muteLast(): void {
-    this.#isPlain = false;
-    this.#muted.add(this.#slots.length / 3 - 1);
+    this.#muted ??= new Set();
+    this.#muted.add(this.#allSlots().length / 3 - 1);
   }
 
-  /** Nothing more is added. The writers' commands become the requests of the turn. */
-  seal(local: Uint8Array, writers: readonly CommandBatchWriter[]): void {
+  /** Nothing more is added. `local` holds the replies of the connection's own. */
+  seal(local: Uint8Array): void {
     this.#local = local;
-    writers.forEach((writer, worker) => {
-      if (writer.count > 0) this.bodies.set(worker, writer.take());
-    });
   }
 
-  /** Bytes of the requests. */
-  get requestBytes(): number {
-    let bytes = 0;
-    for (const body of this.bodies.values()) bytes += body.length;
-    return bytes;
+  /** The writers' commands become the requests of the turn, to be sent later. */
+  keep(writers: readonly CommandBatchWriter[]): void {
+    const bodies = new Map<number, Uint8Array>();
+    writers.forEach((writer, worker) => {
+      if (writer.count > 0) bodies.set(worker, writer.take());
+    });
+    this.bodies = bodies;
+  }
+
+  /** Copies the replies of the one worker: where they stood other records will. */
+  take(worker: number, source: Uint8Array, start: number, end: number): boolean {
+    if (this.#slots !== undefined || worker !== this.#onlyWorker) return false;
+    const from = firstReplyAt(source, start);
+    const reply = Buffer.allocUnsafe(end - from); // as sockets like it: they make one of any other bytes
+    reply.set(source.subarray(from, end));
+    this.#plainReply = reply;
+    return true;
   }
 
   answered(worker: number, error: number, body: Uint8Array): void {
+    this.#answers ??= [];
+    this.#errors ??= [];
     if (error >= 0) this.#errors[worker] = encoder.encode(`-${replyOfNumber(error)}\r\n`);
     else this.#answers[worker] = { body, starts: undefined };
   }
@@ -146,36 +166,54 @@ export class Turn implements Gather {
   /** Answers every command that no worker has answered with an error. */
   fail(error: string): void {
     const reply = encoder.encode(`-${error}\r\n`);
-    for (const worker of this.bodies.keys()) if (this.#answers[worker] === undefined) this.#errors[worker] = reply;
+    this.#errors ??= [];
+    for (let worker = 0; this.asked >>> worker !== 0; worker++) {
+      if ((this.asked & (1 << worker)) !== 0 && this.#answers?.[worker] === undefined) this.#errors[worker] = reply;
+    }
     this.complete();
+  }
+
+  /** The replies, where they came as the client will read them; else `replies` has them. */
+  get plainReply(): Uint8Array | undefined {
+    return this.#plainReply;
   }
 
   /** The replies, in order. */
   replies(): Uint8Array[] {
-    if (this.#isPlain) {
-      const answer = this.#answers[this.#onlyWorker];
-      if (answer !== undefined) return [answer.body.subarray(firstReplyAt(answer.body))];
-    }
-    const slots = this.#slots;
+    if (this.#plainReply !== undefined) return [this.#plainReply];
+    const slots = this.#allSlots();
     const replies: Uint8Array[] = [];
     for (let at = 0; at < slots.length; at += 3) {
-      if (this.#muted.size > 0 && this.#muted.has(at / 3)) continue;
+      if (this.#muted?.has(at / 3) === true) continue;
       const kind = slots[at] as number;
       const index = slots[at + 1] as number;
       if (kind === LOCAL) replies.push(this.#local.subarray(index, slots[at + 2]));
-      else if (kind === LATER) replies.push(this.#late[index] ?? NO_BYTES);
+      else if (kind === LATER) replies.push(this.#late?.[index] ?? NO_BYTES);
       else if (kind !== MERGED) replies.push(this.#replyOf(kind, index));
       else {
-        const merged = this.#merged[index];
+        const merged = this.#merged?.[index];
         if (merged !== undefined) replies.push(merged.merge(merged.parts.map(([worker, part]) => this.#replyOf(worker, part))));
       }
     }
     return replies;
   }
 
+  #add(kind: number, first: number, second: number): void {
+    this.#allSlots().push(kind, first, second);
+  }
+
+  /** From now on everything has a slot. */
+  #allSlots(): number[] {
+    if (this.#slots !== undefined) return this.#slots;
+    const slots: number[] = [];
+    for (let index = 0; index < this.#plainCount; index++) slots.push(this.#onlyWorker, index, 0);
+    this.#slots = slots;
+    return slots;
+  }
+
   #replyOf(worker: number, index: number): Uint8Array {
-    const answer = this.#answers[worker];
-    if (answer === undefined) return this.#errors[worker] ?? NO_ANSWER;
+    const answer = this.#answers?.[worker];
+    if (answer === undefined) return this.#errors?.[worker] ?? NO_ANSWER;
     answer.starts ??= replyStarts(answer.body);
     return answer.body.subarray(answer.starts[index], answer.starts[index + 1]);
   }

@@ -68,12 +68,22 @@ export class CommandBatchWriter {
 
   /** The body of the request, a copy; the writer begins anew. */
   take(): Uint8Array {
+    const body = this.view().slice();
+    this.clear();
+    return body;
+  }
+
+  /** The body of the request where it lies: valid until more is added. `clear` follows it. */
+  view(): Uint8Array {
     this.#words[0] = this.count;
-    const body = this.#bytes.slice(0, this.#length);
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  /** Begins anew. */
+  clear(): void {
     this.count = 0;
     this.#length = 4;
     if (this.#bytes.length > KEPT_BYTES) this.#allocate(FIRST_BYTES);
-    return body;
   }
 
   #claim(bytes: number): void {
@@ -165,9 +175,11 @@ export function packReplies(lengths: readonly number[], replies: Uint8Array, byt
   return body;
 }
 
-/** Where the first reply of a body begins; the others follow it. */
-export function firstReplyAt(body: Uint8Array): number {
-  return 4 * (1 + new DataView(body.buffer, body.byteOffset, 4).getInt32(0, true));
+/** Where the first reply of the body that begins at `start` lies; the others follow it. */
+export function firstReplyAt(source: Uint8Array, start: number): number {
+  const low = (source[start] as number) | ((source[start + 1] as number) << 8);
+  const count = low | ((source[start + 2] as number) << 16) | ((source[start + 3] as number) << 24);
+  return start + 4 * (1 + count);
 }
 
 /** Where the replies of a body lie: `starts[n]` to `starts[n + 1]`. */
