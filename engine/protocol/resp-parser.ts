@@ -4,8 +4,8 @@
  *   #bytes   … done │ *3 $3 SET $1 k $4096 xxxxxx │ free          spans of the arguments point into it
  *                   ▲ #start                      ▲ #end
  *
- * What of a command has arrived is never read twice: the count of arguments still to come and the length of the one at
- * hand are kept between chunks. A chunk that begins with a command is parsed where it lies; only the beginning of an unfinished
+ * A command that has arrived as a whole, as most do, is read in one pass. What has arrived of any other is read once more, then never
+ * again: the count of arguments still to come and the length of the one at hand are kept between chunks. A chunk that begins with a command is parsed where it lies; only the beginning of an unfinished
  * command is copied. Lengths are checked when they are announced, and room is made for what has arrived, not for what was
  * announced: a client that says much and sends little costs little.
  */
@@ -24,6 +24,8 @@ export interface RespLimits {
 const LINE_BYTES_MAX = 64 * 1024;
 const UNAUTHENTICATED_ARGUMENTS_MAX = 10;
 const UNAUTHENTICATED_BULK_BYTES_MAX = 16_384;
+/** Of a count or length that is read in one pass. */
+const WHOLE_DIGITS_MAX = 9;
 const BUFFER_BYTES_MIN = 1024;
 const NO_BYTES = new Uint8Array(0);
 
@@ -109,6 +111,8 @@ export class RespParser {
   /** Length of the argument at hand, -1 when it is not known yet. */
   #bulkBytes = -1;
   #commandBytes = 0;
+  /** What `#number` has read. */
+  #read = 0;
 
   constructor(limits: RespLimits) {
     this.#limits = limits;
@@ -140,6 +144,7 @@ export class RespParser {
       if (this.#left === 0) {
         this.#start = this.#at;
         if (this.#at === this.#end) return RESP_NEEDS_MORE;
+        if (this.#whole()) return RESP_COMMAND;
         const step = this.#bytes[this.#at] === STAR ? this.#begin() : this.#inline();
         if (step !== RESP_COMMAND) return step;
         if (this.#left === 0) {
@@ -151,6 +156,56 @@ export class RespParser {
       if (step !== RESP_COMMAND) return step;
       if (this.#left === 0) return RESP_COMMAND;
     }
+  }
+
+  /**
+   * True, and `command` has it, when the command at hand is all there, has an argument and nothing wrong. False, and nothing done, for
+   * all else: `#begin` and `#bulk` find out what it is.
+   */
+  #whole(): boolean {
+    const bytes = this.#bytes;
+    const end = this.#end;
+    const { argumentsMax, bulkBytesMax, commandBytesMax } = this.#limits;
+    const { command } = this;
+    let at = this.#at;
+    if (bytes[at] !== STAR) return false;
+    at = this.#number(at + 1);
+    const count = this.#read;
+    if (at < 0 || count === 0 || count > argumentsMax || (!this.isTrusted && count > UNAUTHENTICATED_ARGUMENTS_MAX)) return false;
+    command.clear(bytes);
+    let commandBytes = 0;
+    for (let index = 0; index < count; index++) {
+      if (at >= end || bytes[at] !== DOLLAR) return false;
+      at = this.#number(at + 1);
+      const length = this.#read;
+      if (at < 0 || length > bulkBytesMax || (!this.isTrusted && length > UNAUTHENTICATED_BULK_BYTES_MAX)) return false;
+      commandBytes += length;
+      if (commandBytes > commandBytesMax || end - at < length + 2) return false;
+      command.add(at, length);
+      at += length + 2;
+    }
+    this.#at = at;
+    this.#searchAt = at;
+    return true;
+  }
+
+  /** Reads a count or a length in its only spelling, with the end of its line, into `#read`; answers where it ends, -1 for all else. */
+  #number(start: number): number {
+    const bytes = this.#bytes;
+    const end = this.#end;
+    const digitsEnd = Math.min(end, start + WHOLE_DIGITS_MAX + 1);
+    let value = 0;
+    let at = start;
+    for (; at < digitsEnd; at++) {
+      const digit = (bytes[at] as number) - 0x30;
+      if (digit < 0 || digit > 9) break;
+      value = value * 10 + digit;
+    }
+    const digits = at - start;
+    if (digits === 0 || digits > WHOLE_DIGITS_MAX || (digits > 1 && bytes[start] === 0x30)) return -1;
+    if (at + 1 >= end || bytes[at] !== CR || bytes[at + 1] !== LF) return -1;
+    this.#read = value;
+    return at + 2;
   }
 
   /** `*count`. Afterwards `#left` arguments are to come, none for a count below 1. */

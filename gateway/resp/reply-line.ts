@@ -60,7 +60,10 @@ export class ReplyLine {
   get mustWait(): boolean {
     const { isClosing, socket } = this.#connection;
     if (isClosing || this.#alone !== undefined || this.#held !== undefined) return true;
-    if (this.#turn !== undefined && this.#isFull(this.#turn)) this.#send();
+    if (this.#turn !== undefined) {
+      if (!this.#isFull(this.#turn)) return false;
+      this.#send();
+    }
     return this.#held !== undefined || this.#turns.length >= TURNS_MAX || socket.unreadBytes > UNREAD_BYTES_HIGH;
   }
 

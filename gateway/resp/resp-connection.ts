@@ -231,7 +231,7 @@ export class RespConnection {
       this.transaction.isSpoilt = this.transaction.isOpen;
     } else if (spec !== undefined && this.transaction.isOpen && !ENDS_QUEUE.has(name)) this.#queue(spec, args);
     else {
-      this.lastCommand = name;
+      if (this.lastCommand !== name) this.lastCommand = name;
       if (own !== undefined) this.#runOwn(own, args);
       else if (routed !== undefined) this.#route(routed.number, routed.spec, args);
     }

@@ -12,6 +12,8 @@ import type { RespCommand } from '../../protocol/resp-parser.ts';
 
 const FIRST_BYTES = 4096;
 const KEPT_BYTES = 1 << 20;
+/** Shorter ones are copied by a loop: it costs less than the call of a copy. */
+const LOOP_BYTES_MAX = 48;
 const RESP3_BIT = 1 << 16;
 const DB_SHIFT = 17;
 const SPEC_MASK = 0xffff;
@@ -44,7 +46,7 @@ export class CommandBatchWriter {
     this.#words[this.#lengthsAt] = length;
     this.#lengthsAt += 1;
     const bytes = this.#bytes;
-    if (length > 48) bytes.set(source.subarray(start, start + length), at);
+    if (length > LOOP_BYTES_MAX) bytes.set(source.subarray(start, start + length), at);
     else for (let index = 0; index < length; index++) bytes[at + index] = source[start + index] as number;
   }
 
@@ -55,11 +57,26 @@ export class CommandBatchWriter {
 
   /** Adds a whole command. */
   add(spec: number, isResp3: boolean, db: number, command: RespCommand, keyHash = 0): void {
-    this.begin(spec, isResp3, db, command.count, keyHash);
-    for (let index = 0; index < command.count; index++) {
-      this.argument(command.bytes, command.starts[index] as number, command.lengths[index] as number);
+    const { bytes: source, count, starts, lengths } = command;
+    let bytes = 0;
+    for (let index = 0; index < count; index++) bytes += lengths[index] as number;
+    let at = this.#length + 4 * (HEAD_WORDS + count);
+    let word = this.#length >>> 2;
+    this.#claim(4 * (HEAD_WORDS + count) + ((bytes + 3) & ~3));
+    const words = this.#words;
+    const target = this.#bytes;
+    words[word++] = spec | (isResp3 ? RESP3_BIT : 0) | (db << DB_SHIFT);
+    words[word++] = keyHash;
+    words[word++] = count;
+    for (let index = 0; index < count; index++) {
+      const start = starts[index] as number;
+      const length = lengths[index] as number;
+      words[word++] = length;
+      if (length > LOOP_BYTES_MAX) target.set(source.subarray(start, start + length), at);
+      else for (let offset = 0; offset < length; offset++) target[at + offset] = source[start + offset] as number;
+      at += length;
     }
-    this.end();
+    this.count += 1;
   }
 
   get bytesLength(): number {
