@@ -31,7 +31,7 @@ import { type Closed, RawWebSocket } from './raw-websocket.ts';
 
 const HELLO_WAIT_MS = 500;
 const SETTLE_CHECK_MS = 4;
-const SETTLE_DEADLINE_MS = 20_000;
+const SETTLE_DEADLINE_MS = 60_000;
 
 export interface TopGunClientOptions {
   readonly port: number;
