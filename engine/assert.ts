@@ -13,6 +13,15 @@ export function assert(condition: boolean, message = 'assertion failed'): assert
   if (!condition) throw new AssertionError(message);
 }
 
+/**
+ * Throws: for the hot path, where the message of an `assert` would be put together even when all is well.
+ *
+ *     if (session === undefined) broken(`call slot ${slot} released twice`);
+ */
+export function broken(message: string): never {
+  throw new AssertionError(message);
+}
+
 /** The default of a switch over a closed union: a new member shows the compiler every place. */
 export function unreachable(value: never): never {
   throw new AssertionError(`unreachable: ${String(value)}`);

@@ -9,7 +9,7 @@
  * session mostly end in their order, and then it is the call's own highest id; a call that ends before an older one
  * reports its ops one by one instead.
  */
-import { assert } from '../engine/assert.ts';
+import { broken } from '../engine/assert.ts';
 import type { CallScope } from '../engine/operation/interceptors/event-listener.ts';
 import type { OperationType } from '../engine/operation/operation.ts';
 import type { AskedLevels } from './asked-levels.ts';
@@ -153,7 +153,7 @@ export class CallTable implements CallScope {
 
   #vacate(slot: number): void {
     const session = this.sessions[slot];
-    assert(session !== undefined, `call slot ${slot} released twice`);
+    if (session === undefined) broken(`call slot ${slot} released twice`);
     this.#unlink(session, slot);
     this.sessions[slot] = undefined;
     this.details[slot] = undefined;
@@ -169,7 +169,7 @@ export class CallTable implements CallScope {
    */
   settle(slot: number): number {
     const session = this.sessions[slot];
-    assert(session !== undefined, `call slot ${slot} settled twice`);
+    if (session === undefined) broken(`call slot ${slot} settled twice`);
     const highId = this.highId[slot] as number;
     const lowId = this.lowId[slot] as number;
     const isDense = this.details[slot] === undefined;

@@ -100,8 +100,7 @@ export class Dispatcher {
   readonly #pipeline: Handler<Operation<Session>, CallStatus>;
   readonly #held: HeldFrames;
   #operation: Operation<Session> | undefined;
-  /** What the operation at hand was read from. */
-  #frame: Uint8Array = new Uint8Array(0);
+  /** The operation at hand, where it was decoded; writes stand in the scanner's index. */
   #message: ClientMessage | undefined;
   #ids: FrameIds | undefined;
   /** When the frame at hand came. */
@@ -240,7 +239,7 @@ export class Dispatcher {
   #process(session: Session, frame: Uint8Array): boolean {
     const scanned = this.#scanner.scan(frame, frame.length);
     if (scanned === SCAN_OP_BATCH || scanned === SCAN_CLIENT_OP) {
-      return this.#run(session, frame, scanned === SCAN_OP_BATCH ? 'OP_BATCH' : 'CLIENT_OP', undefined);
+      return this.#run(session, scanned === SCAN_OP_BATCH ? 'OP_BATCH' : 'CLIENT_OP', undefined);
     }
     if (scanned === SCAN_PING) {
       this.#pong(session, frame);
@@ -274,7 +273,7 @@ export class Dispatcher {
       this.#options.desk.onLateAuth(session, message);
       return true;
     }
-    if (isOperationType(message.type)) return this.#run(session, frame, message.type, message);
+    if (isOperationType(message.type)) return this.#run(session, message.type, message);
     this.#refuse(session, message);
     return true;
   }
@@ -299,14 +298,13 @@ export class Dispatcher {
     return true;
   }
 
-  #run(session: Session, frame: Uint8Array, type: Operation<Session>['type'], message: ClientMessage | undefined): boolean {
+  #run(session: Session, type: Operation<Session>['type'], message: ClientMessage | undefined): boolean {
     this.#operation ??= new Operation(session);
     const operation = this.#operation;
     operation.type = type;
     operation.caller = session;
     operation.cost = 1;
     session.heldFor = -1;
-    this.#frame = frame;
     this.#message = message;
     const status = this.#pipeline(operation);
     this.#message = undefined;
@@ -319,7 +317,7 @@ export class Dispatcher {
     const session = operation.caller;
     if (operation.service !== 'crdt')
       return session.headAdmitted || this.#options.rateLimit.admit(session, operation.cost, this.#options.clock.nowMs);
-    const ids = this.#options.router.ids(this.#frame, this.#scanner.index, session.highestId);
+    const ids = this.#options.router.ids(this.#scanner.index, session.highestId);
     this.#ids = ids;
     operation.cost = ids.cost;
     if (!session.headAdmitted && !this.#options.rateLimit.admit(session, ids.cost, this.#options.clock.nowMs)) return false;
@@ -397,7 +395,7 @@ export class Dispatcher {
     calls.describe(slot, ids.low, ids.high, index.count);
     const asks = namesLevels(this.#scanner);
     if (asks || !ids.dense) this.#details(slot).levels = asks ? this.#askedLevels(slot) : undefined;
-    const routed = router.route(session, this.#frame, index, slot, fanOut.isBroadcast(session), this.#detailsOf);
+    const routed = router.route(session, index, slot, fanOut.isBroadcast(session), this.#detailsOf);
     if (routed === 'held') {
       session.heldFor = router.heldFor;
       calls.giveBack(slot);
@@ -425,9 +423,9 @@ export class Dispatcher {
     clock.refresh(); // an offset is for ever: a thread that stood still must not take its own clock for the time
     const latestMs = this.#latestMs();
     if (latestMillis <= latestMs) return false;
-    const wild = router.wildClocks(this.#frame, this.#scanner.index, latestMs);
+    const wild = router.wildClocks(this.#scanner.index, latestMs);
     const awaited = wild.filter(({ node, millis }) => onWildClock(session, node, millis));
-    if (awaited.length === 0) router.refuseWildClocks(this.#frame, this.#scanner.index, latestMs);
+    if (awaited.length === 0) router.refuseWildClocks(this.#scanner.index, latestMs);
     return awaited.length > 0;
   }
 
@@ -443,12 +441,12 @@ export class Dispatcher {
   #details(slot: number): BatchDetails {
     const known = this.#options.calls.details[slot];
     if (known !== undefined) return known;
-    const { words, count } = this.#scanner.index;
+    const { words, count, bytes } = this.#scanner.index;
     const ids: string[] = [];
     for (let op = 0; op < count; op++) {
       const row = op * OP_WORDS;
       const start = words[row + OP.ID_START] as number;
-      ids.push(decodeText(this.#frame, start, start + (words[row + OP.ID_BYTES] as number)));
+      ids.push(decodeText(bytes, start, start + (words[row + OP.ID_BYTES] as number)));
     }
     const details: BatchDetails = { ids, rejected: new Map(), refusals: new Map(), levels: undefined };
     this.#options.calls.details[slot] = details;

@@ -50,6 +50,7 @@ export class FanOut {
   /** A session is ready: from now on it gets events, of all maps or of those it asks for. */
   join(session: Session): void {
     if (session.byInterest) return;
+    session.hearsAll = true;
     this.#broadcast.add(session);
     this.#tellCount();
   }
@@ -68,7 +69,7 @@ export class FanOut {
 
   /** True when the session gets events of every map. */
   isBroadcast(session: Session): boolean {
-    return this.#broadcast.has(session);
+    return session.hearsAll;
   }
 
   /** A session by interest synced or queried a map. */
@@ -86,6 +87,7 @@ export class FanOut {
 
   /** @param writesUntilMs when the last op of the session on its way is done at the latest, on the clock of `sweep`; 0 = there is none. */
   leave(session: Session, writesUntilMs: number): void {
+    session.hearsAll = false;
     if (this.#broadcast.delete(session)) {
       if (writesUntilMs > 0) this.#leaving.push(writesUntilMs);
       this.#tellCount();

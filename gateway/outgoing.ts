@@ -52,6 +52,7 @@ export class Outgoing {
   /** Sends everything that is queued. */
   flush(): void {
     const sessions = this.#sessions;
+    if (sessions.length === 0) return; // most frames are answered later, and emptying an array goes through the runtime
     for (let index = 0; index < sessions.length; index++) {
       const session = sessions[index] as Session;
       session.queued = false;

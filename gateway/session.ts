@@ -41,6 +41,8 @@ export class Session {
   readonly openedMs: number;
   /** Gets events of maps that it synced or queried only (`events=interest`). */
   readonly byInterest: boolean;
+  /** It is told of changes of every map: fan-out.ts says so. */
+  hearsAll = false;
   /** Class of its requests while priorities are on: what it may have of what it asked for. A door may set it as it likes. */
   priority: Priority = 'normal';
   askedPriority: Priority = 'normal';

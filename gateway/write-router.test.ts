@@ -77,7 +77,7 @@ class RouterUnderTest {
       details ??= { ids: [], rejected: new Map(), refusals: new Map(), levels: undefined };
       return details;
     };
-    const routed = this.router.route(this.session, frame, this.#scanner.index, slot, listens, detailsOf);
+    const routed = this.router.route(this.session, this.#scanner.index, slot, listens, detailsOf);
     frame.fill(0xc1); // what was sent is a copy
     return { routed, slot, details };
   }
@@ -311,7 +311,7 @@ test('ids say what is new, and whether they are numbers that rise by one', () =>
     const frame = encode({ type: 'OP_BATCH', payload: { ops } }).slice();
     const scanner = new Scanner();
     scanner.scan(frame, frame.length);
-    const { low, high, dense, cost } = router.ids(frame, scanner.index, highestSeen);
+    const { low, high, dense, cost } = router.ids(scanner.index, highestSeen);
     return [low, high, dense, cost];
   };
   assert.deepEqual(idsOf(['3', '4', '5']), [3, 5, true, 3]);
@@ -340,8 +340,8 @@ test('a kernel reads the ids of its rows as the router reads those of the scanne
       const withKernel = new Scanner(kernel);
       scanner.scan(frame, frame.length);
       withKernel.scan(frame, frame.length);
-      const ids = { ...router.ids(frame, scanner.index, highestSeen) };
-      assert.deepEqual({ ...router.ids(frame, withKernel.index, highestSeen) }, ids);
+      const ids = { ...router.ids(scanner.index, highestSeen) };
+      assert.deepEqual({ ...router.ids(withKernel.index, highestSeen) }, ids);
     }),
   );
 });
@@ -368,12 +368,11 @@ test('clocks that are ahead are named once each time, and those that can have no
   }).slice();
   const scanner = new Scanner();
   scanner.scan(frame, frame.length);
-  const wild = () =>
-    router.wildClocks(frame, scanner.index, 100).map(({ node, millis }) => [new TextDecoder().decode(node), millis]);
+  const wild = () => router.wildClocks(scanner.index, 100).map(({ node, millis }) => [new TextDecoder().decode(node), millis]);
   assert.deepEqual(wild(), [['a', 9000]]);
   quarantine.add(utf8('a'), -8000);
   assert.deepEqual(wild(), []);
-  router.refuseWildClocks(frame, scanner.index, 100);
+  router.refuseWildClocks(scanner.index, 100);
   const { words } = scanner.index;
   const invalid = [0, 1, 2, 3].filter((op) => ((words[op * OP_WORDS + OP.FLAGS] as number) & (1 << 4)) !== 0);
   assert.deepEqual(invalid, [3]);

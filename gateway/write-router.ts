@@ -96,7 +96,7 @@ export class WriteRouter {
   }
 
   /** Reads the ids of the frame. The answer is valid until the next call. */
-  ids(frame: Uint8Array, index: OpIndex, highestSeen: number): FrameIds {
+  ids(index: OpIndex, highestSeen: number): FrameIds {
     const ids = this.#ids;
     if (index.kernel !== undefined) {
       index.kernel.ids(highestSeen, ids);
@@ -110,7 +110,7 @@ export class WriteRouter {
     let previous = 0;
     for (let op = 0; op < index.count; op++) {
       const row = op * OP_WORDS;
-      const id = plainNumber(frame, index.words[row + OP.ID_START] as number, index.words[row + OP.ID_BYTES] as number);
+      const id = plainNumber(index.bytes, index.words[row + OP.ID_START] as number, index.words[row + OP.ID_BYTES] as number);
       if (id === 0 || id > highestSeen) ids.cost += 1;
       if (id === 0 || (op > 0 && id !== previous + 1)) ids.dense = false;
       if (id > 0 && (ids.low === 0 || id < ids.low)) ids.low = id;
@@ -123,7 +123,7 @@ export class WriteRouter {
   }
 
   /** Nodes whose clocks are too far ahead and have no fixed offset yet; empty almost always. */
-  wildClocks(frame: Uint8Array, index: OpIndex, latestMillis: number): { node: Uint8Array; millis: number }[] {
+  wildClocks(index: OpIndex, latestMillis: number): { node: Uint8Array; millis: number }[] {
     const wild: { node: Uint8Array; millis: number }[] = [];
     for (let op = 0; op < index.count; op++) {
       const row = op * OP_WORDS;
@@ -131,20 +131,20 @@ export class WriteRouter {
       if (((index.words[row + OP.FLAGS] as number) & 2) !== 0) continue; // tags and stamps of OR-Maps stay as they are
       const start = index.words[row + OP.NODE_START] as number;
       const end = start + (index.words[row + OP.NODE_BYTES] as number);
-      if (this.#quarantine.offsetOf(frame, start, end) !== 0 || !this.#canQuarantine(end - start, wild.length)) continue;
-      wild.push({ node: frame.slice(start, end), millis: index.floats[(row >> 1) + OP.MILLIS_F64] as number });
+      if (this.#quarantine.offsetOf(index.bytes, start, end) !== 0 || !this.#canQuarantine(end - start, wild.length)) continue;
+      wild.push({ node: index.bytes.slice(start, end), millis: index.floats[(row >> 1) + OP.MILLIS_F64] as number });
     }
     return wild;
   }
 
   /** Marks LWW ops as invalid whose clock is too far ahead and cannot be given an offset. Rare. */
-  refuseWildClocks(frame: Uint8Array, index: OpIndex, latestMillis: number): void {
+  refuseWildClocks(index: OpIndex, latestMillis: number): void {
     for (let op = 0; op < index.count; op++) {
       const row = op * OP_WORDS;
       const flags = index.words[row + OP.FLAGS] as number;
       if ((flags & 2) !== 0 || !((index.floats[(row >> 1) + OP.MILLIS_F64] as number) > latestMillis)) continue;
       const start = index.words[row + OP.NODE_START] as number;
-      if (this.#quarantine.offsetOf(frame, start, start + (index.words[row + OP.NODE_BYTES] as number)) !== 0) continue;
+      if (this.#quarantine.offsetOf(index.bytes, start, start + (index.words[row + OP.NODE_BYTES] as number)) !== 0) continue;
       index.words[row + OP.FLAGS] = flags | FLAG_INVALID;
     }
   }
@@ -157,11 +157,11 @@ export class WriteRouter {
    * Sends the ops of the frame to their workers as the call in `slot`. Nothing is sent when the answer is 'held' or 'refused'.
    * Ops that no worker may see are noted in `details`, which is made by `detailsOf` when they are first needed.
    */
-  route(session: Session, frame: Uint8Array, index: OpIndex, slot: number, listens: boolean, detailsOf: DetailsOf): Routed {
-    if (!this.#quarantine.isEmpty) this.#correctClocks(frame, index);
+  route(session: Session, index: OpIndex, slot: number, listens: boolean, detailsOf: DetailsOf): Routed {
+    if (!this.#quarantine.isEmpty) this.#correctClocks(index);
     const guard = session.access.guard;
-    this.#scope = guard === undefined ? NO_SCOPE : this.#guard(session, guard, frame, index, detailsOf, slot);
-    const only = this.#assign(frame, index, slot, listens, detailsOf);
+    this.#scope = guard === undefined ? NO_SCOPE : this.#guard(session, guard, index, detailsOf, slot);
+    const only = this.#assign(index, slot, listens, detailsOf);
     if (this.#targets === 0) return 'settled';
     this.refusedBy = this.#links.firstRefused(this.#targets);
     if (this.refusedBy >= 0) return 'refused';
@@ -178,10 +178,10 @@ export class WriteRouter {
     this.#callId = levels?.forgets === true ? CALL_NONE : this.#calls.callId(slot);
     if (only >= 0) {
       if (index.kernel !== undefined) this.#packedBytes = index.kernel.pack();
-      if (this.#packedBytes <= this.#partBytesMax) return this.#sendWhole(session, frame, index, slot, only);
+      if (this.#packedBytes <= this.#partBytesMax) return this.#sendWhole(session, index, slot, only);
     }
     for (let worker = 0; worker < this.#links.count; worker++) {
-      if ((this.#targets & (1 << worker)) !== 0) this.#sendParts(session, frame, index, slot, worker);
+      if ((this.#targets & (1 << worker)) !== 0) this.#sendParts(session, index, slot, worker);
     }
     return 'sent';
   }
@@ -192,10 +192,10 @@ export class WriteRouter {
   }
 
   /** Finds each op's worker. Returns the worker when every op goes to the same one, else -1. */
-  #assign(frame: Uint8Array, index: OpIndex, slot: number, listens: boolean, detailsOf: DetailsOf): number {
+  #assign(index: OpIndex, slot: number, listens: boolean, detailsOf: DetailsOf): number {
     if (index.count > this.#workers.length) this.#workers = new Int32Array(index.count * 2);
     const workers = this.#workers;
-    const words = index.words;
+    const { bytes, words } = index;
     const writerListens = listens ? FLAG_WRITER_LISTENS : 0;
     const hasOneWorker = this.#links.count === 1;
     const packsLater = index.kernel !== undefined;
@@ -205,7 +205,7 @@ export class WriteRouter {
     let mapId = 0;
     for (let op = 0; op < index.count; op++) {
       const row = op * OP_WORDS;
-      const error = this.#check(frame, words, row);
+      const error = this.#check(bytes, words, row);
       let worker = -1;
       if (error >= 0) detailsOf(slot).rejected.set(op, error);
       else if (((words[row + OP.FLAGS] as number) & FLAG_EMPTY) === 0) {
@@ -224,13 +224,13 @@ export class WriteRouter {
   }
 
   /** Asks the policies about each op: what is denied is rejected, what depends on the row is marked. Answers the scope that judges it. */
-  #guard(session: Session, guard: GrantScope, frame: Uint8Array, index: OpIndex, detailsOf: DetailsOf, slot: number): number {
-    const words = index.words;
+  #guard(session: Session, guard: GrantScope, index: OpIndex, detailsOf: DetailsOf, slot: number): number {
+    const { bytes, words } = index;
     let isJudged = false;
     for (let op = 0; op < index.count; op++) {
       const row = op * OP_WORDS;
       const flags = words[row + OP.FLAGS] as number;
-      if (this.#check(frame, words, row) >= 0) continue; // is rejected for that
+      if (this.#check(bytes, words, row) >= 0) continue; // is rejected for that
       const decision = guard.decideMap(
         isRemoval(flags, words[row + OP.VALUE_BYTES] as number) ? REMOVE : WRITE,
         words[row + OP.MAP_ID] as number,
@@ -249,10 +249,10 @@ export class WriteRouter {
   }
 
   /** Numbers the map of a row and looks at its sizes. Returns an error number, or -1 when the op may go on. */
-  #check(frame: Uint8Array, words: Int32Array, row: number): number {
+  #check(bytes: Uint8Array, words: Int32Array, row: number): number {
     if (((words[row + OP.FLAGS] as number) & FLAG_INVALID) !== 0) return INVALID_OPERATION;
     const mapBytes = words[row + OP.MAP_BYTES] as number;
-    const mapId = this.#maps.idOf(frame, words[row + OP.MAP_START] as number, mapBytes);
+    const mapId = this.#maps.idOf(bytes, words[row + OP.MAP_START] as number, mapBytes);
     const error = this.#maps.errorOf(mapId);
     if (error !== undefined) return errorNumber(error);
     words[row + OP.MAP_ID] = mapId;
@@ -262,7 +262,7 @@ export class WriteRouter {
   }
 
   /** One record, written in place. */
-  #sendWhole(session: Session, frame: Uint8Array, index: OpIndex, slot: number, worker: number): Routed {
+  #sendWhole(session: Session, index: OpIndex, slot: number, worker: number): Routed {
     const writer = this.#links.writers[worker];
     if (writer === undefined) return 'held';
     const count = index.count;
@@ -277,13 +277,13 @@ export class WriteRouter {
     const deadlineMs = this.#calls.deadlineMs[slot] as number;
     writeEnvelope(ring, at, RECORD_OPS, this.#callId, session.id, count, packedBytes, this.#opsFlags, deadlineMs);
     if (index.kernel !== undefined) copyPacked(index.kernel, packedBytes, ring, at + ENVELOPE_BYTES);
-    else packAll(ring, at + ENVELOPE_BYTES, frame, index);
+    else packAll(ring, at + ENVELOPE_BYTES, index);
     writer.commit();
     return 'sent';
   }
 
   /** The ops of one worker, as one record or several; what finds no room waits in the writer's backlog. */
-  #sendParts(session: Session, frame: Uint8Array, index: OpIndex, slot: number, worker: number): void {
+  #sendParts(session: Session, index: OpIndex, slot: number, worker: number): void {
     const words = index.words;
     const part: number[] = [];
     let partBytes = 0;
@@ -293,7 +293,7 @@ export class WriteRouter {
       const row = op * OP_WORDS;
       let opBytes = bytesWhenPacked(words, row, words[row + OP.MAP_ID] !== mapId);
       if (part.length > 0 && partBytes + opBytes > this.#partBytesMax) {
-        this.#sendPart(session, frame, index, slot, worker, part, partBytes, true);
+        this.#sendPart(session, index, slot, worker, part, partBytes, true);
         part.length = 0;
         partBytes = 0;
         opBytes = bytesWhenPacked(words, row, true);
@@ -302,12 +302,11 @@ export class WriteRouter {
       partBytes += opBytes;
       mapId = words[row + OP.MAP_ID] as number;
     }
-    this.#sendPart(session, frame, index, slot, worker, part, partBytes, false);
+    this.#sendPart(session, index, slot, worker, part, partBytes, false);
   }
 
   #sendPart(
     session: Session,
-    frame: Uint8Array,
     index: OpIndex,
     slot: number,
     worker: number,
@@ -322,12 +321,12 @@ export class WriteRouter {
     const deadlineMs = this.#calls.deadlineMs[slot] as number;
     const flags = this.#opsFlags | (more ? FLAG_MORE : 0);
     writeEnvelope(memory, at, RECORD_OPS, this.#callId, session.id, ops.length, partBytes, flags, deadlineMs);
-    const { words, floats, view } = index;
+    const { bytes, words, floats, view } = index;
     let opAt = at + ENVELOPE_BYTES;
     let mapId = 0;
     for (const op of ops) {
       const row = op * OP_WORDS;
-      opAt = packOp(memory, opAt, frame, view, words, floats, row, words[row + OP.MAP_ID] !== mapId);
+      opAt = packOp(memory, opAt, bytes, view, words, floats, row, words[row + OP.MAP_ID] !== mapId);
       mapId = words[row + OP.MAP_ID] as number;
     }
     if (claimedAt === FULL) writer.write(memory.bytes);
@@ -335,12 +334,12 @@ export class WriteRouter {
   }
 
   /** Applies the fixed offsets of quarantined nodes to LWW stamps, the same for every re-send. */
-  #correctClocks(frame: Uint8Array, index: OpIndex): void {
+  #correctClocks(index: OpIndex): void {
     for (let op = 0; op < index.count; op++) {
       const row = op * OP_WORDS;
       if (((index.words[row + OP.FLAGS] as number) & 2) !== 0) continue;
       const start = index.words[row + OP.NODE_START] as number;
-      const offsetMs = this.#quarantine.offsetOf(frame, start, start + (index.words[row + OP.NODE_BYTES] as number));
+      const offsetMs = this.#quarantine.offsetOf(index.bytes, start, start + (index.words[row + OP.NODE_BYTES] as number));
       if (offsetMs !== 0)
         index.floats[(row >> 1) + OP.MILLIS_F64] = Math.max(0, (index.floats[(row >> 1) + OP.MILLIS_F64] as number) + offsetMs);
     }
@@ -354,12 +353,12 @@ function isRemoval(flags: number, valueBytes: number): boolean {
 }
 
 /** Packs all ops of the frame. */
-function packAll(to: PackMemory, start: number, frame: Uint8Array, { words, floats, view, count }: OpIndex): void {
+function packAll(to: PackMemory, start: number, { bytes, words, floats, view, count }: OpIndex): void {
   let at = start;
   let mapId = 0;
   for (let op = 0; op < count; op++) {
     const row = op * OP_WORDS;
-    at = packOp(to, at, frame, view, words, floats, row, words[row + OP.MAP_ID] !== mapId);
+    at = packOp(to, at, bytes, view, words, floats, row, words[row + OP.MAP_ID] !== mapId);
     mapId = words[row + OP.MAP_ID] as number;
   }
 }

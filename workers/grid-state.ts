@@ -91,9 +91,12 @@ export class GridState {
     Atomics.store(this.#words, WORKERS + worker, WORKER_STATES.indexOf(state));
   }
 
-  /** Hot path: true when the worker has loaded its partitions and takes records. */
+  /**
+   * Hot path: true when the worker has loaded its partitions and takes records. A plain load, since an atomic one is a call
+   * for each frame: who asks in a turn of its event loop sees what was stored before the turn, and no loop waits for it.
+   */
   isWorkerReady(worker: number): boolean {
-    return Atomics.load(this.#words, WORKERS + worker) === 2;
+    return this.#words[WORKERS + worker] === 2;
   }
 
   /** Sessions of a gateway that get events of every map. */

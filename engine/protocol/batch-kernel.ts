@@ -37,7 +37,10 @@ export class BatchKernel implements RowKernel {
   readonly packedWords: Int32Array;
   readonly #input: Uint8Array;
   readonly #ids: Float64Array;
-  readonly #kernel: KernelExports;
+  // The object of the exports is a dictionary: a function of it is looked up for each call, and never inlined.
+  readonly #scan: KernelExports['scan'];
+  readonly #idsOf: KernelExports['ids'];
+  readonly #pack: KernelExports['pack'];
 
   /** @param module the compiled kernel. Throws when it is none. */
   constructor(module: Uint8Array) {
@@ -47,10 +50,13 @@ export class BatchKernel implements RowKernel {
     this.frameBytesMax = kernel.INPUT_BYTES.value;
     this.#input = new Uint8Array(buffer, kernel.INPUT.value, kernel.INPUT_BYTES.value);
     this.#ids = new Float64Array(buffer, kernel.IDS.value, 5);
-    this.#kernel = kernel;
+    this.#scan = kernel.scan;
+    this.#idsOf = kernel.ids;
+    this.#pack = kernel.pack;
     this.packed = new Uint8Array(buffer, kernel.PACKED.value, kernel.PACKED_BYTES.value);
     this.packedWords = new Int32Array(buffer, kernel.PACKED.value, kernel.PACKED_BYTES.value >> 2);
     this.index = new OpIndex(buffer, kernel.ROWS.value, kernel.ROWS_MAX.value);
+    this.index.bytes = this.#input;
     this.index.view = new DataView(buffer, kernel.INPUT.value, kernel.INPUT_BYTES.value);
     this.index.kernel = this;
   }
@@ -58,7 +64,7 @@ export class BatchKernel implements RowKernel {
   /** Fills `index` from a frame. False when the frame is not written as the client does: then `index` means nothing. */
   scan(frame: Uint8Array): boolean {
     this.#input.set(frame);
-    const count = this.#kernel.scan(frame.length);
+    const count = this.#scan(frame.length);
     if (count < 0) return false;
     this.index.count = count;
     return true;
@@ -66,7 +72,7 @@ export class BatchKernel implements RowKernel {
 
   ids(highestSeen: number, into: FrameIds): void {
     const ids = this.#ids;
-    this.#kernel.ids(this.index.count, highestSeen);
+    this.#idsOf(this.index.count, highestSeen);
     into.low = ids[0] as number;
     into.high = ids[1] as number;
     into.cost = ids[2] as number;
@@ -75,6 +81,6 @@ export class BatchKernel implements RowKernel {
   }
 
   pack(): number {
-    return this.#kernel.pack(this.index.count);
+    return this.#pack(this.index.count);
   }
 }

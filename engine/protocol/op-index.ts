@@ -115,7 +115,9 @@ export class OpIndex {
   count = 0;
   /** Set where the rows were scanned by a kernel. */
   kernel: RowKernel | undefined;
-  /** The bytes of the frame. */
+  /** Where the spans of the rows count from: the frame, or the place that the kernel copied it to. */
+  bytes: Uint8Array = new Uint8Array(0);
+  /** The same bytes. */
   view: DataView = new DataView(new ArrayBuffer(0));
   words: Int32Array;
   floats: Float64Array;

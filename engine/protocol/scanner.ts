@@ -47,7 +47,6 @@ export class Scanner {
   pingBytes = 0;
   readonly #kernel: BatchKernel | undefined;
   readonly #index: OpIndex = this.index;
-  #bytes: Uint8Array = NO_BYTES;
   #view: DataView = new DataView(NO_BYTES.buffer);
 
   /** @param kernel reads batches that are written as the client does, three times as fast. */
@@ -67,8 +66,8 @@ export class Scanner {
     }
     this.index = this.#index;
     this.#reset();
-    if (bytes !== this.#bytes) {
-      this.#bytes = bytes;
+    if (bytes !== this.index.bytes) {
+      this.index.bytes = bytes;
       this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       this.index.view = this.#view;
     }

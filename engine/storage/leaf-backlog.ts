@@ -9,7 +9,7 @@
  * Still O(1) a write: when there is no room, the record is hashed as it is written. It stands in the cache then; the oldest
  * one would have to be fetched from memory, which costs as much again as the hash. One backlog serves all stores of a worker; a record knows its place in it (BACKLOG_AT), so that it can be moved and taken out.
  */
-import { assert } from '../assert.ts';
+import { assert, broken } from '../assert.ts';
 import { BACKLOG_AT, segmentOf, wordOf } from './record-block.ts';
 import type { Slab } from './slab.ts';
 import type { RecordRef } from './storage.ts';
@@ -69,7 +69,7 @@ export class LeafBacklog {
   drop(ref: RecordRef): void {
     const i32 = segmentOf(this.#slab, ref).i32;
     const place = (i32[wordOf(ref) + BACKLOG_AT] as number) - 1;
-    assert(this.#refs[place] === ref, `record ${ref} is not in the backlog`);
+    if (this.#refs[place] !== ref) broken(`record ${ref} is not in the backlog`);
     this.#refs[place] = 0;
     i32[wordOf(ref) + BACKLOG_AT] = 0;
   }

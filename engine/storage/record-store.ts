@@ -7,7 +7,7 @@
  * with the key behind it, and what it overwrites. Merkle leaves follow in their own time (record-leaves.ts). Dropping a
  * value from memory and putting it back (evicted-value.ts) is no write: nobody hears of it.
  */
-import { assert } from '../assert.ts';
+import { assert, broken } from '../assert.ts';
 import { expiryMillis, isExpired } from '../crdt/lww.ts';
 import type { MerkleLeaves } from '../crdt/merkle-tree.ts';
 import { PARTITION_COUNT, partitionOf } from '../partition/hash.ts';
@@ -361,7 +361,7 @@ export class RecordStore implements ExpiringStore {
 
   #tableOf(ref: RecordRef): RecordTable {
     const table = this.#tables[partitionOf(segmentOf(this.slab, ref).i32[wordOf(ref) + KEY_HASH] as number)];
-    assert(table !== undefined, `record ${ref} is of no partition here`);
+    if (table === undefined) broken(`record ${ref} is of no partition here`);
     return table;
   }
 

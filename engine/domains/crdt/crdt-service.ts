@@ -91,7 +91,7 @@ export const JUDGED_ALLOWED = -1;
 export const JUDGED_REPEAT = -2;
 
 /** Ops whose memory is touched before the first of them is joined: what they touch fits the first-level cache. */
-const WARMED_OPS = 32;
+export const WARMED_OPS = 32;
 
 const FORBIDDEN = errorNumber('FORBIDDEN');
 const TOO_MANY_MAPS = errorNumber('TOO_MANY_MAPS');
