@@ -99,9 +99,9 @@ export class GridState {
     return this.#words[WORKERS + worker] === 2;
   }
 
-  /** Sessions of a gateway that get events of every map. */
+  /** Hot path, asked for each change: sessions of a gateway that get events of every map. A plain load, as above. */
   broadcastSessions(gateway: number): number {
-    return Atomics.load(this.#words, GATEWAYS + gateway * LINE_WORDS);
+    return this.#words[GATEWAYS + gateway * LINE_WORDS] as number;
   }
 
   setBroadcastSessions(gateway: number, count: number): void {
