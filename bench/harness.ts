@@ -56,6 +56,10 @@ const REFERENCE_COMMANDS = {
   'y-websocket': ['./fan-out/peer-server', 'y-websocket'],
   hocuspocus: ['./fan-out/peer-server', 'hocuspocus'],
   gun: ['./fan-out/peer-server', 'gun'],
+  'merge-y-websocket': ['./merge-peers/merge-peer-server', 'y-websocket'],
+  'merge-tinybase': ['./merge-peers/merge-peer-server', 'tinybase'],
+  'merge-automerge-repo': ['./merge-peers/merge-peer-server', 'automerge-repo'],
+  'merge-gun': ['./merge-peers/merge-peer-server', 'gun'],
 } as const;
 
 /** What is measured: the product, and its references. */

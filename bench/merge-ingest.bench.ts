@@ -3,6 +3,7 @@
  *
  *   lattice               asks for no level              lattice-forget … lattice-persisted    ask for it with each batch
  *   redis-hset            the same fields without a merge: last to come wins, answered from memory, nothing on disk
+ *   y-websocket, tinybase, automerge-repo, gun            merge-peers/merge-peers.bench.ts
  *
  * After each run the server must have merged as many ops as were sent, and the Merkle root of the map (over key and stamp of each
  * record) must be that of an oracle; of up to 1000 keys the values are compared, too. Else the run is void. W2-PACED sends
@@ -14,6 +15,8 @@ import { readMerged, reasonVoid, untilFlushed } from './applied-ops.ts';
 import { type ProductVariant, productExists, type RunningServer, runGenerator, startServer } from './harness.ts';
 import { loadFigures, type RunSettings } from './ingest.bench.ts';
 import type { LoadPlan } from './load.ts';
+import { mergePeerMissing, runMergePeerOnce } from './merge-peers/merge-peers.bench.ts';
+import { MERGE_PEERS, type MergePeerName } from './merge-peers/merge-wire.ts';
 import { logFigures, readLogUse } from './log-use.ts';
 import type { ExpectedState } from './merge-oracle.ts';
 import type { MixName } from './op-mix.ts';
@@ -51,7 +54,7 @@ const LEVELS = {
 } as const;
 const FRAMES_PER_CONNECTION = 64;
 const WINDOW = 16;
-const NO_ACKS = 'it acknowledges no write, and tells every connection of each: there is nothing to compare';
+const NO_ACKS = 'it does not say when a write is merged, so nothing can be timed from when it was due';
 
 let maps = 0;
 
@@ -64,10 +67,9 @@ export async function* runMergeIngest(settings: RunSettings): AsyncGenerator<Sce
 async function runScenario(scenario: MergeScenario, settings: RunSettings): Promise<ScenarioResult> {
   const { name, title } = scenario;
   const variants = productExists() ? Object.keys(LEVELS) : [];
-  const ceilings = Object.fromEntries([...variants, 'redis-hset'].map((variant) => [variant, 'redis-hset']));
+  const ceilings = Object.fromEntries([...variants, 'redis-hset', ...MERGE_PEERS].map((variant) => [variant, 'redis-hset']));
   const result = new ScenarioResult({ scenario: name, title, ceilings });
-  result.notMeasured('y-websocket', NO_ACKS);
-  result.notMeasured('tinybase', NO_ACKS);
+  const peers = await presentPeers(scenario, result);
   const noRedis = redisMissing();
   if (noRedis !== undefined) result.notMeasured('redis-hset', noRedis);
   for (let run = 1; run <= settings.runs; run++) {
@@ -83,8 +85,23 @@ async function runScenario(scenario: MergeScenario, settings: RunSettings): Prom
       const outcome = await runRedis(scenario, settings).catch(voidBecause);
       note(result, settings, `${run}/${settings.runs}`, 'redis-hset', outcome);
     }
+    for (const peer of peers) {
+      const outcome = await runMergePeerOnce(peer, scenario, settings.quick, settings.pinning).catch(voidBecause);
+      note(result, settings, `${run}/${settings.runs}`, peer, outcome);
+    }
   }
   return result;
+}
+
+/** The peers that can run the scenario here; why the others do not is noted. */
+async function presentPeers(scenario: MergeScenario, result: ScenarioResult): Promise<MergePeerName[]> {
+  const here: MergePeerName[] = [];
+  for (const peer of MERGE_PEERS) {
+    const reason = scenario.opsPerSecond === undefined ? await mergePeerMissing(peer) : NO_ACKS;
+    if (reason === undefined) here.push(peer);
+    else result.notMeasured(peer, reason);
+  }
+  return here;
 }
 
 export async function withServer(
@@ -109,9 +126,10 @@ export function note(
 ): void {
   if (typeof outcome === 'string') result.addVoid(variant, outcome);
   else result.add(variant, outcome);
-  const { opsPerSecond = 0, p50Us = 0, p99Us = 0, serverCores = 0 } = typeof outcome === 'string' ? {} : outcome;
+  const { opsPerSecond = 0, p50Us, p99Us, serverCores = 0 } = typeof outcome === 'string' ? {} : outcome;
   const rate = `${Math.round(opsPerSecond).toLocaleString('en')} ops/s, ${serverCores.toFixed(2)} cores`;
-  const text = typeof outcome === 'string' ? outcome : `${rate}, p50 ${Math.round(p50Us)} µs, p99 ${Math.round(p99Us)} µs`;
+  const latencies = p99Us === undefined ? '' : `, p50 ${p50Us?.toFixed(0)} µs, p99 ${p99Us.toFixed(0)} µs`;
+  const text = typeof outcome === 'string' ? outcome : rate + latencies;
   progress(`${result.scenario} run ${run} ${variant}: ${text}`);
 }
 

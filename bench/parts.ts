@@ -77,7 +77,7 @@ export const PARTS: readonly Part[] = [
     name: 'merge-ingest',
     title: 'Merging from many connections',
     about:
-      'Batches of 10 with clocks shuffled within the last minute, into keys of their own or into 1000 hot ones, at every durability level. After each run the state must be that of an oracle. Redis keeps what came last and merges nothing.',
+      'Batches of 10 with clocks shuffled within the last minute, into keys of their own or into 1000 hot ones, at every durability level. After each run the state must be that of an oracle. Redis keeps what came last and merges nothing. The peers that merge keep all in memory, get the same ops from as many connections, fewer of them where they are slow (`ops`), and tell every writer of every write; they acknowledge nothing, so they have no latencies: the time is up to the last change of their document.',
     scenarios: MERGE_SCENARIOS.map(({ name }) => name),
     plot: PER_CPU,
     run: runMergeIngest,

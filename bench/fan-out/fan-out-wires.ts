@@ -7,7 +7,7 @@
 import { encode } from '../../engine/protocol/codec.ts';
 import { importPeer } from '../peer-packages.ts';
 import { commandText } from '../redis-peer.ts';
-import { clientFrameHeader } from '../write-frames.ts';
+import { binaryFrame, textFrame, upgrade, varString, varUint } from '../client-frames.ts';
 import type { Step } from './byte-stream.ts';
 import { markerText } from './marker.ts';
 
@@ -135,34 +135,12 @@ function message(body: object): Uint8Array {
   return binaryFrame(encode(body));
 }
 
-function binaryFrame(payload: Uint8Array | readonly number[]): Uint8Array {
-  return Buffer.concat([clientFrameHeader(payload.length), Uint8Array.from(payload)]);
-}
-
-function textFrame(text: string): Uint8Array {
-  const frame = binaryFrame(Buffer.from(text));
-  frame[0] = 0x81;
-  return frame;
-}
-
-function upgrade(path: string, expect = '\r\n\r\n'): Step {
-  const lines = [
-    `GET ${path} HTTP/1.1`,
-    'Host: 127.0.0.1',
-    'Upgrade: websocket',
-    'Connection: Upgrade',
-    'Sec-WebSocket-Version: 13',
-    'Sec-WebSocket-Key: bGF0dGljZS1iZW5jaC0wMQ==',
-  ];
-  return { send: `${lines.join('\r\n')}\r\n\r\n`, expect };
-}
-
 /** A write in the graph of GUN: one node per key, linked by nothing, with a state per field. */
 function gunWrites(room: string): WriteOf {
   return (value, number) => {
     const field = `k${number % KEYS}`;
     const node = { _: { '#': room, '>': { [field]: FIRST_MILLIS + number } }, [field]: value.text };
-    return textFrame(JSON.stringify({ '#': `w${number.toString(36).padStart(6, 'a')}x`, put: { [room]: node } }));
+    return textFrame(JSON.stringify({ '#': `w${number.toString(36).padStart(6, '0')}x`, put: { [room]: node } }));
   };
 }
 
@@ -190,16 +168,4 @@ function yjs(steps: readonly Step[], room: string): FanOutWire {
     return frames;
   };
   return { subscriber: steps, writer: steps, copies: 1, joinedKeys: Number.POSITIVE_INFINITY, writes };
-}
-
-function varString(text: string): number[] {
-  const bytes = Buffer.from(text);
-  return [...varUint(bytes.length), ...bytes];
-}
-
-function varUint(value: number): number[] {
-  const bytes: number[] = [];
-  let rest = value;
-  for (; rest > 127; rest >>>= 7) bytes.push((rest & 127) | 128);
-  return [...bytes, rest];
 }
