@@ -2,6 +2,7 @@
  * W2: many connections merge batches of 10 into one map: each op its own key, or all into 1000 keys with shuffled clocks.
  *
  *   lattice               asks for no level              lattice-forget … lattice-persisted    ask for it with each batch
+ *   lattice-told          every connection is told of every write of the others, as the peers below do
  *   redis-hset            the same fields without a merge: last to come wins, answered from memory, nothing on disk
  *   y-websocket, tinybase, automerge-repo, gun            merge-peers/merge-peers.bench.ts
  *
@@ -45,13 +46,22 @@ export const MERGE_SCENARIOS: readonly MergeScenario[] = [
   },
 ];
 
-const LEVELS = {
-  lattice: undefined,
-  'lattice-forget': 'FIRE_AND_FORGET',
-  'lattice-memory': 'MEMORY',
-  'lattice-applied': 'APPLIED',
-  'lattice-persisted': 'PERSISTED',
-} as const;
+/** Who is told only of what was asked for. */
+const INTEREST_PATH = '/ws?events=interest';
+
+interface MergeVariant {
+  readonly level?: string;
+  readonly path?: string;
+}
+
+const VARIANTS: Readonly<Record<string, MergeVariant>> = {
+  lattice: {},
+  'lattice-forget': { level: 'FIRE_AND_FORGET' },
+  'lattice-memory': { level: 'MEMORY' },
+  'lattice-applied': { level: 'APPLIED' },
+  'lattice-persisted': { level: 'PERSISTED' },
+  'lattice-told': { path: '/ws' },
+};
 const FRAMES_PER_CONNECTION = 64;
 const WINDOW = 16;
 const NO_ACKS = 'it does not say when a write is merged, so nothing can be timed from when it was due';
@@ -66,7 +76,7 @@ export async function* runMergeIngest(settings: RunSettings): AsyncGenerator<Sce
 
 async function runScenario(scenario: MergeScenario, settings: RunSettings): Promise<ScenarioResult> {
   const { name, title } = scenario;
-  const variants = productExists() ? Object.keys(LEVELS) : [];
+  const variants = productExists() ? Object.keys(VARIANTS) : [];
   const ceilings = Object.fromEntries([...variants, 'redis-hset', ...MERGE_PEERS].map((variant) => [variant, 'redis-hset']));
   const result = new ScenarioResult({ scenario: name, title, ceilings });
   const peers = await presentPeers(scenario, result);
@@ -75,9 +85,9 @@ async function runScenario(scenario: MergeScenario, settings: RunSettings): Prom
   for (let run = 1; run <= settings.runs; run++) {
     // A server a run: a million new keys must not weigh on the run after.
     await withServer('lattice', settings, async (server) => {
-      await runMerges(server, scenario, settings, undefined).catch(() => {}); // its code is compiled then, for all variants alike
-      for (const [variant, level] of Object.entries(LEVELS)) {
-        const outcome = await runMerges(server, scenario, settings, level).catch(voidBecause);
+      await runMerges(server, scenario, settings).catch(() => {}); // its code is compiled then, for all variants alike
+      for (const [variant, how] of Object.entries(VARIANTS)) {
+        const outcome = await runMerges(server, scenario, settings, how).catch(voidBecause);
         note(result, settings, `${run}/${settings.runs}`, variant, outcome);
       }
     });
@@ -142,10 +152,10 @@ export async function runMerges(
   server: RunningServer,
   scenario: MergeScenario,
   settings: RunSettings,
-  level: string | undefined,
+  { level, path = INTEREST_PATH }: MergeVariant = {},
 ): Promise<Figures | string> {
   maps += 1;
-  const plan = planOf(scenario, settings, `merge-${maps}`);
+  const plan = { ...planOf(scenario, settings, `merge-${maps}`), path };
   const mergedBefore = await readMerged(server.port);
   const before = await readLogUse(server.port);
   const asked = level === undefined ? {} : { writeConcern: level };
@@ -176,7 +186,7 @@ async function runRedis(scenario: MergeScenario, settings: RunSettings): Promise
 function planOf({ mix, connections, opsPerSecond }: MergeScenario, { quick }: RunSettings, mapName: string): LoadPlan {
   return {
     port: 0,
-    path: '/ws?events=interest',
+    path: INTEREST_PATH,
     serverPid: 0,
     connections,
     opsPerFrame: 10,
@@ -194,7 +204,7 @@ function planOf({ mix, connections, opsPerSecond }: MergeScenario, { quick }: Ru
 
 /** Why the map is not what the oracle says, or undefined. */
 export async function reasonDiffers(port: number, mapName: string, expected: ExpectedState): Promise<string | undefined> {
-  const session = await WireSession.open({ port, path: '/ws?events=interest' });
+  const session = await WireSession.open({ port, path: INTEREST_PATH });
   try {
     session.send({ type: 'SYNC_INIT', mapName, lastSyncTimestamp: 0 });
     const { payload: root } = await session.next('SYNC_RESP_ROOT');

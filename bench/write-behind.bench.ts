@@ -41,9 +41,9 @@ async function runVariant(
   settings: RunSettings,
 ): Promise<void> {
   await withServer(variant, settings, async (server) => {
-    await runMerges(server, { ...scenario, mix: 'hot' }, settings, undefined).catch(() => {}); // compiles its code, leaves few rows
+    await runMerges(server, { ...scenario, mix: 'hot' }, settings).catch(() => {}); // compiles its code, leaves few rows
     const watch = new FlushWatch(server.port);
-    const outcome = await runMerges(server, scenario, settings, undefined).catch(voidBecause);
+    const outcome = await runMerges(server, scenario, settings).catch(voidBecause);
     const waited = await watch.stop();
     note(result, settings, run, variant, typeof outcome === 'string' ? outcome : { ...outcome, ...waited });
   });
