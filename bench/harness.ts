@@ -14,6 +14,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { diskFolder } from './disk-folder.ts';
+import { GARBAGE_HORIZON_MS } from './garbage.ts';
 import type { GeneratorAnswer } from './generator-process.ts';
 import type { LoadPlan, LoadReport } from './load.ts';
 
@@ -34,6 +35,9 @@ const PRODUCT_SETTINGS = {
   flushing: { LATTICE_WAL: 'on', LATTICE_STAGED_BYTES_MAX: String(1 << 20), LATTICE_FLUSH_DELAY_MS: '0' },
   /** Neither Postgres nor a log: a pure cache. */
   alone: { LATTICE_STORE: 'none' },
+  /** As `alone` and as `lattice`, with a horizon that tombstones pass within a run (garbage.ts). */
+  'alone-gc': { LATTICE_STORE: 'none', LATTICE_TOMBSTONE_HORIZON_MS: String(GARBAGE_HORIZON_MS) },
+  'lattice-gc': { LATTICE_TOMBSTONE_HORIZON_MS: String(GARBAGE_HORIZON_MS) },
   /** As `alone`, with so many threads of each kind. */
   'w1-g1': { LATTICE_STORE: 'none', LATTICE_WORKER_THREADS: '1', LATTICE_GATEWAY_THREADS: '1' },
   'w1-g1-fused': { LATTICE_STORE: 'none', LATTICE_FUSED: 'on' },

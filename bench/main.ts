@@ -5,9 +5,9 @@
  *   npm run bench -- ingest           over sockets: F1 F10 F10c F100 F10x200 W50 W200 W1 IDLE
  *   npm run bench -- fan-out          one writer, many subscribers: FAN-<subscribers>x<writes a second>
  *   npm run bench -- resp             Redis commands beside redis-server: RESP-<GET|SET|INCR>-P<1|16>
- *   npm run bench -- merge-ingest     merges from 100 and 200 connections at every level: W2-UNIQUE100 … W2-PACED
+ *   npm run bench -- merge-ingest     merges from 100 and 200 connections at every level, and peers: W2-UNIQUE100 … W2-PACED
  *   npm run bench -- counters         one hot counter and 10 000 cold ones: W5-HOT W5-COLD
- *   npm run bench -- write-behind     Postgres behind merges at full speed: W7-UNIQUE W7-HOT
+ *   npm run bench -- write-behind     Postgres behind merges at full speed: W7-UNIQUE W7-PACED W7-HOT
  *   npm run bench -- flush            rows into Postgres, 5000 a transaction: FLUSH FLUSH-BYTES
  *   npm run bench -- scaling          cost by threads, keys and connections: SCALE-THREADS SCALE-KEYS SCALE-CONNS
  *   npm run bench -- ring             inside: RING SCAN MERGE

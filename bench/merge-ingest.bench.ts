@@ -49,9 +49,13 @@ export const MERGE_SCENARIOS: readonly MergeScenario[] = [
 /** Who is told only of what was asked for. */
 const INTEREST_PATH = '/ws?events=interest';
 
-interface MergeVariant {
+export interface MergeVariant {
   readonly level?: string;
   readonly path?: string;
+  /** Told when the load is over. */
+  readonly onLoaded?: () => Promise<void>;
+  /** How the server's merges of ops are counted. */
+  readonly readMerged?: (port: number) => Promise<number>;
 }
 
 const VARIANTS: Readonly<Record<string, MergeVariant>> = {
@@ -152,15 +156,16 @@ export async function runMerges(
   server: RunningServer,
   scenario: MergeScenario,
   settings: RunSettings,
-  { level, path = INTEREST_PATH }: MergeVariant = {},
+  { level, path = INTEREST_PATH, onLoaded, readMerged: read = readMerged }: MergeVariant = {},
 ): Promise<Figures | string> {
   maps += 1;
   const plan = { ...planOf(scenario, settings, `merge-${maps}`), path };
-  const mergedBefore = await readMerged(server.port);
+  const mergedBefore = await read(server.port);
   const before = await readLogUse(server.port);
   const asked = level === undefined ? {} : { writeConcern: level };
   const report = await runGenerator({ ...plan, ...asked, port: server.port, serverPid: server.pid }, settings.pinning);
-  const lost = await reasonVoid(server.port, mergedBefore, report.opsSent, readMerged);
+  await onLoaded?.();
+  const lost = await reasonVoid(server.port, mergedBefore, report.opsSent, read);
   if (lost !== undefined) return lost;
   if (report.opsMeasured === 0) return 'void: nothing was acknowledged in the window';
   const after = await readLogUse(server.port);

@@ -95,7 +95,7 @@ export const PARTS: readonly Part[] = [
     name: 'write-behind',
     title: 'Postgres behind writes at full speed',
     about:
-      'The merges of above into servers that differ in their log and their flushes. `alone` has neither log nor Postgres. `rows/s` is what reached Postgres while the clients wrote, `flushLagMaxMs` the age of the oldest write that had not.',
+      'The merges of above into servers that differ in their log and their flushes. `alone` has neither log nor Postgres. In the rows with `-gc` the ticks of the workers expire and prune as much as they can all the time, else they have nothing to collect. `rows/s` is what reached Postgres while the clients wrote, `flushLagMaxMs` the age of the oldest write that had not.',
     scenarios: WRITE_BEHIND_SCENARIOS.map(({ name }) => name),
     plot: { figure: 'p99Us', heading: 'p99 of a batch, µs', logarithmic: true },
     run: runWriteBehind,

@@ -4,22 +4,44 @@
  *   alone       neither log nor Postgres            lattice        as it starts: log synced each 10 ms, flushes
  *   log-off     Postgres, no log                    fsync-off      log, synced when the system likes
  *   flushing    flushes without pauses              fsync-always   log synced before each answer
+ *   alone-gc    as alone, ticks busy collecting     lattice-gc     as lattice, ticks busy collecting
  *
- * log-off beside alone is what flushes cost, lattice beside fsync-off what syncs cost, flushing beside lattice whether haste does. With
- * keys of their own every write is a row; of hot keys only the newest is flushed. Each server is new, so a run does not pay for
- * the rows of another. Ticks that drop tombstones run in all of them: there is no option without.
+ * log-off beside alone is what flushes cost, lattice beside fsync-off what syncs cost, flushing beside lattice whether haste does, -gc
+ * beside its namesake what ticks cost that have as much to expire and to prune as they can take in (garbage.ts); else they find
+ * nothing to do. With keys of their own every write is a row; of hot keys only the newest is flushed. W7-PACED leaves the server room, so that
+ * its p99 shows pauses and not queues. Each server is new, so a run does not pay for the rows of another.
  */
-import { type ProductVariant, productExists } from './harness.ts';
+import { Collection, type Garbage, readMergedOps, stageGarbage } from './garbage.ts';
+import { type ProductVariant, productExists, type RunningServer } from './harness.ts';
 import type { RunSettings } from './ingest.bench.ts';
 import { FlushWatch } from './flush-watch.ts';
 import { type MergeScenario, note, runMerges, voidBecause, withServer } from './merge-ingest.bench.ts';
-import { ScenarioResult } from './result.ts';
+import { type Figures, ScenarioResult } from './result.ts';
 
 export const WRITE_BEHIND_SCENARIOS: readonly MergeScenario[] = [
   { name: 'W7-UNIQUE', title: '100 connections write keys of their own, Postgres behind', mix: 'unique', connections: 100 },
+  {
+    name: 'W7-PACED',
+    title: '20 000 ops/s on a schedule into keys of their own, 100 connections, Postgres behind',
+    mix: 'unique',
+    connections: 100,
+    opsPerSecond: 20_000,
+  },
   { name: 'W7-HOT', title: '100 connections write 1000 hot keys, Postgres behind', mix: 'hot', connections: 100 },
 ];
-const VARIANTS: readonly ProductVariant[] = ['alone', 'log-off', 'fsync-off', 'lattice', 'fsync-always', 'flushing'];
+const VARIANTS: readonly ProductVariant[] = [
+  'alone',
+  'alone-gc',
+  'log-off',
+  'fsync-off',
+  'lattice',
+  'lattice-gc',
+  'fsync-always',
+  'flushing',
+];
+/** More than a worker expires and prunes in a run, so that its ticks are never without work. */
+const GARBAGE: Garbage = { expiring: 60_000, removed: 20_000, leadMs: 5000 };
+const GARBAGE_QUICK: Garbage = { expiring: 25_000, removed: 10_000, leadMs: 4000 };
 
 export async function* runWriteBehind(settings: RunSettings): AsyncGenerator<ScenarioResult> {
   for (const scenario of WRITE_BEHIND_SCENARIOS.filter(({ name }) => settings.scenarios?.has(name) ?? true)) {
@@ -41,10 +63,30 @@ async function runVariant(
   settings: RunSettings,
 ): Promise<void> {
   await withServer(variant, settings, async (server) => {
-    await runMerges(server, { ...scenario, mix: 'hot' }, settings).catch(() => {}); // compiles its code, leaves few rows
-    const watch = new FlushWatch(server.port);
-    const outcome = await runMerges(server, scenario, settings).catch(voidBecause);
-    const waited = await watch.stop();
-    note(result, settings, run, variant, typeof outcome === 'string' ? outcome : { ...outcome, ...waited });
+    const { name, title, connections } = scenario;
+    await runMerges(server, { name, title, connections, mix: 'hot' }, settings).catch(() => {}); // compiles its code, leaves few rows
+    const outcome = await runWatched(scenario, server, settings, variant.endsWith('-gc')).catch(voidBecause);
+    note(result, settings, run, variant, outcome);
   });
+}
+
+/** Figures of a run, with what was flushed and collected meanwhile, or why it is void. */
+async function runWatched(
+  scenario: MergeScenario,
+  server: RunningServer,
+  settings: RunSettings,
+  collects: boolean,
+): Promise<Figures | string> {
+  const garbage = settings.quick ? GARBAGE_QUICK : GARBAGE;
+  if (collects) await stageGarbage(server.port, garbage);
+  const collection = collects ? await Collection.begin(server.port) : undefined;
+  const watch = new FlushWatch(server.port);
+  const onLoaded = async (): Promise<void> => {
+    await collection?.end();
+    await collection?.untilOver(garbage);
+  };
+  const outcome = await runMerges(server, scenario, settings, { onLoaded, readMerged: readMergedOps }).catch(voidBecause);
+  const waited = await watch.stop();
+  if (typeof outcome === 'string') return outcome;
+  return collection?.reasonIdle(garbage) ?? { ...outcome, ...waited, ...collection?.figures() };
 }
