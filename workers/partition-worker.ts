@@ -358,7 +358,8 @@ class PartitionWorker {
     return {
       changes: this.#changes,
       nextPartition: () => (next < this.#context.data.memory.workers ? (this.#table.partitionsOf(next)[0] ?? -1) : -1),
-      refusal: (partition, bytes) => (damaged.has(partition) ? errorNumber('LOG_DAMAGED') : this.#storage.refusal(bytes)),
+      refusal: (partition, bytes) =>
+        damaged.size > 0 && damaged.has(partition) ? errorNumber('LOG_DAMAGED') : this.#storage.refusal(bytes),
       actLog: this.#storage.actLog(),
       mapNames: new MapNameFilter(this.#context.data.memory.mapNames),
       restore: loader && ((store, ref) => loader.restoreValue(store, ref)),

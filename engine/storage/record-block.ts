@@ -119,7 +119,7 @@ export function readLines(slab: Slab, ref: number): number {
   const word = wordOf(ref);
   const last = word + 2 * LINE_WORDS;
   const third = last < i32.length ? (i32[last] as number) : 0;
-  return (i32[word + KEY_TAG_BYTES] as number) ^ (i32[word + HITS] as number) ^ third;
+  return (i32[word] as number) ^ (i32[word + HITS] as number) ^ third;
 }
 
 /** Points `into` at the record. */

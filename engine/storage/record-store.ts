@@ -44,6 +44,9 @@ import { StoreCursor } from './store-cursor.ts';
 
 export { JOIN_APPLIED, JOIN_DUPLICATE, JOIN_EVICTED, JOIN_STALE, type JoinResult } from './join-rule.ts';
 
+/** No reference: nobody has looked. */
+const UNKNOWN: RecordRef = -1;
+
 export interface RecordStoreOptions {
   /** Name of the map, UTF-8. Not copied. */
   readonly map: Uint8Array;
@@ -141,10 +144,13 @@ export class RecordStore implements ExpiringStore {
     return ref <= 0 ? 0 : readLines(this.slab, ref);
   }
 
-  /** Joins a write. The image must fit a block (`fitsBlock`). Afterwards `lastRef` is the record of its key and tag. */
-  join(image: RecordImage, nowMs: number): JoinResult {
+  /**
+   * Joins a write. The image must fit a block (`fitsBlock`). Afterwards `lastRef` is the record of its key and tag. `found`: what `find`
+   * has just said of the image; left out, it is looked up.
+   */
+  join(image: RecordImage, nowMs: number, found: RecordRef = UNKNOWN): JoinResult {
     const table = this.#tables[partitionOf(image.keyHash)] ?? this.#addTable(image);
-    const ref = table.find(image);
+    const ref = found === UNKNOWN ? table.find(image) : found;
     const nowS = (nowMs / 1000) >>> 0;
     const watchesOld = this.#observer?.watchesOld === true;
     if (ref === 0) {
@@ -233,6 +239,11 @@ export class RecordStore implements ExpiringStore {
     const f64 = segmentOf(this.slab, ref).f64;
     const at = wordOf(ref) >>> 1;
     return expiryMillis(f64[at + MILLIS_F64] as number, f64[at + TTL_F64] as number);
+  }
+
+  /** First part of the record's clock. */
+  millisOf(ref: RecordRef): number {
+    return segmentOf(this.slab, ref).f64[(wordOf(ref) >>> 1) + MILLIS_F64] as number;
   }
 
   stagedAt(ref: RecordRef): number {
@@ -334,7 +345,7 @@ export class RecordStore implements ExpiringStore {
         this.#pruneCursor = undefined;
         break;
       }
-      if (!this.isTombstone(ref) || !(this.#millisOf(ref) < olderThanMillis)) continue;
+      if (!this.isTombstone(ref) || !(this.millisOf(ref) < olderThanMillis)) continue;
       readBlock(this.slab, ref, this.#stored);
       this.#dataStore.pruned(this, ref, this.#stored, nowMs);
       this.#forget(ref);
@@ -363,10 +374,6 @@ export class RecordStore implements ExpiringStore {
     const table = this.#tables[partitionOf(segmentOf(this.slab, ref).i32[wordOf(ref) + KEY_HASH] as number)];
     if (table === undefined) broken(`record ${ref} is of no partition here`);
     return table;
-  }
-
-  #millisOf(ref: RecordRef): number {
-    return segmentOf(this.slab, ref).f64[(wordOf(ref) >>> 1) + MILLIS_F64] as number;
   }
 
   #refuse(ref: RecordRef, result: JoinResult): JoinResult {

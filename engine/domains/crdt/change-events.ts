@@ -61,6 +61,14 @@ export class ChangeEvents {
     this.#listeners = listeners;
   }
 
+  /** True when somebody may listen to changes of the map, at any gateway. */
+  isHeard(map: GridMap): boolean {
+    for (let target = 0; target < this.batches.length; target++) {
+      if (map.wantedBy[target] === true || this.#listeners.broadcastSessions(target) > 0) return true;
+    }
+    return false;
+  }
+
   /**
    * Notes that `image` is now the record of its key. `origin` is the writing session at `gateway` (0 = none), which
    * does not get the event; `writerListens` says whether it counts among its gateway's broadcast sessions.

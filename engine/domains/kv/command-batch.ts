@@ -9,6 +9,7 @@
  */
 import { assert } from '../../assert.ts';
 import type { RespCommand } from '../../protocol/resp-parser.ts';
+import type { BodyPool } from './body-pool.ts';
 
 const FIRST_BYTES = 4096;
 const KEPT_BYTES = 1 << 20;
@@ -182,14 +183,16 @@ export class CommandBatchReader {
 }
 
 /** Puts replies together: their lengths are known at the end only. */
-export function packReplies(lengths: readonly number[], replies: Uint8Array, bytes: number): Uint8Array {
-  const head = 4 * (1 + lengths.length);
-  const body = new Uint8Array(head + bytes);
-  const words = new Int32Array(body.buffer, 0, head >>> 2);
-  words[0] = lengths.length;
-  for (let index = 0; index < lengths.length; index++) words[index + 1] = lengths[index] as number;
-  body.set(replies.subarray(0, bytes), head);
-  return body;
+export function packReplies(pool: BodyPool, lengths: readonly number[], replies: Uint8Array, bytes: number): Uint8Array {
+  const count = lengths.length;
+  const head = 4 * (1 + count);
+  const at = pool.cut(head + bytes);
+  const { words } = pool;
+  const word = at >>> 2;
+  words[word] = count;
+  for (let index = 0; index < count; index++) words[word + 1 + index] = lengths[index] as number;
+  pool.bytes.set(replies.subarray(0, bytes), at + head);
+  return pool.bytes.subarray(at, at + head + bytes);
 }
 
 /** Where the first reply of the body that begins at `start` lies; the others follow it. */

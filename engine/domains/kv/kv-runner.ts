@@ -8,6 +8,7 @@ import { GridError } from '../../protocol/errors.ts';
 import { RespCommand } from '../../protocol/resp-parser.ts';
 import { RespWriter } from '../../protocol/resp-writer.ts';
 import { type Call, type CommandSpec, DATABASES, forEachKey, KvError } from './command.ts';
+import { BodyPool } from './body-pool.ts';
 import { CommandBatchReader, packReplies } from './command-batch.ts';
 import { commandAt } from './commands.ts';
 import { databaseName, HashNames, isDatabaseName } from './hash-names.ts';
@@ -43,6 +44,7 @@ export class KvRunner implements Call {
   /** What `warm` has read. It means nothing. */
   seen = 0;
   readonly #context: SpaceContext;
+  readonly #pool = new BodyPool();
   readonly #warmed = new Int32Array(WARMED_MAX);
   readonly #databases: RecordSpace[] = [];
   readonly #hashes = new Map<string, RecordSpace>();
@@ -92,7 +94,7 @@ export class KvRunner implements Call {
       this.run(commandAt(reader.spec), reader.db, reader.isResp3);
       lengths.push(this.out.length - start);
     }
-    return packReplies(lengths, this.out.bytes, this.out.length);
+    return packReplies(this.#pool, lengths, this.out.bytes, this.out.length);
   }
 
   /** Has the processor fetch what the commands of a batch will look at: it waits for all of it at once, and not for one after another. */

@@ -9,6 +9,7 @@
  */
 import type { GridRequest, LateParts, RequestAnswer, RequestHandler } from '../../operation/request-handler.ts';
 import { REQUEST_COMMANDS, REQUEST_TRANSACTION } from '../../protocol/envelope.ts';
+import { BodyPool } from './body-pool.ts';
 import { type CommandSpec, isWrite } from './command.ts';
 import { CommandBatchReader, packReplies } from './command-batch.ts';
 import { commandAt, WORKER_COMMANDS } from './commands.ts';
@@ -59,6 +60,7 @@ export class KvService implements RequestHandler {
   readonly judgedKinds = this.kinds;
   readonly #options: KvServiceOptions;
   readonly #runner: KvRunner;
+  readonly #pool = new BodyPool();
   /** The last request of a session that waits, by gateway and session. */
   readonly #waiting = new Map<string, Promise<void>>();
 
@@ -165,9 +167,9 @@ export class KvService implements RequestHandler {
 
   #pack(progress: Progress): Uint8Array {
     const { out } = this.#runner;
-    if (progress.early.length === 0) return packReplies(progress.lengths, out.bytes, out.length);
+    if (progress.early.length === 0) return packReplies(this.#pool, progress.lengths, out.bytes, out.length);
     this.#keep(progress);
-    return packReplies(progress.lengths, progress.early, progress.early.length);
+    return packReplies(this.#pool, progress.lengths, progress.early, progress.early.length);
   }
 
   /** Goes on when `ready` is settled; requests of the session that come meanwhile go on behind it. */

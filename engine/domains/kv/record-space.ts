@@ -69,8 +69,9 @@ const SCRATCH_KEPT_BYTES = 1 << 20;
 /** Shorter ones are copied by a loop: it costs less than the call of a copy. */
 const LOOP_BYTES_MAX = 48;
 const NO_BYTES = new Uint8Array(0);
-/** An index that no argument has. */
+/** An index that no argument has, and a place where nothing stands. */
 const NO_ARGUMENT = -1;
+const NOWHERE = -1;
 
 export class RecordSpace implements KeySpace, WholeSpace {
   readonly #context: SpaceContext;
@@ -86,6 +87,8 @@ export class RecordSpace implements KeySpace, WholeSpace {
   #key: Uint8Array | undefined;
   #argument = NO_ARGUMENT;
   #command = 0;
+  /** Where the node id stands in the scratch memory: keys of one length find it behind them. */
+  #nodeAt = NOWHERE;
   #map: GridMap | undefined;
 
   constructor(context: SpaceContext, name: Uint8Array, isDatabase: boolean) {
@@ -418,6 +421,7 @@ export class RecordSpace implements KeySpace, WholeSpace {
     this.#forgetKey();
     const image = this.#image;
     const scratch = this.#room(length);
+    if (length !== this.#nodeAt) this.#nodeAt = NOWHERE;
     if (length > LOOP_BYTES_MAX) scratch.set(source.subarray(start, start + length));
     else for (let index = 0; index < length; index++) scratch[index] = source[start + index] as number;
     image.keyHash = hash === 0 ? fnv1aUtf8(source, start, start + length) : hash;
@@ -460,7 +464,10 @@ export class RecordSpace implements KeySpace, WholeSpace {
     const image = this.#image;
     const { keyBytes } = image;
     const scratch = this.#room(keyBytes + nodeId.length);
-    for (let index = 0; index < nodeId.length; index++) scratch[keyBytes + index] = nodeId[index] as number;
+    if (this.#nodeAt !== keyBytes) {
+      for (let index = 0; index < nodeId.length; index++) scratch[keyBytes + index] = nodeId[index] as number;
+      this.#nodeAt = keyBytes;
+    }
     image.source = scratch;
     image.tagStart = keyBytes;
     image.nodeStart = keyBytes;
@@ -468,30 +475,32 @@ export class RecordSpace implements KeySpace, WholeSpace {
     image.valueStart = keyBytes + nodeId.length;
     image.tombstone = isRemoval;
     image.provenance = PROVENANCE_CLIENT;
-    this.#stamp(store, nowMs);
+    const ref = this.#stamp(store, nowMs);
     image.ttlMs = expiresAtMs - image.millis;
     const refusal = this.#context.isDecided ? undefined : map.guard?.refusal(KIND_LWW, image, 0, 0);
     if (refusal !== undefined) throw new KvError(`ERR ${refusal.code} ${refusal.detail}`);
-    const joined = store.join(image, nowMs);
+    const joined = store.join(image, nowMs, ref);
     assert(joined === JOIN_APPLIED, 'a stamp after the stored one wins');
-    if (isUtf8(scratch, 0, keyBytes)) changes.changed(map, isRemoval ? OP_REMOVE : OP_PUT, image, 0, 0, false);
+    if (changes.isHeard(map) && isUtf8(scratch, 0, keyBytes))
+      changes.changed(map, isRemoval ? OP_REMOVE : OP_PUT, image, 0, 0, false);
     if (scratch.length <= SCRATCH_KEPT_BYTES) return;
     this.#scratch = new Uint8Array(SCRATCH_BYTES);
+    this.#nodeAt = NOWHERE;
     this.#forgetKey();
   }
 
-  /** Now, but strictly after the stored record. */
-  #stamp(store: RecordStore, nowMs: number): void {
+  /** Now, but strictly after the stored record, which is answered. */
+  #stamp(store: RecordStore, nowMs: number): RecordRef {
     const image = this.#image;
     const ref = store.find(image);
     image.millis = Math.floor(nowMs);
     image.counter = 0;
-    if (ref === 0) return;
+    if (ref === 0 || store.millisOf(ref) < image.millis) return ref;
     const stored = this.#stored;
     store.read(ref, stored);
-    if (stored.millis < image.millis) return;
     const overflows = stored.counter === COUNTER_MAX;
     image.millis = overflows ? Math.floor(stored.millis) + 1 : stored.millis;
     image.counter = overflows ? 0 : stored.counter + 1;
+    return ref;
   }
 }
