@@ -4,8 +4,8 @@
 import { Worker } from 'node:worker_threads';
 import { createDoorbellPorts, Doorbell } from '../workers/doorbell.ts';
 import { createRing } from '../workers/ring-layout.ts';
-import { RingConsumer, type RingHandler, RingProducer } from '../workers/ring.ts';
-import { type EchoSetup, RingLoop } from './ring-echo.ts';
+import { FULL, RingConsumer, type RingHandler, RingProducer } from '../workers/ring.ts';
+import { copyRecord, type EchoSetup, RingLoop } from './ring-echo.ts';
 
 const IN_FLIGHT_MAX = 1024;
 /** A thread may be slow to start on a busy machine. */
@@ -23,6 +23,14 @@ export async function ringRoundTrips(messageBytes: number, warmUpMs: number, mea
   const bell = new Doorbell(ports.a);
   const outbox = new RingProducer(there, bell.ring);
   const message = new Uint8Array(messageBytes).fill(7);
+  const source = { bytes: message, words: new Int32Array(message.buffer) };
+  const send = (): boolean => {
+    const at = outbox.claim(messageBytes);
+    if (at === FULL) return false;
+    copyRecord(source, 0, outbox, at, messageBytes);
+    outbox.commit();
+    return true;
+  };
   let sent = 0;
   let returned = 0;
   const handler: RingHandler = {
@@ -31,7 +39,7 @@ export async function ringRoundTrips(messageBytes: number, warmUpMs: number, mea
     },
   };
   const loop = new RingLoop(new RingConsumer(back), bell, handler, () => {
-    while (sent - returned < IN_FLIGHT_MAX && outbox.tryWrite(message)) sent += 1;
+    while (sent - returned < IN_FLIGHT_MAX && send()) sent += 1;
   });
   loop.turn();
   try {

@@ -93,7 +93,7 @@ export class RingProducer extends RingMemory {
 
   /** Copies one record in. False when full: the caller sheds or waits. */
   tryWrite(record: Uint8Array): boolean {
-    const at = this.claim(record.byteLength);
+    const at = this.claim(record.length);
     if (at === FULL) return false;
     this.bytes.set(record, at);
     this.commit();
