@@ -54,7 +54,7 @@ test('a batch that ends before an older one names its ops, and is covered by a l
 
 test('a refused op is rejected, named as failed and covered by the ack', () => {
   const under = new AnswersUnderTest();
-  const details = denseDetails(5, 3);
+  const details = denseDetails();
   details.rejected.set(1, errorNumber('KEY_TOO_LARGE'));
   const frames = under.settle(under.claim(5, 7, details));
   assert.deepEqual(

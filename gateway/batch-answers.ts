@@ -8,6 +8,7 @@ import { type AckLevels, hasReached, levelName, levelShortage } from '../engine/
 import { encode } from '../engine/protocol/codec.ts';
 import { ERROR_CODES, GridError, type ErrorCode } from '../engine/protocol/errors.ts';
 import type { AskedLevels } from './asked-levels.ts';
+import { EvenAck } from './even-ack.ts';
 import type { BatchDetails, CallTable } from './call-table.ts';
 import type { Session } from './session.ts';
 
@@ -22,6 +23,7 @@ export class BatchAnswers {
   readonly #calls: CallTable;
   readonly #levels: AckLevels;
   readonly #enqueue: (session: Session, frame: Uint8Array | number) => void;
+  readonly #evenAck = new EvenAck();
 
   /** @param enqueue queues a frame, or the number of a plain ack, for the session's next flush. */
   constructor(calls: CallTable, levels: AckLevels, enqueue: (session: Session, frame: Uint8Array | number) => void) {
@@ -44,12 +46,19 @@ export class BatchAnswers {
       this.#enqueue(session, lastId);
       return;
     }
-    const known = details ?? denseDetails(lowId, ops);
-    for (const [ordinal, error] of known.rejected) {
-      this.#reject(session, known.ids[ordinal] ?? '', error, known.refusals.get(ordinal));
+    const known = details ?? denseDetails();
+    const { levels } = known;
+    if (levels !== undefined && hasEvenAnswer(known, levels)) {
+      const proof = levels.forgets ? undefined : levels.proof;
+      this.#enqueue(session, this.#evenAck.frame({ lastId, lowId, ops, level: levels.reachedName, proof }));
+      return;
     }
-    const achievedLevel = known.levels?.reachedName ?? levelName(this.#levels.plain);
-    this.#acknowledge(session, lastId, achievedLevel, resultsOf(known, lastId, this.#levels), known.levels);
+    const ids = idsOf(known, lowId, ops);
+    for (const [ordinal, error] of known.rejected) {
+      this.#reject(session, ids[ordinal] ?? '', error, known.refusals.get(ordinal));
+    }
+    const achievedLevel = levels?.reachedName ?? levelName(this.#levels.plain);
+    this.#acknowledge(session, lastId, achievedLevel, resultsOf(known, ids, lastId, this.#levels), levels);
   }
 
   /** Names some ops of a batch that is applied and not answered yet, with what they have reached. */
@@ -57,8 +66,9 @@ export class BatchAnswers {
     const session = this.#calls.sessions[levels.slot];
     const details = this.#calls.details[levels.slot];
     if (session === undefined || details === undefined || !session.isOpen || session.closing !== undefined) return;
+    const ids = idsOf(details, this.#calls.lowId[levels.slot] as number, this.#calls.ops[levels.slot] as number);
     const results = ordinals.flatMap((ordinal) => {
-      const opId = details.ids[ordinal] ?? '';
+      const opId = ids[ordinal] ?? '';
       return opId === '' || details.rejected.has(ordinal) ? [] : [resultOf(opId, ordinal, details, this.#levels)];
     });
     this.#acknowledge(session, session.ackedId, levels.reachedName, results, levels);
@@ -89,10 +99,20 @@ export class BatchAnswers {
   }
 }
 
-/** The details of a batch that had nothing unusual when it came: ids rise by one from `lowId`. */
-export function denseDetails(lowId: number, ops: number): BatchDetails {
-  const ids = Array.from({ length: ops }, (_, ordinal) => (lowId > 0 ? String(lowId + ordinal) : ''));
-  return { ids, rejected: new Map(), refusals: new Map(), levels: undefined };
+/** The details of a batch that had nothing unusual when it came: its ids rise by one. */
+export function denseDetails(): BatchDetails {
+  return { ids: undefined, rejected: new Map(), refusals: new Map(), levels: undefined };
+}
+
+function idsOf({ ids }: BatchDetails, lowId: number, ops: number): readonly string[] {
+  return ids ?? Array.from({ length: ops }, (_, ordinal) => (lowId > 0 ? String(lowId + ordinal) : ''));
+}
+
+/** True when all ops got the one level that they ask for, and none was told before. */
+function hasEvenAnswer({ ids, rejected }: BatchDetails, levels: AskedLevels): boolean {
+  const { asked, missing, told } = levels;
+  if (asked === undefined || ids !== undefined || rejected.size > 0 || missing !== 0 || told.size > 0) return false;
+  return hasReached(asked, levels.reachedBy(0));
 }
 
 /** Evidence for who names a level; who forgets has none. */
@@ -101,13 +121,13 @@ function proofOf(levels: AskedLevels | undefined): object {
 }
 
 /** Results for every op that `lastId` does not cover or that names a level, and was not told before. */
-function resultsOf(details: BatchDetails, lastId: number, nodeLevels: AckLevels): OpResult[] {
-  const { ids, rejected, levels } = details;
+function resultsOf(details: BatchDetails, ids: readonly string[], lastId: number, nodeLevels: AckLevels): OpResult[] {
+  const { rejected, levels } = details;
   const results: OpResult[] = [];
   const named = new Set<string>();
   ids.forEach((opId, ordinal) => {
     if (opId === '' || named.has(opId)) return;
-    const isPlain = isCovered(opId, lastId) && !rejected.has(ordinal) && (levels?.concerns[ordinal] ?? 0) === 0;
+    const isPlain = isCovered(opId, lastId) && !rejected.has(ordinal) && (levels?.askedBy(ordinal) ?? 0) === 0;
     if (isPlain || (levels?.told.has(ordinal) === true && !rejected.has(ordinal))) return;
     named.add(opId);
     results.push(resultOf(opId, ordinal, details, nodeLevels));
@@ -122,7 +142,7 @@ function resultOf(opId: string, ordinal: number, { rejected, refusals, levels }:
     return { opId, success: false, achievedLevel: 'FIRE_AND_FORGET', error };
   }
   if (levels === undefined) return { opId, success: true, achievedLevel: levelName(nodeLevels.plain) };
-  const asked = levels.concerns[ordinal] ?? 0;
+  const asked = levels.askedBy(ordinal);
   const reached = levels.reachedBy(ordinal);
   const achievedLevel = levelName(reached);
   if (hasReached(asked, reached)) return { opId, success: true, achievedLevel };

@@ -26,8 +26,8 @@ export const SESSION_CALLS_MAX = 1 << 12;
 
 /** What must be remembered of a batch whose answer is not the plain one. */
 export interface BatchDetails {
-  /** Id of each op of the frame at its ordinal, '' where it had none. */
-  readonly ids: readonly string[];
+  /** Id of each op of the frame at its ordinal, '' where it had none; undefined: they rise by one from the batch's lowest. */
+  readonly ids: readonly string[] | undefined;
   /** Refused ops: ordinal → error number. */
   readonly rejected: Map<number, number>;
   /** Ordinal → what is wrong with the refused op, where more is known than its error number says. */

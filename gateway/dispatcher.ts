@@ -15,7 +15,7 @@ import { decode, encode } from '../engine/protocol/codec.ts';
 import { GridError } from '../engine/protocol/errors.ts';
 import { type ClientMessage, parseMessage, refusalOf } from '../engine/protocol/messages.ts';
 import { number, readNumber } from '../engine/protocol/msgpack-number.ts';
-import { type FrameIds, OP, OP_WORDS } from '../engine/protocol/op-index.ts';
+import { type FrameIds, OP, type OpIndex, OP_WORDS } from '../engine/protocol/op-index.ts';
 import { decodeText } from '../engine/protocol/wire-text.ts';
 import type { AckLevels } from '../engine/protocol/ack-level.ts';
 import { Scanner, SCAN_CLIENT_OP, SCAN_MALFORMED, SCAN_OP_BATCH, SCAN_PING } from '../engine/protocol/scanner.ts';
@@ -432,7 +432,7 @@ export class Dispatcher {
   #askedLevels(slot: number): AskedLevels {
     const { levels, clock, opTimeoutMs, waitMaxMs, router } = this.#options;
     const bounds = { usualMs: opTimeoutMs, longestMs: waitMaxMs };
-    return new AskedLevels(slot, this.#scanner, levels, clock.nowMs, bounds, (keyHash) => router.ownerOf(keyHash));
+    return new AskedLevels(slot, this.#scanner, levels, clock.nowMs, bounds, router);
   }
 
   readonly #detailsOf = (slot: number): BatchDetails => this.#details(slot);
@@ -441,13 +441,7 @@ export class Dispatcher {
   #details(slot: number): BatchDetails {
     const known = this.#options.calls.details[slot];
     if (known !== undefined) return known;
-    const { words, count, bytes } = this.#scanner.index;
-    const ids: string[] = [];
-    for (let op = 0; op < count; op++) {
-      const row = op * OP_WORDS;
-      const start = words[row + OP.ID_START] as number;
-      ids.push(decodeText(bytes, start, start + (words[row + OP.ID_BYTES] as number)));
-    }
+    const ids = this.#ids?.dense === true && this.#ids.low > 0 ? undefined : idsOf(this.#scanner.index);
     const details: BatchDetails = { ids, rejected: new Map(), refusals: new Map(), levels: undefined };
     this.#options.calls.details[slot] = details;
     return details;
@@ -489,6 +483,16 @@ export class Dispatcher {
     this.forget(session);
     this.#options.close(session, cause);
   }
+}
+
+function idsOf({ words, count, bytes }: OpIndex): string[] {
+  const ids: string[] = [];
+  for (let op = 0; op < count; op++) {
+    const row = op * OP_WORDS;
+    const start = words[row + OP.ID_START] as number;
+    ids.push(decodeText(bytes, start, start + (words[row + OP.ID_BYTES] as number)));
+  }
+  return ids;
 }
 
 /** What needs no worker, and what was taken in before and has waited for room. */

@@ -72,11 +72,12 @@ for (const fused of ['off', 'on']) {
 test('the log of a killed process is read by another number of workers, and goes when Postgres has it', async () => {
   const node = new Node(await testFolder());
   const map = uniqueName('moved');
-  await node.start({ LATTICE_WORKER_THREADS: '1' });
+  const kept = { LATTICE_FLUSH_DELAY_MS: '60000' }; // nothing reaches Postgres, so that both logs are there
+  await node.start({ LATTICE_WORKER_THREADS: '1', ...kept });
   const session = await node.wire();
   await acked(session, { ops: Array.from({ length: 500 }, (_, index) => put(String(index + 1), map, `k${index}`, index)) });
   await node.kill();
-  await node.start({ LATTICE_WORKER_THREADS: '3' });
+  await node.start({ LATTICE_WORKER_THREADS: '3', ...kept });
   const second = await node.wire();
   await acked(second, { ops: Array.from({ length: 500 }, (_, index) => put(String(index + 1), map, `k${index}`, index + 1000)) });
   assert.deepEqual([...new Set(node.segments().map((name) => name.slice(0, 11)))].length, 2);

@@ -156,7 +156,7 @@ export class Outbox implements Runnable {
       this.#refused(slot, words[first + 1] as number);
       return;
     }
-    const details = this.#calls.details[slot] ?? denseDetails(this.#calls.lowId[slot] as number, this.#calls.ops[slot] as number);
+    const details = this.#calls.details[slot] ?? denseDetails();
     this.#calls.details[slot] = details;
     for (let pair = 0; pair < (words[word + ENVELOPE.COUNT] as number); pair++) {
       details.rejected.set(words[first + pair * 2] as number, words[first + pair * 2 + 1] as number);

@@ -186,6 +186,11 @@ export class WriteRouter {
     return 'sent';
   }
 
+  /** Workers there are. */
+  get workers(): number {
+    return this.#links.count;
+  }
+
   /** The worker that owns the key with this hash. */
   ownerOf(keyHash: number): number {
     return this.#links.table.ownerOf(partitionOf(keyHash));

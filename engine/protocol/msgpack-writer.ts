@@ -70,6 +70,21 @@ export class MessageWriter {
     if (text.length > LOOP_BYTES_MAX || !this.#ascii(text)) this.#text(encodeText(text));
   }
 
+  /** A string of the decimal digits of a whole number from 0 to 2^53. */
+  digits(value: number): void {
+    let digits = 1;
+    for (let bound = 10; value >= bound; bound *= 10) digits += 1;
+    const at = this.#claim(1 + digits);
+    const bytes = this.bytes;
+    bytes[at] = 0xa0 | digits;
+    let rest = value;
+    for (let place = at + digits; place > at; place--) {
+      const next = Math.floor(rest / 10);
+      bytes[place] = 0x30 + (rest - next * 10);
+      rest = next;
+    }
+  }
+
   /** A string whose text is `source[start, start + length)`, in UTF-8. */
   stringBytes(source: Uint8Array, start: number, length: number): void {
     if (length < 32) this.#byte(0xa0 | length);
