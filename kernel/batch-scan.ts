@@ -5,6 +5,7 @@
  *   INPUT   the frame                         written by the caller
  *   ROWS    a row of 24 words per op          filled by `scan`; the caller numbers maps, corrects clocks, sets flags
  *   IDS     what an ack needs of all ids      filled by `ids`
+ *   ASKED   where the level and the timeout of the whole batch stand, in most there are none      filled by `scan`
  *   PACKED  the ops as they cross a ring      filled by `pack` (packed-op.ts)
  *
  * What it gains is width: a name with its token is one comparison of up to eight bytes, and a load needs no check of bounds.
@@ -22,6 +23,8 @@ export const ROWS: i32 = 8192 + 262144 + 4096;
 export const ROWS_MAX: i32 = 4096;
 /** Lowest and highest id, cost, latest stamp, and whether the ids are dense: five 64-bit floats. */
 export const IDS: i32 = 1280;
+/** Where in the frame the value of `writeConcern` begins and ends, and that of `timeout` begins; 0 = it has none. Three words. */
+export const ASKED: i32 = 1328;
 /** Where packed ops begin. They are no longer than the frame and 52 bytes an op. */
 export const PACKED: i32 = 8192 + 262144 + 4096 + 4096 * 96;
 export const PACKED_BYTES: i32 = 262144 + 4096 * 56;
@@ -422,21 +425,12 @@ function mapHeaderEnd(at: i32, entries: i32): i32 {
   return token == MAP16 && <i32>bswap<u16>(load<u16>(at + 1)) == entries ? at + 3 : UNUSUAL;
 }
 
-/**
- * Reads the frame in INPUT, `{type: 'OP_BATCH', payload: {ops: […]}}`, of `bytes` bytes. Returns the number of its rows, or
- * UNUSUAL; then nothing is known of it.
- */
-export function scan(bytes: i32): i32 {
-  const end = INPUT + bytes;
-  let at = mapHeaderEnd(INPUT, 2);
-  if (at < 0 || bytes < 28) return UNUSUAL;
-  if ((load<u64>(at) & 0xffffffffff) != 0x65707974a4 || load<u8>(at + 5) != 0xa8) return UNUSUAL; // a4 type a8
-  if (load<u64>(at + 6) != 0x48435441425f504f) return UNUSUAL; // OP_BATCH
-  at += 14;
-  if (load<u64>(at) != 0x64616f6c796170a7) return UNUSUAL; // a7 payload
-  at = mapHeaderEnd(at + 8, 1);
-  if (at < 0 || at + 5 > end || load<u32>(at) != 0x73706fa3) return UNUSUAL; // a3 ops
-  at += 4;
+/** Rows of the frame at hand, UNUSUAL before its ops are read. */
+let rows: i32 = UNUSUAL;
+
+/** Reads the array of ops at `start` into rows. Returns its end, or UNUSUAL. */
+function scanOps(start: i32, end: i32): i32 {
+  let at = start;
   const token: u32 = load<u8>(at);
   let count: i32 = token & 15;
   if ((token & 0xf0) == 0x90) at += 1;
@@ -452,7 +446,56 @@ export function scan(bytes: i32): i32 {
     store<i32>(row + OP_ORDINAL, ordinal);
     row += ROW_BYTES;
   }
-  return at == end ? count : UNUSUAL;
+  rows = count;
+  return at;
+}
+
+/** Reads `writeConcern` or `timeout` of the batch. Returns the end of its value, or UNUSUAL. */
+function scanAsked(at: i32, end: i32): i32 {
+  if (load<u64>(at) == 0x74756f656d6974a7) { // a7 timeout
+    if (at + 9 > end || load<i32>(ASKED + 8) != 0) return UNUSUAL;
+    store<i32>(ASKED + 8, at + 8 - INPUT);
+    const size = sizeOf(at + 8);
+    return size == 0 || at + 8 + size > end ? UNUSUAL : at + 8 + size;
+  }
+  if (load<u64>(at) != 0x6f436574697277ac || load<u32>(at + 8) != 0x7265636e || load<u8>(at + 12) != 0x6e) return UNUSUAL;
+  const next = textEnd(at + 13, end); // ac writeConcern
+  if (next < 0 || load<i32>(ASKED) != 0) return UNUSUAL;
+  store<i32>(ASKED, at + 13 - INPUT);
+  store<i32>(ASKED + 4, next - INPUT);
+  return next;
+}
+
+/**
+ * Reads the frame in INPUT, `{type: 'OP_BATCH', payload: {ops: […], writeConcern?, timeout?}}`, of `bytes` bytes. Returns the number
+ * of its rows, or UNUSUAL; then nothing is known of it.
+ */
+export function scan(bytes: i32): i32 {
+  const end = INPUT + bytes;
+  let at = mapHeaderEnd(INPUT, 2);
+  if (at < 0 || bytes < 28) return UNUSUAL;
+  if ((load<u64>(at) & 0xffffffffff) != 0x65707974a4 || load<u8>(at + 5) != 0xa8) return UNUSUAL; // a4 type a8
+  if (load<u64>(at + 6) != 0x48435441425f504f) return UNUSUAL; // OP_BATCH
+  at += 14;
+  if (load<u64>(at) != 0x64616f6c796170a7) return UNUSUAL; // a7 payload
+  at += 8;
+  let entries: i32 = load<u8>(at) & 15;
+  if ((load<u8>(at) & 0xf0) == 0x80) at += 1;
+  else if (load<u8>(at) == MAP16) {
+    entries = <i32>bswap<u16>(load<u16>(at + 1));
+    at += 3;
+  } else return UNUSUAL;
+  if (entries < 1 || entries > 3) return UNUSUAL;
+  store<u64>(ASKED, 0);
+  store<i32>(ASKED + 8, 0);
+  rows = UNUSUAL;
+  for (let entry = 0; entry < entries; entry++) {
+    if (at + 5 > end) return UNUSUAL;
+    if (load<u32>(at) != 0x73706fa3) at = scanAsked(at, end);
+    else at = rows < 0 ? scanOps(at + 4, end) : UNUSUAL; // a3 ops
+    if (at < 0) return UNUSUAL;
+  }
+  return at == end ? rows : UNUSUAL;
 }
 
 /** The value of 1 to 15 decimal digits without a leading zero, else 0. */

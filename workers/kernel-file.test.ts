@@ -78,13 +78,44 @@ const op = fc.oneof(
   }),
 );
 
-function batch(ops: readonly unknown[]): object {
-  return { type: 'OP_BATCH', payload: { ops } };
+function batch(ops: readonly unknown[], asked: object = {}): object {
+  return { type: 'OP_BATCH', payload: { ops, ...asked } };
 }
+
+/** What a batch may ask for, before or behind its ops. */
+const asked = fc.record(
+  {
+    writeConcern: fc.constantFrom('APPLIED', 'PERSISTED', 'FIRE_AND_FORGET', 'EVERYWHERE', '', null, 5),
+    timeout: fc.constantFrom(0, 1, 500, 70_000, 2 ** 40, 1.5, -1, Number.NaN, 'soon', null, [], true),
+    other: fc.constant(1),
+  },
+  { requiredKeys: [], noNullPrototype: true },
+);
+const whole = fc.tuple(fc.array(op, { maxLength: 4 }), asked, fc.boolean()).map(([ops, wanted, isFirst]) => ({
+  type: 'OP_BATCH',
+  payload: isFirst ? { ...wanted, ops } : { ops, ...wanted },
+}));
 
 test('batches as clients write them are read as the scanner reads them, whatever is in them', () => {
   fc.assert(
     fc.property(fc.array(op, { maxLength: 6 }), (ops) => expectAlike(encode(batch(ops)).slice())),
+    { numRuns: RUNS },
+  );
+});
+
+test('so are batches that ask for a level or a timeout, and damaged ones of them', () => {
+  fc.assert(
+    fc.property(whole, fc.integer(), (message, seed) => {
+      const random = new Random(seed);
+      const frame = encode(message).slice();
+      expectAlike(frame);
+      expectAlike(encodeWild(message, random));
+      for (let round = 0; round < 4; round++) {
+        const damaged = frame.slice(0, random.chance(3) ? random.below(frame.length + 1) : frame.length);
+        if (damaged.length > 0) damaged[random.below(Math.min(damaged.length, 80))] = random.below(256);
+        expectAlike(damaged);
+      }
+    }),
     { numRuns: RUNS },
   );
 });
@@ -121,6 +152,16 @@ test('what the client writes is read by the kernel itself', () => {
     assert.ok(kernel.scan(frame));
     assert.equal(scannerWithKernel.scan(frame, frame.length), SCAN_OP_BATCH);
     assert.equal(scannerWithKernel.index, kernel.index);
+    expectAlike(frame);
+  }
+});
+
+test('so is what asks for a level: it costs no slower scan', () => {
+  for (const wanted of [{ writeConcern: 'PERSISTED' }, { timeout: 2000 }, { writeConcern: 'APPLIED', timeout: 100 }]) {
+    const frame = encode(batch([usualOp(1), usualOp(2)], wanted)).slice();
+    assert.equal(scannerWithKernel.scan(frame, frame.length), SCAN_OP_BATCH);
+    assert.equal(scannerWithKernel.index, kernel.index);
+    assert.equal(scannerWithKernel.timeoutMs, 'timeout' in wanted ? wanted.timeout : 0);
     expectAlike(frame);
   }
 });

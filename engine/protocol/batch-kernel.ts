@@ -6,7 +6,9 @@
  * It reads what the client writes and leaves all else to the scanner. A third of the time a frame: names are compared
  * eight bytes at a time, no load is checked, and no view is made for the frame, since all frames stand at one place.
  */
-import { type FrameIds, OpIndex, type RowKernel } from './op-index.ts';
+import { concernOf, WRONG } from './field-names.ts';
+import { CONCERN_NONE, type FrameIds, OpIndex, type RowKernel } from './op-index.ts';
+import { timeoutOf } from './op-scanner.ts';
 
 /** What of WebAssembly is used here; the libraries that Node's types come with do not declare it. */
 interface WebAssemblyApi {
@@ -21,6 +23,7 @@ interface KernelExports {
   readonly ROWS: { readonly value: number };
   readonly ROWS_MAX: { readonly value: number };
   readonly IDS: { readonly value: number };
+  readonly ASKED: { readonly value: number };
   readonly PACKED: { readonly value: number };
   readonly PACKED_BYTES: { readonly value: number };
   scan(bytes: number): number;
@@ -35,7 +38,11 @@ export class BatchKernel implements RowKernel {
   readonly index: OpIndex;
   readonly packed: Uint8Array;
   readonly packedWords: Int32Array;
+  /** Level and deadline (ms) asked for the whole batch that was scanned last; none in most. */
+  writeConcern: number = CONCERN_NONE;
+  timeoutMs = 0;
   readonly #input: Uint8Array;
+  readonly #asked: Int32Array;
   readonly #ids: Float64Array;
   // The object of the exports is a dictionary: a function of it is looked up for each call, and never inlined.
   readonly #scan: KernelExports['scan'];
@@ -50,6 +57,7 @@ export class BatchKernel implements RowKernel {
     this.frameBytesMax = kernel.INPUT_BYTES.value;
     this.#input = new Uint8Array(buffer, kernel.INPUT.value, kernel.INPUT_BYTES.value);
     this.#ids = new Float64Array(buffer, kernel.IDS.value, 5);
+    this.#asked = new Int32Array(buffer, kernel.ASKED.value, 3);
     this.#scan = kernel.scan;
     this.#idsOf = kernel.ids;
     this.#pack = kernel.pack;
@@ -67,7 +75,16 @@ export class BatchKernel implements RowKernel {
     const count = this.#scan(frame.length);
     if (count < 0) return false;
     this.index.count = count;
-    return true;
+    return this.#readAsked();
+  }
+
+  /** False when what is asked is not what it should be: the scanner says what is wrong. */
+  #readAsked(): boolean {
+    const concernAt = this.#asked[0] as number;
+    const timeoutAt = this.#asked[2] as number;
+    this.writeConcern = concernAt === 0 ? CONCERN_NONE : concernOf(this.#input, concernAt, this.#asked[1] as number);
+    this.timeoutMs = timeoutAt === 0 ? 0 : timeoutOf(this.#input, timeoutAt);
+    return this.writeConcern !== WRONG && this.timeoutMs !== WRONG;
   }
 
   ids(highestSeen: number, into: FrameIds): void {

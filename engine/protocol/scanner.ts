@@ -61,6 +61,8 @@ export class Scanner {
       if (kernel.scan(bytes.length === length ? bytes : bytes.subarray(0, length))) {
         this.index = kernel.index;
         this.#resetFields();
+        this.writeConcern = kernel.writeConcern;
+        this.timeoutMs = kernel.timeoutMs;
         return SCAN_OP_BATCH;
       }
     }
