@@ -7,6 +7,7 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { startGunRelay } from '../gun-relay.ts';
 import { importPeer } from '../peer-packages.ts';
 
 interface SocketIo {
@@ -64,9 +65,8 @@ const STARTS: Readonly<Record<string, Start>> = {
     return server.httpServer;
   },
   gun: async (http) => {
-    const { default: gun } = await importPeer<{ default: (options: object) => unknown }>('gun');
     await listening(http);
-    gun({ web: http, file: false, radisk: false, localStorage: false, axe: false, multicast: false, stats: false });
+    await startGunRelay(http);
     return http;
   },
 };

@@ -10,6 +10,7 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { startGunRelay } from '../gun-relay.ts';
 import { importPeer } from '../peer-packages.ts';
 import { AUTOMERGE_PEER_ID } from './automerge-wire.ts';
 import type { MixedValue } from './mixed-writes.ts';
@@ -65,16 +66,6 @@ interface DocHandle {
   readonly documentId: string;
   on(event: 'change', listener: () => void): void;
   doc(): Readonly<Record<string, MixedValue>>;
-}
-
-interface GunRoot {
-  readonly _: {
-    readonly graph: Readonly<Record<string, MixedValue>>;
-    on(
-      event: 'put',
-      listener: (this: { to: { next(message: unknown): void } }, message: { put?: { '#'?: string } }) => void,
-    ): void;
-  };
 }
 
 const MERGEABLE_STORE_ONLY = 2;
@@ -195,10 +186,9 @@ async function startAutomerge(http: Server): Promise<MergePeer> {
 }
 
 async function startGun(http: Server): Promise<MergePeer> {
-  const { default: gun } = await importPeer<{ default: (options: object) => GunRoot }>('gun');
-  const root = gun({ web: http, file: false, radisk: false, localStorage: false, axe: false, multicast: false, stats: false });
+  const root = await startGunRelay(http);
   const changes = new Changes();
-  root._.on('put', function (message) {
+  root.on('put', function (message) {
     changes.note((message.put?.['#'] ?? '').split('/', 1)[0] ?? '');
     this.to.next(message);
   });
@@ -206,9 +196,9 @@ async function startGun(http: Server): Promise<MergePeer> {
     open: (room) => room,
     changedMs: (room) => changes.of(room),
     state: (room) =>
-      Object.entries(root._.graph)
+      Object.entries(root.graph)
         .filter(([soul]) => soul.startsWith(`${room}/`))
-        .map(([soul, node]) => [soul.slice(room.length + 1), titleOf(node)]),
+        .map(([soul, node]) => [soul.slice(room.length + 1), titleOf(node as MixedValue)]), // as gun-wire.ts writes them
   };
 }
 
