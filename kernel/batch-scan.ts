@@ -162,6 +162,25 @@ function textStart(at: i32): i32 {
   return at + 1 + <i32>((load<u8>(at) >> 6) & 1);
 }
 
+/** Size of a counter of up to 32 bits by its token, 0 for all else. */
+@inline
+function counterBytes(at: i32): i32 {
+  const token: u32 = load<u8>(at);
+  if (token <= 0x7f) return 1;
+  if (token == 0xcc) return 2;
+  if (token == 0xcd) return 3;
+  return token == 0xce ? 5 : 0;
+}
+
+@inline
+function counterOf(at: i32): u32 {
+  const token: u32 = load<u8>(at);
+  if (token <= 0x7f) return token;
+  if (token == 0xcc) return load<u8>(at + 1);
+  if (token == 0xcd) return bswap<u16>(load<u16>(at + 1));
+  return bswap<u32>(load<u32>(at + 1));
+}
+
 /** End of a map whose tokens stand where those of a usual timestamp do, or UNUSUAL. See usual-record.ts. */
 @inline
 function timestampEnd(start: i32, end: i32): i32 {
@@ -174,8 +193,9 @@ function timestampEnd(start: i32, end: i32): i32 {
   } else if (token != 0x83) return UNUSUAL;
   const number: u32 = load<u8>(at + 7);
   if (load<u8>(at) != 0xa6 || (number != FLOAT64 && number != UINT64) || load<u8>(at + 16) != 0xa7) return UNUSUAL;
-  if (load<u8>(at + 24) > 0x7f || load<u8>(at + 25) != 0xa6) return UNUSUAL;
-  return textEnd(at + 32, end);
+  const counter = counterBytes(at + 24);
+  if (counter == 0 || load<u8>(at + 24 + counter) != 0xa6) return UNUSUAL;
+  return textEnd(at + 31 + counter, end);
 }
 
 /** True when a byte of the span is a colon (the zero-byte test of Hacker's Delight, §6-1). */
@@ -234,15 +254,16 @@ function scanRecord(row: usize, start: i32, end: i32, depth: i32): i32 {
       at = stampAt + (load<u8>(stampAt) == MAP16 ? 3 : 1);
       if ((load<u64>(at) & 0xffffffffffffff) != 0x73696c6c696da6) return UNUSUAL; // a6 millis
       if (load<u64>(at + 16) != 0x7265746e756f63a7) return UNUSUAL; // a7 counter
-      if ((load<u64>(at + 25) & 0xffffffffffffff) != 0x644965646f6ea6) return UNUSUAL; // a6 nodeId
+      const behind = at + 24 + counterBytes(at + 24);
+      if ((load<u64>(behind) & 0xffffffffffffff) != 0x644965646f6ea6) return UNUSUAL; // a6 nodeId
       const bits = bswap<u64>(load<u64>(at + 8));
       const millis = load<u8>(at + 7) == FLOAT64 ? reinterpret<f64>(bits) : bits > 9007199254740991 ? NaN : <f64>bits;
       if (!(millis >= 0 && millis <= MILLIS_MAX) || floor(millis) != millis) return UNUSUAL;
-      const nodeAt = textStart(at + 32);
+      const nodeAt = textStart(behind + 7);
       if (nodeAt == next || hasColon(nodeAt, next)) return UNUSUAL;
       stamped = true;
       store<f64>(row, millis + 0.0); // -0 becomes 0
-      store<u32>(row + 16, load<u8>(at + 24));
+      store<u32>(row + 16, counterOf(at + 24));
       store<i32>(row + OP_NODE, nodeAt - INPUT);
       store<i32>(row + OP_NODE + 4, next - nodeAt);
       at = next;

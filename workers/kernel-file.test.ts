@@ -52,7 +52,7 @@ const value = fc.letrec((tie) => ({
 
 const stamp = fc.record({
   millis: fc.oneof(fc.integer({ min: 1e12, max: 2e12 }), fc.constantFrom(-0, -1, 1.5, 2 ** 53, Number.NaN)),
-  counter: fc.constantFrom(0, 1, 127, 128, 70_000),
+  counter: fc.constantFrom(0, 1, 127, 128, 255, 256, 70_000, 0xffff_ffff, 2 ** 33, -1, 1.5),
   nodeId: fc.constantFrom('client-1', 'knoten-ü', 'a:b', '', 'n'.repeat(40)),
 });
 
@@ -152,6 +152,15 @@ test('what the client writes is read by the kernel itself', () => {
     assert.ok(kernel.scan(frame));
     assert.equal(scannerWithKernel.scan(frame, frame.length), SCAN_OP_BATCH);
     assert.equal(scannerWithKernel.index, kernel.index);
+    expectAlike(frame);
+  }
+});
+
+test('so are the clocks of a client that writes much within a millisecond', () => {
+  for (const counter of [127, 128, 255, 256, 65_535, 65_536, 0xffff_ffff]) {
+    const timestamp = { millis: 1e12, counter, nodeId: 'client-1' };
+    const frame = encode(batch([{ ...usualOp(1), record: { value: 1, timestamp }, timestamp }])).slice();
+    assert.ok(kernel.scan(frame), `counter ${counter}`);
     expectAlike(frame);
   }
 });
