@@ -58,8 +58,6 @@ export const EXPIRY_MARK_MASK = 0xff << EXPIRY_MARK_SHIFT;
 const PROVENANCE_SHIFT = 18;
 const PROVENANCE_MASK = 7;
 const SPAN_MASK = 0xffff;
-/** Of a line of the processor's cache. */
-const LINE_WORDS = 16;
 
 /** Longest key, tag and node id, each. */
 export const SPAN_BYTES_MAX = SPAN_MASK;
@@ -111,15 +109,6 @@ function valueStartOf(i32: Int32Array, word: number): number {
   const spans = i32[word + KEY_TAG_BYTES] as number;
   const nodeBytes = (i32[word + NODE_BYTES_FLAGS] as number) & SPAN_MASK;
   return (word << 2) + HEADER_BYTES + (spans & SPAN_MASK) + (spans >>> 16) + nodeBytes;
-}
-
-/** Reads a word of each of the three lines of a block where header, key and a small value stand. The answer means nothing. */
-export function readLines(slab: Slab, ref: number): number {
-  const i32 = segmentOf(slab, ref).i32;
-  const word = wordOf(ref);
-  const last = word + 2 * LINE_WORDS;
-  const third = last < i32.length ? (i32[last] as number) : 0;
-  return (i32[word] as number) ^ (i32[word + HITS] as number) ^ third;
 }
 
 /** Points `into` at the record. */

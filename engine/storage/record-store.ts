@@ -27,7 +27,6 @@ import {
   MILLIS_F64,
   NODE_BYTES_FLAGS,
   readBlock,
-  readLines,
   STAGED_AT,
   segmentOf,
   storedBlockBytes,
@@ -129,19 +128,6 @@ export class RecordStore implements ExpiringStore {
   warm(keyHash: number): number {
     const table = this.#tables[partitionOf(keyHash)];
     return table === undefined ? 0 : table.warm(keyHash);
-  }
-
-  /**
-   * Half of `warm`: reads the slot, and answers with what stands there, for `warmBlock`. With all slots of a batch read before the first
-   * block is, more of the waits overlap: a chain of two is as long as the processor looks ahead.
-   */
-  home(keyHash: number): RecordRef {
-    return this.#tables[partitionOf(keyHash)]?.home(keyHash) ?? 0;
-  }
-
-  /** The other half: reads the lines of the block that `home` found which a read of a small record needs. The answer means nothing. */
-  warmBlock(ref: RecordRef): number {
-    return ref <= 0 ? 0 : readLines(this.slab, ref);
   }
 
   /**

@@ -64,11 +64,6 @@ export class RecordTable implements Storage {
     return this.#index.warm(mixHash(keyHash));
   }
 
-  /** Reads the slot alone that a `find` with this key hash reads first: the record that stands there, if any. */
-  home(keyHash: number): number {
-    return this.#index.home(mixHash(keyHash));
-  }
-
   insert(image: RecordImage, nowS: number): RecordRef {
     const slab = this.#slab;
     const bytes = imageBlockBytes(image);

@@ -59,12 +59,6 @@ export class SlotIndex {
     return (i32[word + FIRST_LINE_WORD] as number) ^ (i32[word + LAST_LINE_WORD] as number);
   }
 
-  /** What stands in the home slot of a hash: most often its record, perhaps another one, 0 or less when there is none. */
-  home(hash: number): number {
-    const slots = this.#slots;
-    return slots[((hash << 1) & (slots.length - 2)) + 1] as number;
-  }
-
   /** Adds a reference that is not there yet. */
   add(hash: number, ref: number): void {
     if (this.#old !== undefined) this.#moveSome(this.#old);

@@ -132,9 +132,6 @@ export class CommandBatchReader {
   readonly #words: Int32Array;
   #at = 1;
   #before = 1;
-  #aheadAt = 1;
-  /** Database of the command that `ahead` looked at last. */
-  aheadDb = 0;
 
   constructor(body: Uint8Array) {
     assert((body.byteOffset & 3) === 0 && (body.length & 3) === 0, 'commands stand on words');
@@ -162,18 +159,6 @@ export class CommandBatchReader {
       at += length;
     }
     this.#at = (at + 3) >>> 2;
-  }
-
-  /** Looks at the next command only: the hash of its key, 0 when it is not known. Called up to `count` times, of which `next` knows nothing. */
-  ahead(): number {
-    const words = this.#words;
-    const at = this.#aheadAt;
-    const argumentCount = words[at + 2] as number;
-    this.aheadDb = (words[at] as number) >>> DB_SHIFT;
-    let bytes = 3;
-    for (let index = 0; index < argumentCount; index++) bytes += words[at + HEAD_WORDS + index] as number;
-    this.#aheadAt = at + HEAD_WORDS + argumentCount + (bytes >>> 2);
-    return (words[at + 1] as number) >>> 0;
   }
 
   /** Has the next `next` give the same command again. */

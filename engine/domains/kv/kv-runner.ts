@@ -23,8 +23,6 @@ export interface KvRunnerOptions extends Omit<SpaceContext, 'names' | 'nowMs' | 
   readonly random: () => number;
 }
 
-/** Commands of a batch that are looked at before the first is run. */
-const WARMED_MAX = 1024;
 /** Spaces kept for maps as hashes. */
 const HASHES_KEPT_MAX = 1000;
 /** Commands that read values of a hash without naming its fields. */
@@ -41,11 +39,8 @@ export class KvRunner implements Call {
   db = 0;
   space: RecordSpace;
   readonly random: () => number;
-  /** What `warm` has read. It means nothing. */
-  seen = 0;
   readonly #context: SpaceContext;
   readonly #pool = new BodyPool();
-  readonly #warmed = new Int32Array(WARMED_MAX);
   readonly #databases: RecordSpace[] = [];
   readonly #hashes = new Map<string, RecordSpace>();
 
@@ -95,20 +90,6 @@ export class KvRunner implements Call {
       lengths.push(this.out.length - start);
     }
     return packReplies(this.#pool, lengths, this.out.bytes, this.out.length);
-  }
-
-  /** Has the processor fetch what the commands of a batch will look at: it waits for all of it at once, and not for one after another. */
-  warm(reader: CommandBatchReader): void {
-    const refs = this.#warmed;
-    const count = Math.min(reader.count, refs.length);
-    let seen = 0;
-    for (let index = 0; index < count; index++) {
-      const keyHash = reader.ahead();
-      refs[index] = keyHash === 0 ? 0 : this.spaceOf(reader.aheadDb).home(keyHash);
-    }
-    const { space } = this;
-    for (let index = 0; index < count; index++) seen ^= space.warmBlock(refs[index] as number);
-    this.seen = seen;
   }
 
   /** A database by the name of its map, or a hash. */

@@ -45,8 +45,6 @@ interface Progress {
 }
 
 const NO_BYTES = new Uint8Array(0);
-/** With fewer commands there is little to wait for at once. */
-const WARM_COMMANDS_MIN = 4;
 /** By the number of a command: 1 when it may write more than one record. */
 const WRITES_SEVERAL = Uint8Array.from(WORKER_COMMANDS, (spec) => (isWrite(spec) && mayTouchSeveral(spec) ? 1 : 0));
 
@@ -73,7 +71,6 @@ export class KvService implements RequestHandler {
     const progress: Progress = { request, reader: new CommandBatchReader(request.body), lengths: [], early: NO_BYTES };
     const before = this.#waiting.size > 0 ? this.#waiting.get(sessionKey(request)) : undefined;
     if (before !== undefined) return this.#inTurn(progress, before);
-    if (progress.reader.count >= WARM_COMMANDS_MIN) this.#runner.warm(progress.reader);
     const away = this.#advance(progress, request.nowMs);
     if (away === undefined) return [this.#pack(progress)];
     this.#keep(progress);

@@ -111,15 +111,6 @@ export class RecordSpace implements KeySpace, WholeSpace {
     return this.#value();
   }
 
-  /** As of its store: for the processor's sake. */
-  home(keyHash: number): RecordRef {
-    return this.#store()?.home(keyHash) ?? 0;
-  }
-
-  warmBlock(ref: RecordRef): number {
-    return this.#store()?.warmBlock(ref) ?? 0;
-  }
-
   /** The live value of the key at hand. */
   #value(): StoredValue | undefined {
     const store = this.#store();
