@@ -1,4 +1,4 @@
-/** A relay of GUN with nothing on disk and nothing by itself: no folder `radata`, no statistics, no multicast, no greeting on stdout. */
+/** A relay of GUN with nothing on disk and nothing by itself: no folder `radata`, no statistics, no multicast. */
 import type { Server } from 'node:http';
 import { importPeer } from './peer-packages.ts';
 
@@ -19,18 +19,7 @@ interface Gun {
 }
 
 export async function startGunRelay(http: Server): Promise<GunRoot> {
-  const { default: gun } = await silently(() => importPeer<Gun>('gun'));
+  const { default: gun } = await importPeer<Gun>('gun');
   const offline = { file: false, radisk: false, rfs: false, localStorage: false, axe: false, multicast: false, stats: false };
   return gun({ web: http, ...offline })._;
-}
-
-/** Runs what would print by itself. */
-async function silently<T>(body: () => Promise<T>): Promise<T> {
-  const { log } = console;
-  console.log = () => {};
-  try {
-    return await body();
-  } finally {
-    console.log = log;
-  }
 }

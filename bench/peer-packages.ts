@@ -67,8 +67,15 @@ function packagesOf(lock: string): LockedPackages {
   return packages;
 }
 
-/** The module of an installed peer; rejects when it cannot be loaded. */
-export function importPeer<Module>(name: string, folder = peersFolder()): Promise<Module> {
+const print = console.log;
+
+/** The module of an installed peer; rejects when it cannot be loaded. What it prints while it loads, some do, is dropped. */
+export async function importPeer<Module>(name: string, folder = peersFolder()): Promise<Module> {
   const path = createRequire(join(folder, 'package.json')).resolve(name);
-  return import(pathToFileURL(path).href) as Promise<Module>; // the caller names the part of it that it uses
+  console.log = () => {};
+  try {
+    return (await import(pathToFileURL(path).href)) as Module; // the caller names the part of it that it uses
+  } finally {
+    console.log = print;
+  }
 }

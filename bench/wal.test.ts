@@ -12,7 +12,7 @@ import { LogWriter, RECORD_BYTES } from './durable-writers.ts';
 import { type LogUse, logFigures, reasonMisnamed } from './log-use.ts';
 import { LoggingCost } from './logging-cost.ts';
 import { type DurableWriter, OutstandingWrites } from './outstanding-writes.ts';
-import { installPeers } from './peer-packages.ts';
+import { importPeer, installPeers } from './peer-packages.ts';
 import { jsonLines, tableText } from './report.ts';
 import { ScenarioResult } from './result.ts';
 import { judge } from './targets.ts';
@@ -163,6 +163,21 @@ test('peers that can not be installed are a reason, not an error', (t) => {
   writeFileSync(join(folder, 'package-lock.json'), '{}');
   assert.match(String(installPeers(folder, ['node', '-e', 'process.exit(3)'])), /ended with 3/);
   assert.match(String(installPeers(folder, ['no-such-program-of-lattice'])), /ENOENT/);
+});
+
+test('what a peer prints while it loads is dropped, and what the benchmark prints afterwards is not', async (t) => {
+  const folder = emptyFolder(t);
+  const peer = join(folder, 'node_modules', 'peer');
+  mkdirSync(peer, { recursive: true });
+  writeFileSync(join(peer, 'package.json'), '{"type": "module", "exports": "./index.js"}');
+  writeFileSync(join(peer, 'index.js'), "export const log = console.log; console.log('hello'); export const answer = 42;");
+  const printed = console.log;
+  const { answer, log } = await importPeer<{ answer: number; log: unknown }>('peer', folder);
+  assert.equal(answer, 42);
+  assert.notEqual(log, printed);
+  assert.equal(console.log, printed);
+  await assert.rejects(importPeer('no-such-peer', folder));
+  assert.equal(console.log, printed);
 });
 
 test('folders in memory are passed over, and nothing is measured without a disk', () => {
