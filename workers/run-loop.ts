@@ -73,6 +73,7 @@ export class RunLoop {
   #sawPending = false;
   #tickAtMs = 0;
   #timer: NodeJS.Timeout | undefined;
+  #timerDelayMs = 0;
   #resolve: () => void = nobody;
   #reject: (error: unknown) => void = nobody;
 
@@ -260,7 +261,14 @@ export class RunLoop {
   #setTimer(): void {
     const untilLookMs = this.#sawPending ? SECOND_LOOK_MS : this.#watchdogMs;
     const untilTickMs = this.#state === 'finishing' ? this.#watchdogMs : this.#tickAtMs - this.#clock();
-    this.#timer = setTimeout(this.#onTimer, Math.max(1, Math.min(untilTickMs, untilLookMs)));
+    const delayMs = Math.max(1, Math.ceil(Math.min(untilTickMs, untilLookMs)));
+    if (this.#timer !== undefined && delayMs === this.#timerDelayMs) {
+      this.#timer.refresh(); // at idle it is always the same time, and a new timer costs a tenth of a tick
+      return;
+    }
+    clearTimeout(this.#timer);
+    this.#timerDelayMs = delayMs;
+    this.#timer = setTimeout(this.#onTimer, delayMs);
   }
 
   #finish(): void {
