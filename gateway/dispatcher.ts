@@ -441,7 +441,7 @@ export class Dispatcher {
   #details(slot: number): BatchDetails {
     const known = this.#options.calls.details[slot];
     if (known !== undefined) return known;
-    const ids = this.#ids?.dense === true && this.#ids.low > 0 ? undefined : idsOf(this.#scanner.index);
+    const ids = this.#ids?.dense === true && this.#ids.low > 0 ? undefined : spelledIds(this.#scanner.index);
     const details: BatchDetails = { ids, rejected: new Map(), refusals: new Map(), levels: undefined };
     this.#options.calls.details[slot] = details;
     return details;
@@ -485,7 +485,7 @@ export class Dispatcher {
   }
 }
 
-function idsOf({ words, count, bytes }: OpIndex): string[] {
+function spelledIds({ words, count, bytes }: OpIndex): string[] {
   const ids: string[] = [];
   for (let op = 0; op < count; op++) {
     const row = op * OP_WORDS;

@@ -2,15 +2,7 @@
  * The gateway's ends of the rings to the partition workers, and the table that says which worker owns a key.
  */
 import type { PartitionTable } from '../engine/partition/partition-table.ts';
-import {
-  CALL_NONE,
-  ENVELOPE_BYTES,
-  RECORD_CLOSED,
-  RECORD_INTEREST,
-  RECORD_REQUEST,
-  writeEnvelope,
-} from '../engine/protocol/envelope.ts';
-import { FULL } from '../workers/ring.ts';
+import { CALL_NONE, RECORD_CLOSED, RECORD_INTEREST, RECORD_REQUEST } from '../engine/protocol/envelope.ts';
 import type { RingWriter } from '../workers/ring-writer.ts';
 import type { RingWindow } from './ring-window.ts';
 import type { WorkerBreakers } from './worker-breakers.ts';
@@ -93,14 +85,12 @@ export class WorkerLinks {
 
   /** Sends a question to one worker. */
   request(worker: number, callId: number, session: number, kind: number, body: Uint8Array, deadlineMs: number): void {
-    this.#write(worker, RECORD_REQUEST, callId, session, kind, body, 0, deadlineMs);
+    this.writers[worker]?.send(RECORD_REQUEST, callId, session, kind, body, 0, deadlineMs);
   }
 
   /** Tells every worker that a session is gone. */
   closed(session: number): void {
-    for (let worker = 0; worker < this.writers.length; worker++) {
-      this.#write(worker, RECORD_CLOSED, CALL_NONE, session, 0, NO_BODY, 0, Number.NaN);
-    }
+    for (const writer of this.writers) writer.send(RECORD_CLOSED, CALL_NONE, session, 0, NO_BODY, 0, Number.NaN);
   }
 
   /** Tells every worker whether a session of this gateway listens to the map by name. */
@@ -110,31 +100,6 @@ export class WorkerLinks {
 
   /** Tells one worker, such as one that was replaced and knows nothing of it. */
   tellInterest(worker: number, mapId: number, name: Uint8Array, wanted: boolean): void {
-    this.#write(worker, RECORD_INTEREST, CALL_NONE, mapId, 0, name, wanted ? 1 : 0, Number.NaN);
-  }
-
-  #write(
-    worker: number,
-    type: number,
-    call: number,
-    session: number,
-    count: number,
-    body: Uint8Array,
-    flags: number,
-    deadlineMs: number,
-  ): void {
-    const writer = this.writers[worker];
-    const bytes = ENVELOPE_BYTES + body.length;
-    const at = writer?.claim(bytes) ?? FULL;
-    if (writer !== undefined && at !== FULL) {
-      writeEnvelope(writer.ring, at, type, call, session, count, body.length, flags, deadlineMs);
-      writer.ring.bytes.set(body, at + ENVELOPE_BYTES);
-      return writer.commit();
-    }
-    const record = new Uint8Array((bytes + 7) & ~7);
-    const memory = { bytes: record, words: new Int32Array(record.buffer), floats: new Float64Array(record.buffer) };
-    writeEnvelope(memory, 0, type, call, session, count, body.length, flags, deadlineMs);
-    record.set(body, ENVELOPE_BYTES);
-    writer?.write(record);
+    this.writers[worker]?.send(RECORD_INTEREST, CALL_NONE, mapId, 0, name, wanted ? 1 : 0, Number.NaN);
   }
 }

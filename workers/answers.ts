@@ -295,19 +295,7 @@ export class Answers implements PushSink {
     float: number,
     session = 0,
   ): void {
-    const outbox = this.#outboxes[gateway];
-    const bytes = ENVELOPE_BYTES + body.length;
-    const at = outbox?.claim(bytes) ?? FULL;
-    if (outbox !== undefined && at !== FULL) {
-      writeEnvelope(outbox.ring, at, type, callId, session, count, body.length, flags, float);
-      outbox.ring.bytes.set(body, at + ENVELOPE_BYTES);
-      return outbox.commit();
-    }
-    const record = new Uint8Array((bytes + 7) & ~7);
-    const memory = { bytes: record, words: new Int32Array(record.buffer), floats: new Float64Array(record.buffer) };
-    writeEnvelope(memory, 0, type, callId, session, count, body.length, flags, float);
-    record.set(body, ENVELOPE_BYTES);
-    outbox?.write(record);
+    this.#outboxes[gateway]?.send(type, callId, session, count, body, flags, float);
   }
 }
 

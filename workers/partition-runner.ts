@@ -12,7 +12,7 @@
  * A replaced worker finds records in its inbox that its predecessor had merged and logged, but perhaps not answered:
  * those up to `loggedTo` are answered without being run again.
  */
-import { assert } from '../engine/assert.ts';
+import { assert, broken } from '../engine/assert.ts';
 import { type CrdtService, Rejections } from '../engine/domains/crdt/crdt-service.ts';
 import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
 import type { LateParts, RequestAnswer, RequestHandlers } from '../engine/operation/request-handler.ts';
@@ -284,7 +284,7 @@ export class PartitionRunner implements Runnable {
   /** The answer, or the number of the error that is one. */
   #answerTo(ring: RingConsumer, kind: number, body: Uint8Array, session: number): RequestAnswer | number {
     const handler = this.#options.handlers.of(kind);
-    if (handler === undefined) assert(false, `request of kind ${kind}`); // the text costs more than the look
+    if (handler === undefined) broken(`request of kind ${kind}`);
     try {
       const isLogged = this.#options.loggedTo.size > 0 && this.#isLogged(ring);
       return handler.answer({ kind, body, gateway: ring.index, session, nowMs: this.#now(), isLogged });

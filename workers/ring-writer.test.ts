@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
+import { ENVELOPE, ENVELOPE_BYTES } from '../engine/protocol/envelope.ts';
 import { RingConsumer, RingProducer, FULL } from './ring.ts';
 import { createRing } from './ring-layout.ts';
 import { RingWriter } from './ring-writer.ts';
@@ -102,4 +103,34 @@ test('a record that is too large to go in one piece is never claimed', () => {
   const { writer } = newRing();
   assert.equal(writer.claim(CAPACITY_BYTES), FULL);
   assert.equal(writer.blocked, false);
+});
+
+test('an envelope and its body are the same in place, behind others, and in parts', () => {
+  const { writer, consumer } = newRing();
+  const sizes = [0, 1, 13, 20_000, 300_000, 7, 30_000, 30_000, 5]; // the fifth goes in parts, what follows waits for it
+  for (const [index, bytes] of sizes.entries()) writer.send(17, index, index * 2, 3, new Uint8Array(bytes).fill(index), 4, 5.5);
+  const read: unknown[] = [];
+  const handler = {
+    onRecord: ({ words, bytes }: RingConsumer, at: number) => {
+      const word = at >> 2;
+      const bodyBytes = words[word + ENVELOPE.BODY_BYTES] as number;
+      const body = bytes.subarray(at + ENVELOPE_BYTES, at + ENVELOPE_BYTES + bodyBytes);
+      const [type, call, session, count, flags] = [
+        ENVELOPE.TYPE,
+        ENVELOPE.CALL,
+        ENVELOPE.SESSION,
+        ENVELOPE.COUNT,
+        ENVELOPE.FLAGS,
+      ].map((field) => words[word + field]);
+      read.push([type, call, session, count, flags, bodyBytes, body.every((byte) => byte === call)]);
+    },
+  };
+  for (let turn = 0; turn < 100; turn++) {
+    while (consumer.drain(1000, handler) > 0) consumer.release();
+    writer.flush();
+  }
+  assert.deepEqual(
+    read,
+    sizes.map((bytes, index) => [17, index, index * 2, 3, 4, bytes, true]),
+  );
 });

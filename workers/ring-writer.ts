@@ -3,10 +3,12 @@
  *
  *   claim/commit   the hot path: in place, FULL is an answer and nothing is kept
  *   write          a record that must not be lost: copied to the backlog when the ring is full, in parts when large
+ *   send           the same of an envelope and its body, in place where there is room
  *
  * While the backlog is not empty every claim is answered FULL, which keeps the order. Whoever writes looks at
  * `backlogBytes` and stops taking work in; so the backlog is bounded by one batch of work.
  */
+import { ENVELOPE_BYTES, writeEnvelope } from '../engine/protocol/envelope.ts';
 import { ChunkedWrite } from './chunks.ts';
 import { FULL, type RingProducer } from './ring.ts';
 
@@ -48,6 +50,22 @@ export class RingWriter {
     this.#backlog.push(copy);
     this.#backlogBytes += copy.byteLength;
     this.flush();
+  }
+
+  /** Writes an envelope and its body now or keeps them; the fields are those of `writeEnvelope`. `body` may be used again at once. */
+  send(type: number, call: number, session: number, count: number, body: Uint8Array, flags: number, float: number): void {
+    const bytes = ENVELOPE_BYTES + body.length;
+    const at = this.claim(bytes);
+    if (at !== FULL) {
+      writeEnvelope(this.ring, at, type, call, session, count, body.length, flags, float);
+      this.ring.bytes.set(body, at + ENVELOPE_BYTES);
+      return this.commit();
+    }
+    const record = new Uint8Array((bytes + 7) & ~7);
+    const memory = { bytes: record, words: new Int32Array(record.buffer), floats: new Float64Array(record.buffer) };
+    writeEnvelope(memory, 0, type, call, session, count, body.length, flags, float);
+    record.set(body, ENVELOPE_BYTES);
+    this.write(record);
   }
 
   /** Writes what waits, as far as there is room; true when nothing is left. */

@@ -8,6 +8,7 @@
  * when it must; `bytes` is another array after that, so read it last.
  */
 import { assert } from '../assert.ts';
+import { decimalBytes, writeDecimal } from './decimal.ts';
 import { encodeText } from './wire-text.ts';
 
 const FIRST_BYTES = 512;
@@ -72,17 +73,10 @@ export class MessageWriter {
 
   /** A string of the decimal digits of a whole number from 0 to 2^53. */
   digits(value: number): void {
-    let digits = 1;
-    for (let bound = 10; value >= bound; bound *= 10) digits += 1;
+    const digits = decimalBytes(value);
     const at = this.#claim(1 + digits);
-    const bytes = this.bytes;
-    bytes[at] = 0xa0 | digits;
-    let rest = value;
-    for (let place = at + digits; place > at; place--) {
-      const next = Math.floor(rest / 10);
-      bytes[place] = 0x30 + (rest - next * 10);
-      rest = next;
-    }
+    this.bytes[at] = 0xa0 | digits;
+    writeDecimal(this.bytes, at + 1, value);
   }
 
   /** A string whose text is `source[start, start + length)`, in UTF-8. */

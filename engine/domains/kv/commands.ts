@@ -1,5 +1,5 @@
 /** All commands that workers run, by number and by name. The numbers cross the rings, between threads of one process. */
-import { assert } from '../../assert.ts';
+import { assert, broken } from '../../assert.ts';
 import { BIT_COMMANDS } from './bits.ts';
 import type { CommandSpec } from './command.ts';
 import { COUNTER_COMMANDS } from './counters.ts';
@@ -30,7 +30,7 @@ export const WORKER_COMMANDS: readonly CommandSpec[] = Object.freeze([
 /** The command of a number. */
 export function commandAt(number: number): CommandSpec {
   const spec = WORKER_COMMANDS[number];
-  if (spec === undefined) assert(false, `command number ${number}`); // the text costs more than the look
+  if (spec === undefined) broken(`command number ${number}`);
   return spec;
 }
 
