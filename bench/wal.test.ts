@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -12,7 +12,6 @@ import { LogWriter, RECORD_BYTES } from './durable-writers.ts';
 import { type LogUse, logFigures, reasonMisnamed } from './log-use.ts';
 import { LoggingCost } from './logging-cost.ts';
 import { type DurableWriter, OutstandingWrites } from './outstanding-writes.ts';
-import { importPeer, installPeers } from './peer-packages.ts';
 import { jsonLines, tableText } from './report.ts';
 import { ScenarioResult } from './result.ts';
 import { judge } from './targets.ts';
@@ -136,48 +135,6 @@ test('a record costs the same bytes of a frame from an image and from the store'
   assert.ok(cost.logged(10) > 10 * RECORD_BYTES);
   assert.ok(cost.written(10) > 10 * RECORD_BYTES);
   await cost.close();
-});
-
-test('peers are installed when they are missing or of another version than the lock says, and else left alone', (t) => {
-  const folder = emptyFolder(t);
-  const lock = (version: string) =>
-    JSON.stringify({ packages: { '': { dependencies: { peer: '1.0.0' } }, 'node_modules/peer': { version } } });
-  assert.match(String(installPeers(folder, ['true'])), /has no lock/);
-  writeFileSync(join(folder, 'package-lock.json'), lock('1.0.0'));
-  const mark = ['node', '-e', "require('node:fs').writeFileSync('installed', '')"];
-  const installs = () => {
-    rmSync(join(folder, 'installed'), { force: true });
-    assert.equal(installPeers(folder, mark), undefined);
-    return existsSync(join(folder, 'installed'));
-  };
-  assert.equal(installs(), true, 'nothing is there');
-  mkdirSync(join(folder, 'node_modules'));
-  writeFileSync(join(folder, 'node_modules', '.package-lock.json'), lock('0.9.0'));
-  assert.equal(installs(), true, 'an older one is there');
-  writeFileSync(join(folder, 'node_modules', '.package-lock.json'), lock('1.0.0'));
-  assert.equal(installs(), false, 'it is there');
-});
-
-test('peers that can not be installed are a reason, not an error', (t) => {
-  const folder = emptyFolder(t);
-  writeFileSync(join(folder, 'package-lock.json'), '{}');
-  assert.match(String(installPeers(folder, ['node', '-e', 'process.exit(3)'])), /ended with 3/);
-  assert.match(String(installPeers(folder, ['no-such-program-of-lattice'])), /ENOENT/);
-});
-
-test('what a peer prints while it loads is dropped, and what the benchmark prints afterwards is not', async (t) => {
-  const folder = emptyFolder(t);
-  const peer = join(folder, 'node_modules', 'peer');
-  mkdirSync(peer, { recursive: true });
-  writeFileSync(join(peer, 'package.json'), '{"type": "module", "exports": "./index.js"}');
-  writeFileSync(join(peer, 'index.js'), "export const log = console.log; console.log('hello'); export const answer = 42;");
-  const printed = console.log;
-  const { answer, log } = await importPeer<{ answer: number; log: unknown }>('peer', folder);
-  assert.equal(answer, 42);
-  assert.notEqual(log, printed);
-  assert.equal(console.log, printed);
-  await assert.rejects(importPeer('no-such-peer', folder));
-  assert.equal(console.log, printed);
 });
 
 test('folders in memory are passed over, and nothing is measured without a disk', () => {
