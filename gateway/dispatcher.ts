@@ -19,15 +19,8 @@ import { type FrameIds, OP, type OpIndex, OP_WORDS } from '../engine/protocol/op
 import { decodeText } from '../engine/protocol/wire-text.ts';
 import type { AckLevels } from '../engine/protocol/ack-level.ts';
 import { Scanner, SCAN_CLIENT_OP, SCAN_MALFORMED, SCAN_OP_BATCH, SCAN_PING } from '../engine/protocol/scanner.ts';
-import { admission } from '../engine/operation/interceptors/admission.ts';
-import { authentication } from '../engine/operation/interceptors/authentication.ts';
-import { circuitBreaker } from '../engine/operation/interceptors/circuit-breaker.ts';
-import { deadline } from '../engine/operation/interceptors/deadline.ts';
-import { eventListener, type OperationListener } from '../engine/operation/interceptors/event-listener.ts';
-import { loadShed } from '../engine/operation/interceptors/load-shed.ts';
-import { metrics } from '../engine/operation/interceptors/metrics.ts';
-import { partitionRouting } from '../engine/operation/interceptors/partition-routing.ts';
-import { type CallStatus, isOperationType, Operation, OPERATIONS } from '../engine/operation/operation.ts';
+import type { OperationListener } from '../engine/operation/interceptors/event-listener.ts';
+import { type CallStatus, isOperationType, Operation } from '../engine/operation/operation.ts';
 import { type DomainLayers, type Layer, layered, layerNames } from '../engine/operation/layers.ts';
 import type { OperationMetrics } from '../engine/operation/operation-metrics.ts';
 import type { Handler } from '../engine/operation/pipeline.ts';
@@ -41,6 +34,7 @@ import type { FanOut } from './fan-out.ts';
 import type { GatewayCounters } from './gateway-counters.ts';
 import type { HeldFrames } from './held-frames.ts';
 import { rightRefusal } from './message-rights.ts';
+import { sharedLayers } from './operation-layers.ts';
 import { pongFrame } from './pong.ts';
 import type { RateLimit } from './rate-limit.ts';
 import type { HeldFrame, Session } from './session.ts';
@@ -116,49 +110,14 @@ export class Dispatcher {
     this.#pipeline = layered(this.#sharedLayers(), layers, (operation) => this.#handle(operation));
   }
 
-  /** What stands around every handler, outermost first. What is off is not there. */
   #sharedLayers(): Layer<Operation<Session>, CallStatus>[] {
-    const { clock, opTimeoutMs, callsInFlightMax, links, calls, listeners, measured } = this.#options;
-    const everyone = 2 ** links.count - 1;
-    let silent = -1;
-    const meetsSilence = (): boolean => {
-      silent = links.firstRefused(everyone);
-      return silent >= 0;
-    };
-    const layers: Layer<Operation<Session>, CallStatus>[] = [
-      { name: 'authentication', intercept: authentication((session) => session.state === 'ready') },
-      { name: 'deadline', intercept: deadline(() => clock.nowMs, opTimeoutMs) },
-    ];
-    if (callsInFlightMax > 0) {
-      const inFlight = (operation: Operation<Session>): number => (mustPass(operation) ? 0 : calls.open);
-      const shed = (operation: Operation<Session>): CallStatus => this.#shedLoad(operation);
-      layers.push({ name: 'load shed', intercept: loadShed({ inFlight, inFlightMax: callsInFlightMax, shed }) });
-    }
-    layers.push(
-      {
-        name: 'admission',
-        intercept: admission(
-          (operation) => this.#admits(operation),
-          (operation) => this.#shed(operation),
-        ),
-      },
-      {
-        // Operations with keys are looked at key by key where their rows are routed.
-        name: 'circuit breaker',
-        intercept: circuitBreaker(
-          ({ type }) => OPERATIONS[type].routing === 'map' && meetsSilence(),
-          (operation) => this.#refuseSilent(operation, silent),
-        ),
-      },
-      {
-        name: 'partition routing',
-        intercept: partitionRouting((session) => links.firstBlocked() < 0 && this.#reads(session)),
-      },
-    );
-    if (listeners.length > 0)
-      layers.push({ name: 'event listener', intercept: eventListener(calls, listeners, () => clock.nowMs) });
-    if (measured !== undefined) layers.push({ name: 'metrics', intercept: metrics(measured) });
-    return layers;
+    return sharedLayers(this.#options, {
+      admits: (operation) => this.#admits(operation),
+      shed: (operation) => this.#shed(operation),
+      shedLoad: (operation) => this.#shedLoad(operation),
+      refuseSilent: (operation, worker) => this.#refuseSilent(operation, worker),
+      reads: (session) => this.#reads(session),
+    });
   }
 
   /** False while the client has much to read: answers to its questions would only get it closed. */
@@ -493,11 +452,6 @@ function spelledIds({ words, count, bytes }: OpIndex): string[] {
     ids.push(decodeText(bytes, start, start + (words[row + OP.ID_BYTES] as number)));
   }
   return ids;
-}
-
-/** What needs no worker, and what was taken in before and has waited for room. */
-function mustPass({ type, caller }: Operation<Session>): boolean {
-  return caller.held.length > 0 || OPERATIONS[type].routing === 'session';
 }
 
 /** False once the session is closed, or will be with the next flush: nothing more is taken from it. */

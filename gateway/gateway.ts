@@ -4,46 +4,35 @@
  *   WebSocketEvents ─▶ AuthenticationDesk / Dispatcher ─▶ WriteRouter, Scatter ─▶ WorkerLinks ─▶ inbox rings
  *   outbox rings ─▶ Outbox ─▶ BatchAnswers, FanOut ─▶ Outgoing ─▶ Connection
  */
-import type { ActMarks } from '../engine/domains/kv/act-marks.ts';
-import type { JournalSequence } from '../engine/domains/persistence/journal-sequence.ts';
-import { ClockQuarantine } from '../engine/crdt/clock-quarantine.ts';
 import { HybridLogicalClock } from '../engine/crdt/hlc.ts';
-import { ackLevels, type DurabilityOptions, levelName } from '../engine/protocol/ack-level.ts';
-import type { Definitions } from '../engine/operation/definitions.ts';
-import type { PartitionTable } from '../engine/partition/partition-table.ts';
-import type { OperationListener } from '../engine/operation/interceptors/event-listener.ts';
+import { ackLevels, levelName } from '../engine/protocol/ack-level.ts';
 import type { DomainLayers } from '../engine/operation/layers.ts';
 import type { CallStatus, Operation } from '../engine/operation/operation.ts';
-import { OperationMetrics } from '../engine/operation/operation-metrics.ts';
 import type { Priority } from '../engine/operation/priority.ts';
-import type { BatchKernel } from '../engine/protocol/batch-kernel.ts';
 import { encode } from '../engine/protocol/codec.ts';
-import type { CounterRow } from '../workers/counters.ts';
-import type { GridState } from '../workers/grid-state.ts';
-import type { RingWriter } from '../workers/ring-writer.ts';
-import type { WorkerCounter } from '../workers/worker-counters.ts';
 import { AccessControl } from './access-control.ts';
+import { AskedClocks } from './asked-clocks.ts';
 import { AuthenticationDesk } from './authentication-desk.ts';
-import type { Authenticator, Principal } from './authentication.ts';
+import type { Principal } from './authentication.ts';
 import { BatchAnswers } from './batch-answers.ts';
 import { CallTable } from './call-table.ts';
-import { ClockAllowance } from './clock-allowance.ts';
 import { ChangedMaps } from './changed-maps.ts';
 import type { Connection } from './connection.ts';
 import { CounterDesk } from './counter-desk.ts';
-import type { DeviceIdentity } from './device-identity.ts';
 import { type DeskContext, Desks } from './desk.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { DoorCalls } from './door-calls.ts';
 import { FanOut } from './fan-out.ts';
-import type { GatewayCounters } from './gateway-counters.ts';
+import { publishFigures } from './gateway-figures.ts';
+import type { GatewayConfig, GatewayOptions, RespOptions } from './gateway-options.ts';
 import { type HeldClasses, HeldFrames } from './held-frames.ts';
 import type { GrantScope } from './grant-scope.ts';
-import { JournalDesk, type JournalMode } from './journal-desk.ts';
+import { JournalDesk } from './journal-desk.ts';
 import { MapNames } from './map-names.ts';
-import type { GatewayFacts, NodeDesk } from './node-desk.ts';
+import type { GatewayFacts } from './node-desk.ts';
 import type { HttpDoor } from './http/http-door.ts';
 import { OpAckFrames } from './op-ack.ts';
+import { OperationWatch } from './operation-watch.ts';
 import { LockDesk } from './lock-desk.ts';
 import { Outbox } from './outbox.ts';
 import { Outgoing } from './outgoing.ts';
@@ -59,89 +48,14 @@ import { factsOf, SESSION_FACTS_MAX, type SessionFacts } from './session-facts.t
 import { SyncDesk } from './sync-desk.ts';
 import { TopicDesk } from './topic-desk.ts';
 import { TurnClock } from './turn-clock.ts';
-import { RespDoor, type RespDoorOptions } from './resp/resp-door.ts';
+import { RespDoor } from './resp/resp-door.ts';
 import type { WebSocketEvents } from './websocket.ts';
 import { WholeReads } from './whole-reads.ts';
 import { WorkerCalls } from './worker-calls.ts';
-import { SlowOperations } from './slow-operations.ts';
 import { WorkerBreakers } from './worker-breakers.ts';
 import { WorkerLinks } from './worker-links.ts';
 import { refusedWrite } from './write-refusals.ts';
 import { WriteRouter } from './write-router.ts';
-
-/** Options that a gateway needs; named as in engine/config.ts. */
-export interface GatewayConfig extends DurabilityOptions {
-  readonly maxSessions: number;
-  readonly maxMaps: number;
-  readonly policyBypassSubjects: readonly string[];
-  readonly authDeadlineMs: number;
-  readonly idleTimeoutMs: number;
-  readonly opTimeoutMs: number;
-  readonly requestTimeoutMs: number;
-  readonly rateOpsPerSecond: number;
-  readonly rateBurstOps: number;
-  readonly driftMaxMs: number;
-  readonly sessionBufferBytesMax: number;
-  readonly heldBytesMax: number;
-  readonly sessionBackpressureBytesMax: number;
-  readonly callsInFlightMax: number;
-  readonly workerBreakerFailures: number;
-  readonly workerBreakerOpenMs: number;
-  readonly operationMetrics: boolean;
-  readonly slowOperationMs: number;
-  readonly priorities: boolean;
-  readonly priorityWeightHigh: number;
-  readonly priorityWeightNormal: number;
-  readonly priorityWeightLow: number;
-  readonly priorityFramesMax: number;
-  readonly journal: JournalMode;
-  readonly topicsPerSession: number;
-  readonly topicMessageBytesMax: number;
-  readonly queriesPerSession: number;
-  readonly maxQueries: number;
-  readonly queryRowsMax: number;
-  readonly queryResultBytesMax: number;
-  readonly gatewayThreads: number;
-}
-
-export interface GatewayOptions {
-  readonly gateway: number;
-  readonly config: GatewayConfig;
-  readonly state: GridState;
-  readonly table: PartitionTable;
-  /** The numbers of journal events. */
-  readonly journal: JournalSequence;
-  /** Which acts over several workers are under way. */
-  readonly acts: ActMarks;
-  readonly inboxes: readonly RingWriter[];
-  readonly counters: GatewayCounters;
-  /** Where operations are counted: OperationMetrics.BYTES from the offset on. */
-  readonly operations: { readonly memory: SharedArrayBuffer; readonly offset: number };
-  /** What each worker publishes, by its number. */
-  readonly workers: readonly CounterRow<WorkerCounter>[];
-  readonly authenticator: Authenticator;
-  readonly devices: DeviceIdentity;
-  /** Node id of this server in clocks. */
-  readonly nodeId: string;
-  /** Clocks with a fixed offset: node id in UTF-8, ms to be added. */
-  readonly quarantined: readonly (readonly [Uint8Array, number])[];
-  /** What people defined for the whole node; kept up to date. */
-  readonly definitions: Definitions;
-  /** Changes them. */
-  readonly node: NodeDesk;
-  readonly onWildClock: (node: Uint8Array, millis: number) => void;
-  /** A session began, or the last one ended, to listen to a map by name: a worker that is replaced must know. */
-  readonly onInterest: (mapId: number, name: Uint8Array, wanted: boolean) => void;
-  readonly log: (level: 'debug' | 'info' | 'warn', text: string, fields: object) => void;
-  /** Scans what clients usually send. */
-  readonly kernel?: BatchKernel | undefined;
-  /** The Redis door, on the gateway that has one. */
-  readonly resp?: RespOptions;
-  /** For tests that let time pass by hand. */
-  readonly clock?: TurnClock;
-}
-
-export type RespOptions = Pick<RespDoorOptions, 'config' | 'version' | 'facts' | 'shutDown' | 'mapNames'>;
 
 const TICK_MS = 100;
 const SWEEP_MS = 500;
@@ -177,16 +91,12 @@ export class Gateway implements WebSocketEvents {
   readonly #waits: PersistedWaits;
   readonly #links: WorkerLinks;
   readonly #breakers: WorkerBreakers | undefined;
-  readonly #measured: OperationMetrics | undefined;
-  readonly #listeners: readonly OperationListener[];
-  #slow: SlowOperations | undefined;
+  readonly #watch: OperationWatch;
   readonly #maps: MapNames;
   readonly #rateLimit: RateLimit;
-  readonly #quarantine = new ClockQuarantine();
+  readonly #askedClocks: AskedClocks;
   readonly #accessControl: AccessControl;
   readonly #clock: TurnClock;
-  readonly #askedClocks = new Set<string>();
-  readonly #clockAllowance = new ClockAllowance();
   #sweptMs = 0;
   #draining = false;
   readonly #hlc: HybridLogicalClock;
@@ -196,7 +106,7 @@ export class Gateway implements WebSocketEvents {
     this.#options = options;
     this.#hlc = new HybridLogicalClock(options.nodeId, Date.now);
     this.#clock = options.clock ?? new TurnClock();
-    for (const [node, offsetMs] of options.quarantined) this.#quarantine.add(node, offsetMs);
+    this.#askedClocks = new AskedClocks(options.quarantined, options.onWildClock);
     this.#sessions = new SessionTable(config.maxSessions);
     const levels = ackLevels(config);
     this.#outgoing = new Outgoing(new OpAckFrames(levelName(levels.plain)), config.sessionBackpressureBytesMax);
@@ -228,11 +138,7 @@ export class Gateway implements WebSocketEvents {
     const onRefused = (session: Session, reason: string): void => this.#refuseBatch(session, reason);
     const answers = new BatchAnswers(this.#calls, levels, this.#outgoing.enqueue);
     this.#waits = new PersistedWaits({ calls: this.#calls, answers, levels, workers: options.workers, counters, onRefused });
-    this.#measured = config.operationMetrics
-      ? new OperationMetrics(options.operations.memory, options.operations.offset)
-      : undefined;
-    this.#listeners = this.#newListeners();
-    if (this.#listeners.length > 0) this.#calls.onEnd = (slot) => this.#ended(slot);
+    this.#watch = new OperationWatch(options, this.#calls, this.#clock);
     this.#held = new HeldFrames({
       bytesMax: config.sessionBufferBytesMax,
       bytesMaxOfAll: config.heldBytesMax,
@@ -241,7 +147,7 @@ export class Gateway implements WebSocketEvents {
     });
     this.#dispatcher = new Dispatcher({
       desk: this.#desk,
-      router: new WriteRouter(this.#links, maps, this.#calls, this.#quarantine),
+      router: new WriteRouter(this.#links, maps, this.#calls, this.#askedClocks.quarantine),
       calls: this.#calls,
       answers,
       desks: () => this.#desks,
@@ -259,8 +165,8 @@ export class Gateway implements WebSocketEvents {
       held: this.#held,
       callsInFlightMax: config.callsInFlightMax,
       layers: DOMAIN_LAYERS,
-      listeners: this.#listeners,
-      measured: this.#measured,
+      listeners: this.#watch.listeners,
+      measured: this.#watch.measured,
       unreadBytesMax: config.sessionBackpressureBytesMax,
       onWildClock: (session, node, millis) => this.#askForOffset(session, node, millis),
       kernel: options.kernel,
@@ -390,9 +296,7 @@ export class Gateway implements WebSocketEvents {
    * for: a frame may name thousands.
    */
   quarantined(node: Uint8Array, offsetMs: number): void {
-    this.#askedClocks.delete(textOf(node));
-    if (offsetMs !== 0) this.#quarantine.add(node, offsetMs);
-    if (this.#askedClocks.size === 0) this.retry();
+    if (this.#askedClocks.fixed(node, offsetMs)) this.retry();
   }
 
   /** A worker was replaced: it is told anew what sessions here listen to, and nobody waits for what it was to persist. */
@@ -442,12 +346,7 @@ export class Gateway implements WebSocketEvents {
     for (const session of this.#sessions.sessions()) {
       if (sessions.length < SESSION_FACTS_MAX) sessions.push(factsOf(this.#options.gateway, session, this.#clock.nowMs));
     }
-    const slowOperations = (this.#slow?.recent() ?? []).map(({ type, tookMs, atMs }) => ({
-      type,
-      tookMs: Math.round(tookMs),
-      msAgo: Math.round(this.#clock.nowMs - atMs),
-    }));
-    return { sessions, slowOperations };
+    return { sessions, slowOperations: this.#watch.slowOperations() };
   }
 
   /** Takes nothing more in. True when all that was accepted is answered. */
@@ -502,27 +401,6 @@ export class Gateway implements WebSocketEvents {
       isReady,
       onState: (worker, breaker) => state.setWorkerBreaker(gateway, worker, breaker),
     });
-  }
-
-  #newListeners(): OperationListener[] {
-    const { config, log } = this.#options;
-    const listeners: OperationListener[] = [];
-    if (this.#measured !== undefined) listeners.push(this.#measured);
-    if (config.slowOperationMs > 0) {
-      const tell = (type: string, tookMs: number, left: number): void =>
-        log('warn', 'slow operation', { type, tookMs: Math.round(tookMs), ...(left > 0 ? { notLogged: left } : {}) });
-      this.#slow = new SlowOperations(config.slowOperationMs, () => this.#clock.nowMs, tell);
-      listeners.push(this.#slow);
-    }
-    return listeners;
-  }
-
-  /** A call that was begun by an operation has ended. */
-  #ended(slot: number): void {
-    const type = this.#calls.operations[slot];
-    if (type === undefined) return; // a door's own
-    const tookMs = this.#clock.nowMs - (this.#calls.sinceMs[slot] as number);
-    for (const listener of this.#listeners) listener.ended(type, tookMs);
   }
 
   #tokenRefused(reason: string): void {
@@ -601,15 +479,9 @@ export class Gateway implements WebSocketEvents {
 
   /** False when the client has named too many clocks that run ahead. */
   #askForOffset(session: Session, node: Uint8Array, millis: number): boolean {
-    const text = textOf(node);
-    if (this.#askedClocks.has(text)) return true;
-    if (!this.#clockAllowance.take(session)) {
-      this.#options.counters.clocksRefused += 1;
-      return false;
-    }
-    this.#askedClocks.add(text);
-    this.#options.onWildClock(node, millis);
-    return true;
+    const isAsked = this.#askedClocks.ask(session, node, millis);
+    if (!isAsked) this.#options.counters.clocksRefused += 1;
+    return isAsked;
   }
 
   /** Nothing of a batch was taken, or it is not safe: it comes again when its client reconnects. */
@@ -637,25 +509,18 @@ export class Gateway implements WebSocketEvents {
       this.retry();
       this.#dispatcher.closeOverdue();
     }
-    const { counters } = this.#options;
-    counters.connections = this.#sessions.count;
-    counters.openCalls = this.#calls.open;
-    counters.heldSessions = this.#dispatcher.heldSessions;
-    this.#dispatcher.count(counters);
-    counters.framesSent = this.#outgoing.framesSent;
-    counters.slowConsumersClosed = this.#outgoing.slowConsumersClosed + (this.resp?.slowConsumersClosed ?? 0);
-    counters.eventsDelivered = this.#fanOut.delivered;
-    counters.journalSubscriptions = this.#journal.feed.subscriptions;
-    counters.journalEventsDelivered = this.#journal.feed.delivered;
-    counters.liveQueries = this.queries.queries;
-    counters.queryUpdates = this.queries.updates;
-    counters.queriesFailed = this.queries.failed;
-    counters.locksGranted = this.#locks.granted;
-    counters.locksGivenBack = this.#locks.givenBack;
-    counters.topicSubscriptions = this.topics.subscriptions;
-    counters.topicMessagesPublished = this.topics.published;
-    counters.topicMessagesDelivered = this.topics.delivered;
-    counters.publish();
+    publishFigures(this.#options.counters, {
+      sessions: this.#sessions,
+      calls: this.#calls,
+      dispatcher: this.#dispatcher,
+      outgoing: this.#outgoing,
+      fanOut: this.#fanOut,
+      journal: this.#journal,
+      queries: this.queries,
+      locks: this.#locks,
+      topics: this.topics,
+      resp: this.resp,
+    });
   }
 
   #sweepSessions(nowMs: number): void {
@@ -690,8 +555,4 @@ function heldClasses(config: GatewayConfig, workers: number): HeldClasses | unde
   if (!config.priorities) return undefined;
   const { priorityWeightHigh: high, priorityWeightNormal: normal, priorityWeightLow: low, priorityFramesMax } = config;
   return { weights: { high, normal, low }, framesMax: priorityFramesMax, window: new RingWindow(workers) };
-}
-
-function textOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('latin1');
 }

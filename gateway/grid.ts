@@ -26,10 +26,12 @@ import { type WorkerLaunch, WorkerPool } from '../workers/worker-pool.ts';
 import { GATEWAY_COUNTERS } from './gateway-counters.ts';
 import { ClockOffsets } from './clock-offsets.ts';
 import { DefinitionRegistry, type DefinitionWish } from './definition-registry.ts';
+import { ASK_DEADLINE_MS, GatewayAsks } from './gateway-asks.ts';
 import { NodeAnswers } from './node-answers.ts';
 import type { GatewayFacts, NodeQuestion } from './node-desk.ts';
 import { FLUSH_LAG_MS_MAX } from './degradations.ts';
 import { PolicyStore } from './policy-store.ts';
+import { TombstonePruner } from './tombstone-pruner.ts';
 import { NodeWatch } from './node-watch.ts';
 import { readTlsPair, type TlsFiles, tlsFilesOf, watchTlsFiles } from '../workers/tls-files.ts';
 import { faultOptions, logSettings, workerConfig } from './worker-settings.ts';
@@ -37,23 +39,11 @@ import type { GatewayCommand, GatewayMessage, GatewayThreadData } from './gatewa
 
 /** Replies and requests larger than a record travel in parts; this bounds one, in virtual memory until it is used. */
 const MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
-const PRUNE_INTERVAL_MS_MIN = 1000;
-const PRUNE_INTERVAL_MS_MAX = 3_600_000;
-const PRUNES_PER_HORIZON = 100;
 const GATEWAY_STOP_MS = 5000;
-/** A gateway's thread answers a command within a turn; one that does not is stuck. */
-const ASK_DEADLINE_MS = 30_000;
 
 export interface GridEvents {
   /** The node cannot go on: another owner, a gateway that died. Called once; stop it. */
   onFatal(error: Error): void;
-}
-
-/** Who waits for a message of a gateway. */
-interface Reply {
-  readonly gateway: number;
-  readonly resolve: (message: GatewayMessage) => void;
-  readonly reject: (error: Error) => void;
 }
 
 /** What only tests change. */
@@ -75,8 +65,7 @@ export class Grid {
   readonly #state: GridState;
   readonly #table: PartitionTable;
   readonly #gateways: GatewayHandle[] = [];
-  readonly #replies = new Map<string, Reply>();
-  readonly #deadGateways = new Set<number>();
+  readonly #asks = new GatewayAsks((gateway, command) => this.#gateways[gateway]?.send(command));
   readonly #interests = new Map<string, PartitionWorkerData['interests'][number]>();
   /** Workers whose log could not be synced in this run. */
   readonly #failedLogs = new Set<number>();
@@ -90,7 +79,7 @@ export class Grid {
   #pool: Workers<WorkerCommand> | undefined;
   /** The pool of a fused node: its one worker, in the thread of the gateway. */
   #hosted: HostedWorker<PartitionWorkerData, WorkerCommand, WorkerMessage> | undefined;
-  #pruner: NodeJS.Timeout | undefined;
+  #pruner: TombstonePruner | undefined;
   readonly #tlsFiles: TlsFiles | undefined;
   #unwatchTls: () => void = () => {};
   /** Of the pair that is served. */
@@ -197,7 +186,7 @@ export class Grid {
     this.#pool = this.#newWorkers();
     await this.#pool.start();
     await this.#openGateways();
-    this.#startPruner();
+    this.#pruner = this.#newPruner();
     this.#watch.watchHealth();
     if (this.#tlsFiles !== undefined) this.#unwatchTls = watchTlsFiles(this.#tlsFiles, () => void this.renewTls());
     this.#state.lifecycle = 'ready';
@@ -239,7 +228,7 @@ export class Grid {
   /** The first gateway binds, alone; with several, it hands what it accepts to all of them. */
   async #listen(): Promise<number> {
     const { host, port } = this.#config;
-    const answer = await this.#ask(0, { kind: 'listen', host, port }, ['listening', 'listenFailed']);
+    const answer = await this.#asks.ask(0, { kind: 'listen', host, port }, ['listening', 'listenFailed']);
     if (answer.kind !== 'listening')
       throw new GridError('UNAVAILABLE', answer.kind === 'listenFailed' ? answer.reason : 'no answer to listen');
     if (this.#gateways.length > 1) this.#gateways[0]?.send({ kind: 'share', descriptors: await this.#descriptors('join') });
@@ -250,7 +239,7 @@ export class Grid {
   async #descriptors(kind: 'join' | 'renew'): Promise<number[]> {
     const descriptors: number[] = [];
     for (let gateway = 0; gateway < this.#gateways.length; gateway++) {
-      const joined = await this.#ask(gateway, { kind }, ['joined', 'renewFailed']);
+      const joined = await this.#asks.ask(gateway, { kind }, ['joined', 'renewFailed']);
       if (joined.kind === 'renewFailed') throw new GridError('UNAVAILABLE', joined.reason);
       if (joined.kind === 'joined') descriptors.push(joined.descriptor);
     }
@@ -271,7 +260,7 @@ export class Grid {
       if (digest === this.#tlsDigest) return;
       const descriptors = await this.#descriptors('renew');
       if (descriptors.length > 1) this.#gateways[0]?.send({ kind: 'share', descriptors });
-      const answer = await this.#ask(0, { kind: 'listen', host: this.#config.host, port: this.#port }, [
+      const answer = await this.#asks.ask(0, { kind: 'listen', host: this.#config.host, port: this.#port }, [
         'listening',
         'listenFailed',
       ]);
@@ -381,7 +370,7 @@ export class Grid {
     const { nodeId, secret } = storage;
     const definitions = this.#registry?.definitions.all() ?? [];
     for (let gateway = 0; gateway < this.#gateways.length; gateway++) {
-      const answer = await this.#ask(gateway, { kind: 'open', nodeId, secret, quarantined, definitions }, [
+      const answer = await this.#asks.ask(gateway, { kind: 'open', nodeId, secret, quarantined, definitions }, [
         'opened',
         'openFailed',
       ]);
@@ -393,7 +382,7 @@ export class Grid {
     if (message.kind === 'wildClock') void this.#fixOffset(message.node, message.millis);
     else if (message.kind === 'ask') void this.#answer(gateway, message.request, message.question);
     else if (message.kind === 'interest') this.#noteInterest(gateway, message.mapId, message.name, message.wanted);
-    else this.#replies.get(`${gateway} ${message.kind}`)?.resolve(message);
+    else this.#asks.hear(gateway, message);
   }
 
   async #answer(gateway: number, request: number, question: NodeQuestion): Promise<void> {
@@ -402,8 +391,9 @@ export class Grid {
   }
 
   async #gatewayFacts(): Promise<GatewayFacts[]> {
-    const alive = this.#gateways.map((_, gateway) => gateway).filter((gateway) => !this.#deadGateways.has(gateway));
-    const messages = await Promise.all(alive.map((gateway) => this.#ask(gateway, { kind: 'facts' }, ['facts'])));
+    const messages = await Promise.all(
+      this.#aliveGateways().map((gateway) => this.#asks.ask(gateway, { kind: 'facts' }, ['facts'])),
+    );
     return messages.flatMap((message) => (message.kind === 'facts' ? [message.facts] : []));
   }
 
@@ -414,11 +404,14 @@ export class Grid {
 
   /** Nobody waits for the answers of a dead thread, and its worker, if it has one, is dead, too. */
   #gatewayDied(gateway: number, error: Error): void {
-    if (this.#deadGateways.has(gateway)) return;
-    this.#deadGateways.add(gateway);
-    this.#hosted?.died(error);
-    for (const reply of [...this.#replies.values()]) if (reply.gateway === gateway) reply.reject(error);
+    if (this.#asks.isDead(gateway)) return;
+    this.#asks.died(gateway, error);
+    this.#hosted?.died(error); // which tells of it here, too
     this.#events.onFatal(error);
+  }
+
+  #aliveGateways(): number[] {
+    return this.#gateways.map((_, gateway) => gateway).filter((gateway) => !this.#asks.isDead(gateway));
   }
 
   /** What sessions listen to by name, kept for workers that are replaced. */
@@ -458,50 +451,19 @@ export class Grid {
     if (this.#checkpoints.size === this.memory.workers) this.#storage?.removeOldLogs(oldNames);
   }
 
-  /** Sends a command and resolves with the first answer of one of the kinds; rejects when the thread dies, or at the deadline. */
-  async #ask(
-    gateway: number,
-    command: GatewayCommand,
-    kinds: readonly GatewayMessage['kind'][],
-    deadlineMs = ASK_DEADLINE_MS,
-  ): Promise<GatewayMessage> {
-    if (this.#deadGateways.has(gateway)) throw new Error(`gateway ${gateway} is gone`);
-    let timer: NodeJS.Timeout | undefined;
-    try {
-      return await new Promise((resolve, reject) => {
-        timer = setTimeout(() => reject(new Error(`gateway ${gateway} has not answered ${command.kind} in time`)), deadlineMs);
-        for (const kind of kinds) this.#replies.set(`${gateway} ${kind}`, { gateway, resolve, reject });
-        this.#gateways[gateway]?.send(command);
-      });
-    } finally {
-      clearTimeout(timer);
-      for (const kind of kinds) this.#replies.delete(`${gateway} ${kind}`);
-    }
-  }
-
   async #fixOffset(node: Uint8Array, millis: number): Promise<void> {
     const offsetMs = await this.#clockOffsets.fix(node, millis);
     for (const thread of this.#gateways) thread.send({ kind: 'quarantined', node, offsetMs });
   }
 
-  #startPruner(): void {
-    const horizonMs = this.#config.tombstoneHorizonMs;
-    const intervalMs = Math.min(PRUNE_INTERVAL_MS_MAX, Math.max(PRUNE_INTERVAL_MS_MIN, horizonMs / PRUNES_PER_HORIZON));
-    // A wall clock that is set forwards for a moment must not make the server forget what was deleted.
-    const startedMs = Date.now() - performance.now();
-    this.#pruner = setInterval(() => void this.#prune(startedMs + performance.now() - horizonMs), intervalMs);
-  }
-
-  /** The watermark is stored before anything is forgotten: after a restart nobody may take a forgotten delete for none. */
-  async #prune(watermarkMs: number): Promise<void> {
-    try {
-      const stored = (await this.#storage?.raisePruneWatermark(watermarkMs)) ?? watermarkMs;
-      this.#state.pruneWatermarkMs = stored;
-      for (const thread of this.#gateways) thread.send({ kind: 'pruned', olderThanMs: stored });
-    } catch (error) {
-      if (!(error instanceof GridError)) throw error;
-      this.#log.warn({ error: error.message }, 'tombstones are kept: the prune watermark could not be stored');
-    }
+  #newPruner(): TombstonePruner {
+    return new TombstonePruner(this.#config.tombstoneHorizonMs, this.#log, {
+      store: async (watermarkMs) => (await this.#storage?.raisePruneWatermark(watermarkMs)) ?? watermarkMs,
+      forget: (olderThanMs) => {
+        this.#state.pruneWatermarkMs = olderThanMs;
+        for (const thread of this.#gateways) thread.send({ kind: 'pruned', olderThanMs });
+      },
+    });
   }
 
   async #stop(): Promise<void> {
@@ -509,7 +471,7 @@ export class Grid {
     const wasReady = this.#state.lifecycle === 'ready';
     this.#watch.stop();
     this.#unwatchTls();
-    clearInterval(this.#pruner);
+    this.#pruner?.stop();
     this.#state.lifecycle = 'draining';
     if (this.#port !== 0) await this.#drainGateways(shutdownNetworkMs);
     for (let worker = 0; wasReady && worker < this.memory.workers; worker++) {
@@ -523,9 +485,10 @@ export class Grid {
   }
 
   async #drainGateways(capMs: number): Promise<void> {
-    const alive = this.#gateways.map((_, gateway) => gateway).filter((gateway) => !this.#deadGateways.has(gateway));
     const drained = await Promise.allSettled(
-      alive.map((gateway) => this.#ask(gateway, { kind: 'drain', capMs }, ['drained'], capMs + ASK_DEADLINE_MS)),
+      this.#aliveGateways().map((gateway) =>
+        this.#asks.ask(gateway, { kind: 'drain', capMs }, ['drained'], capMs + ASK_DEADLINE_MS),
+      ),
     );
     for (const { status } of drained) if (status === 'rejected') this.#log.warn('a gateway died or hung while it was drained');
   }

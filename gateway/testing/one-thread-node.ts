@@ -39,7 +39,8 @@ import { WORKER_COUNTERS, type WorkerCounter } from '../../workers/worker-counte
 import { Authenticator } from '../authentication.ts';
 import type { Connection } from '../connection.ts';
 import { DeviceIdentity } from '../device-identity.ts';
-import { Gateway, type GatewayConfig, type RespOptions } from '../gateway.ts';
+import { Gateway } from '../gateway.ts';
+import type { GatewayConfig, RespOptions } from '../gateway-options.ts';
 import { GATEWAY_COUNTERS, GatewayCounters } from '../gateway-counters.ts';
 import { NodeDesk } from '../node-desk.ts';
 import type { Session } from '../session.ts';
