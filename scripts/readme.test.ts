@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { ratioTables } from '../bench/page/ratio-tables.ts';
+import { readResults } from '../bench/page/results-store.ts';
 import { optionsMarkdown } from '../engine/config-text.ts';
 import { OPERATIONS } from '../engine/operation/operation.ts';
 import { packageFolder } from '../workers/package-folder.ts';
@@ -23,6 +25,12 @@ function textOf(path: string): string {
 test('the option table of the README is the one that the program prints', () => {
   const [, table] = /<!-- options: .* -->\n\n([\s\S]*)\n<!-- \/options -->/.exec(readme) ?? [];
   assert.equal(table, optionsMarkdown(), 'run `node scripts/readme.mjs`');
+});
+
+test('the ratios of the README are those of the results that are kept', () => {
+  const [, tables] = /<!-- ratios: .* -->\n\n([\s\S]*)\n\n<!-- \/ratios -->/.exec(readme) ?? [];
+  const results = readResults(join(packageFolder(), 'bench', 'results.json'));
+  assert.equal(tables, ratioTables(results), 'run `node scripts/readme.mjs`');
 });
 
 test('the README names every message that the server acts on', () => {

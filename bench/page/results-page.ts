@@ -4,6 +4,8 @@
  * Losing results stand like winning ones, void runs are named with their reasons, and what was not run says why.
  */
 import type { Measured, MeasuredVariant, MeasuredVerdict, Session } from './measured.ts';
+import { short } from './number-text.ts';
+import { ratioTables } from './ratio-tables.ts';
 
 /** A part of the benchmark, for people. */
 export interface PagePart {
@@ -42,7 +44,12 @@ export function resultsPage(
     '* `lattice` is the server as it starts when nobody sets anything: log on, synced each 10 ms, Postgres behind it. The other forms are named.',
     '* `raw` is a uWebSockets.js server with nothing behind it that moves the same bytes: the speed of the sockets. The ratio to it is what the',
     '  machine’s noise touches least; per CPU second (of the server process and its threads, from /proc) is steadier than per second.',
+    '* On four cores or more (on fewer with `--pin`) the generator has a core to itself and servers the others; on two they share both.',
     '* A run in which not everything that was sent was applied or delivered is void: it is left out of the figures and named.',
+    '',
+    '## In one look',
+    '',
+    ratioTables(measured),
     '',
     '## What was measured',
     '',
@@ -121,14 +128,6 @@ function spreadText({ figures }: MeasuredVariant, figure: string): string {
   const spread = figures[figure];
   if (spread === undefined || !Number.isFinite(spread.median)) return '–';
   return `${short(spread.median)} (${short(spread.min)}–${short(spread.max)})`;
-}
-
-/** Three significant digits, thousands as k, millions as M. */
-function short(value: number): string {
-  const size = Math.abs(value);
-  if (size >= 1e6) return `${(value / 1e6).toPrecision(3)}M`;
-  if (size >= 1e4) return `${(value / 1e3).toPrecision(3)}k`;
-  return size >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
 }
 
 function escaped(text: string): string {

@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { type Figures, ScenarioResult } from '../result.ts';
+import { type Measured, measuredOf } from './measured.ts';
+import { ratioTables } from './ratio-tables.ts';
+
+function measured(scenario: string, figures: Readonly<Record<string, Figures>>, voids: readonly string[] = []): Measured {
+  const result = new ScenarioResult({ scenario, title: '', ceilings: {} });
+  for (const [variant, figure] of Object.entries(figures)) result.add(variant, figure);
+  for (const variant of voids) result.addVoid(variant, 'void: lost');
+  return measuredOf('part', result, {
+    startedAt: '2026-01-02T03:04:05.000Z',
+    commit: 'abc1234',
+    node: 'v20.1.0',
+    cpu: 'A CPU',
+    cores: 2,
+    memoryGb: 24,
+    system: 'linux 6',
+    peers: {},
+    quick: false,
+  });
+}
+
+test('Lattice is divided by raw sockets, and what a variant does not have is left open', () => {
+  const tables = ratioTables([
+    measured('F10', {
+      lattice: { opsPerSecond: 1_250_000, opsPerCpuSecond: 800_000, p50Us: 200, p99Us: 900 },
+      raw: { opsPerSecond: 5_000_000, opsPerCpuSecond: 8_000_000, p50Us: 100, p99Us: 300 },
+    }),
+    measured('SYNC-COLD', {
+      lattice: { opsPerSecond: 100, opsPerCpuSecond: 50 },
+      replay: { opsPerSecond: 200, opsPerCpuSecond: 200 },
+    }),
+  ]);
+  assert.match(tables, /^Measured on 2026-01-02 \(abc1234\); 2 cores of A CPU, Node 20\.1\.0\./);
+  assert.match(tables, /^\| 10 ops a batch, 50 × 32 \| 1\.25M a second \| 0\.25 \| 0\.1 \| 2 \| 3 \|$/m);
+  assert.match(tables, /^\| A client with nothing syncs 100 000 keys \| 100 a second \| 0\.5 \| 0\.25 \| – \| – \|$/m);
+  assert.match(tables, /\| naive not run \|$/m);
+  assert.doesNotMatch(tables, /log off/);
+});
+
+test('Lattice is divided by each peer; those without figures are named as void or not run', () => {
+  const rate = (opsPerSecond: number): Figures => ({ opsPerSecond });
+  const tables = ratioTables([
+    measured('W2-HOT100', { 'lattice-told': rate(3000), tinybase: rate(2000), 'y-websocket': rate(6000) }, ['gun']),
+    measured('W6', { lattice: { rssBytesPerRecord: 270 }, redis: { rssBytesPerRecord: 135 } }),
+  ]);
+  assert.match(tables, /\| 3000 a second \| y-websocket 0\.5, tinybase 1\.5, automerge-repo not run, gun void \|$/m);
+  assert.match(tables, /^\| Memory of a million records \(less is better\) \| 270 B a record \| redis 2, js-map not run,/m);
+});
