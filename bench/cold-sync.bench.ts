@@ -21,6 +21,7 @@ import { frameOf } from './memory-records.ts';
 import { sampleProcess, useBetween } from './process-stats.ts';
 import { type Figures, ScenarioResult } from './result.ts';
 import { SyncWalker, type WalkReport } from './sync-walk.ts';
+import { reasonLost, voidBecause } from './void-run.ts';
 import type { ProbePlan, ProbeReport } from './write-probe.ts';
 
 const MAP = 'bench';
@@ -44,7 +45,7 @@ export async function* runColdSync(settings: RunSettings): AsyncGenerator<Scenar
   try {
     await load(server.port, records, Date.now());
     for (let run = 1; run <= settings.runs; run++) {
-      const outcome = await measure(server, records, folder, settings).catch((cause: unknown) => `void: ${String(cause)}`);
+      const outcome = await measure(server, records, folder, settings).catch(voidBecause);
       if (typeof outcome === 'string') cold.addVoid('lattice', outcome);
       else for (const [result, variant, figures] of outcome.map(placed)) result.add(variant, figures);
       settings.progress(`SYNC run ${run}/${settings.runs}: ${typeof outcome === 'string' ? outcome : textOf(outcome)}`);
@@ -68,10 +69,16 @@ interface Measured {
 }
 
 /** One run: both walks at the server, then both again at a server that plays them back. */
-async function measure(server: RunningServer, records: number, folder: string, settings: RunSettings): Promise<Measured[]> {
+async function measure(
+  server: RunningServer,
+  records: number,
+  folder: string,
+  settings: RunSettings,
+): Promise<Measured[] | string> {
   const walker = new SyncWalker(MAP);
   const [first, coldFigures] = await walked(server, walker, '/ws?events=interest');
-  if (walker.records !== records) throw new Error(`${walker.records} of ${records} records came`);
+  const lost = reasonLost('records', records, walker.records);
+  if (lost !== undefined) return lost;
   await load(server.port, records / 100, Date.now());
   const [second, warmFigures] = await walked(server, walker, '/ws?events=interest');
 
@@ -84,7 +91,13 @@ async function measure(server: RunningServer, records: number, folder: string, s
   ];
 }
 
-async function replayed(recorded: WalkReport, walker: SyncWalker, folder: string, settings: RunSettings): Promise<Figures> {
+/** Rejects when the walk at what plays it back is not the one that was recorded. */
+export async function replayed(
+  recorded: WalkReport,
+  walker: SyncWalker,
+  folder: string,
+  settings: RunSettings,
+): Promise<Figures> {
   const path = join(folder, 'frames');
   writeFileSync(path, framesFile(recorded.frames));
   process.env.LATTICE_BENCH_REPLAY = path;

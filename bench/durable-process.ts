@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { LmdbWriter, LogWriter, RECORD_BYTES } from './durable-writers.ts';
 import { type DurableWriter, OutstandingWrites, type WindowFigures } from './outstanding-writes.ts';
 import { LatencyHistogram } from './statistics.ts';
+import { messageOf } from './void-run.ts';
 
 export type WriterName = 'log' | 'lmdb' | 'lmdb-overlap' | 'fdatasync';
 
@@ -84,7 +85,7 @@ function sleep(ms: number): Promise<void> {
 process.once('message', (plan: DurablePlan) => {
   run(plan).then(
     (figures) => answer({ figures }),
-    (cause: unknown) => answer({ failure: cause instanceof Error ? cause.message : String(cause) }),
+    (cause: unknown) => answer({ failure: messageOf(cause) }),
   );
 });
 

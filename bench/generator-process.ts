@@ -1,4 +1,5 @@
 /** The child's side of `generated` (harness.ts): takes one plan from its parent, runs it, answers with the report, ends. */
+import { messageOf } from './void-run.ts';
 
 /** What the process answers: a report, or why there is none. */
 export type GeneratorAnswer<Report> = { readonly report: Report } | { readonly failure: string };
@@ -7,7 +8,7 @@ export function answerPlan<Plan, Report>(run: (plan: Plan) => Promise<Report>): 
   process.once('message', (plan: Plan) => {
     run(plan).then(
       (report) => answer({ report }),
-      (cause: unknown) => answer({ failure: cause instanceof Error ? cause.message : String(cause) }),
+      (cause: unknown) => answer({ failure: messageOf(cause) }),
     );
   });
 }

@@ -10,17 +10,16 @@
  */
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { chmodSync, closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { diskFolder } from './disk-folder.ts';
 import { GARBAGE_HORIZON_MS } from './garbage.ts';
 import type { GeneratorAnswer } from './generator-process.ts';
 import type { LoadPlan, LoadReport } from './load.ts';
+import { type Pinning, TASKSET } from './pinning.ts';
 
 const START_DEADLINE_MS = 90_000;
 const STOP_DEADLINE_MS = 45_000;
-const TASKSET = '/usr/bin/taskset';
 
 /** What is set for each form of the product; `lattice` is the one that starts when nobody sets anything. */
 const PRODUCT_SETTINGS = {
@@ -114,19 +113,6 @@ function productEnvironment(variant: ProductVariant, dataDir: string): NodeJS.Pr
   // A benchmark writes: never into somebody's own database or under somebody's configuration.
   for (const name of ['DATABASE_URL', 'JWT_SECRET', 'PORT', 'LATTICE_PORT', 'LATTICE_CONFIG']) delete environment[name];
   return environment;
-}
-
-/** Where the generator and the servers may run; undefined: anywhere, as the published figures were measured. */
-export interface Pinning {
-  readonly server: string;
-  readonly generator: string;
-}
-
-/** The generator on the last core, servers on all others; undefined where there is one core or no taskset. */
-export function pinningOfMachine(): Pinning | undefined {
-  const cores = availableParallelism();
-  if (cores < 2 || !existsSync(TASKSET)) return undefined;
-  return { server: cores === 2 ? '0' : `0-${cores - 2}`, generator: String(cores - 1) };
 }
 
 /**

@@ -11,18 +11,12 @@
  */
 import { readApplied, reasonVoid, untilFlushed } from './applied-ops.ts';
 import { diskFolder, fileSystemOf } from './disk-folder.ts';
-import {
-  isProduct,
-  type Pinning,
-  productExists,
-  type RunningServer,
-  runGenerator,
-  startServer,
-  type Variant,
-} from './harness.ts';
+import { isProduct, productExists, type RunningServer, runGenerator, startServer, type Variant } from './harness.ts';
 import type { LoadPlan, LoadReport } from './load.ts';
 import { logFigures, readLogUse, reasonMisnamed } from './log-use.ts';
+import type { Pinning } from './pinning.ts';
 import { type Figures, ScenarioResult } from './result.ts';
+import { voidBecause } from './void-run.ts';
 
 /** How long and how often. */
 export interface RunSettings {
@@ -137,7 +131,7 @@ async function runOnce(scenario: Scenario, server: RunningServer, settings: RunS
     if (isProduct(server.variant)) return await runVerified(scenario, server, settings);
     return figuresOf(scenario, await runGenerator(planOf(scenario, server, settings.quick), settings.pinning));
   } catch (cause) {
-    return `void: ${cause instanceof Error ? cause.message : String(cause)}`;
+    return voidBecause(cause);
   }
 }
 

@@ -16,19 +16,21 @@
  *   npm run bench -- ingest-wal       what the log costs over sockets: F1-WAL F10-WAL W50-WAL W1-WAL, and ISO
  *   npm run bench -- ingest F10 W1    these scenarios only
  *     --json     one JSON object a line on stdout       --runs N   runs of each variant (default 5)
- *     --quick    short runs, to see that it works        --pin      generator on the last core, servers on the rest
+ *     --quick    short runs, to see that it works        --pin      generator on the last core, servers on the rest: as on four cores or more
  *     --page     bench/RESULTS.md from short runs, too; full runs always write it
  *
  * Figures on stdout, progress on stderr. Exit status 1 when a run was void, 2 for a wrong command line. A gate that
  * is not met is printed, not an error: the machine may simply be busy.
  */
-import { pinningOfMachine, productExists } from './harness.ts';
+import { productExists } from './harness.ts';
 import type { RunSettings } from './ingest.bench.ts';
 import { type Measured, measuredOf } from './page/measured.ts';
 import { sessionOfNow } from './page/results-store.ts';
 import { writePage } from './page/write-page.ts';
 import { PARTS } from './parts.ts';
+import { pinningOf } from './pinning.ts';
 import { jsonLines, tableText } from './report.ts';
+import { messageOf } from './void-run.ts';
 
 interface CommandLine extends RunSettings {
   readonly parts: ReadonlySet<string>;
@@ -64,7 +66,7 @@ function parseCommandLine(words: readonly string[]): CommandLine | string {
     page: flags.has('--page') || !flags.has('--quick'),
     quick: flags.has('--quick'),
     runs,
-    pinning: flags.has('--pin') ? pinningOfMachine() : undefined,
+    pinning: pinningOf(flags.has('--pin')),
     progress: (line) => process.stderr.write(`${line}\n`),
   };
 }
@@ -102,6 +104,6 @@ async function main(): Promise<number> {
 try {
   process.exitCode = await main();
 } catch (cause) {
-  process.stderr.write(`${cause instanceof Error ? cause.message : String(cause)}\n`);
+  process.stderr.write(`${messageOf(cause)}\n`);
   process.exitCode = 1;
 }

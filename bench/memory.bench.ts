@@ -19,6 +19,7 @@ import { reasonMissing } from './peer-packages.ts';
 import { descendantsRssBytes, sampleProcess } from './process-stats.ts';
 import { RedisPeer, redisMissing } from './redis-peer.ts';
 import { type Figures, ScenarioResult } from './result.ts';
+import { reasonLost, voidBecause } from './void-run.ts';
 
 const SCRIPT = fileURLToPath(new URL(`./memory-process${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url));
 const BATCH = 100;
@@ -38,7 +39,7 @@ export async function* runMemory(settings: RunSettings): AsyncGenerator<Scenario
   const runners = await runnersOf(records, result);
   for (let run = 1; run <= settings.runs; run++) {
     for (const [variant, measure] of runners) {
-      const figures = await measure().catch((cause: unknown) => `void: ${String(cause)}`);
+      const figures = await measure().catch(voidBecause);
       if (typeof figures === 'string') result.addVoid(variant, figures);
       else result.add(variant, figures);
       const text = typeof figures === 'string' ? figures : `${figures.rssBytesPerRecord?.toFixed(0)} B a record`;
@@ -64,21 +65,21 @@ async function runnersOf(records: number, result: ScenarioResult): Promise<[stri
   return runners;
 }
 
-async function measureLattice(records: number): Promise<Figures | string> {
+/** @param load writes the records; another one for tests that lose some. */
+export async function measureLattice(records: number, load = loadLattice): Promise<Figures | string> {
   let server = await startServer('lattice');
   try {
     const rssBefore = sampleProcess(server.pid)?.rssBytes ?? Number.NaN;
     const startMs = performance.now();
-    await loadLattice(server.port, records);
+    await load(server.port, records);
     const loadMs = performance.now() - startMs;
     await untilFlushed(server.port);
     const rssGrowthBytes = (sampleProcess(server.pid)?.rssBytes ?? Number.NaN) - rssBefore;
     const postgresRssMb = descendantsRssBytes(server.pid) / 1e6;
     server = await server.restart();
     const restartMs = server.startMs;
-    const found = await recordsOf(server.port);
-    if (found !== records) return `void: ${records} records loaded, ${found} there after the restart`;
-    return { ...figuresOf({ rssGrowthBytes, loadMs, records }), restartMs, postgresRssMb };
+    const lost = reasonLost('records', records, await recordsOf(server.port));
+    return lost ?? { ...figuresOf({ rssGrowthBytes, loadMs, records }), restartMs, postgresRssMb };
   } finally {
     await server.stop();
   }
@@ -110,22 +111,22 @@ async function recordsOf(port: number): Promise<number> {
   return metricSum(await response.text(), 'lattice_records', {});
 }
 
-async function measureRedis(records: number): Promise<Figures | string> {
+/** @param key names a record; another one for tests that lose some. */
+export async function measureRedis(records: number, key = keyOf): Promise<Figures | string> {
   const redis = await RedisPeer.start();
   try {
     const rssBefore = sampleProcess(redis.pid)?.rssBytes ?? Number.NaN;
     const startMs = performance.now();
     for (let first = 0; first < records; first += BATCH * FRAMES_IN_FLIGHT) {
       const count = Math.min(BATCH * FRAMES_IN_FLIGHT, records - first);
-      await redis.run(...Array.from({ length: count }, (_, index) => ['SET', keyOf(first + index), VALUE]));
+      await redis.run(...Array.from({ length: count }, (_, index) => ['SET', key(first + index), VALUE]));
     }
     const loadMs = performance.now() - startMs;
     const rssGrowthBytes = (sampleProcess(redis.pid)?.rssBytes ?? Number.NaN) - rssBefore;
     await redis.run(['SAVE']);
     const restartMs = await redis.restart();
-    const found = Number((await redis.run(['DBSIZE'])).slice(1));
-    if (found !== records) return `void: ${records} records loaded, ${found} there after the restart`;
-    return { ...figuresOf({ rssGrowthBytes, loadMs, records }), restartMs };
+    const lost = reasonLost('records', records, Number((await redis.run(['DBSIZE'])).slice(1)));
+    return lost ?? { ...figuresOf({ rssGrowthBytes, loadMs, records }), restartMs };
   } finally {
     await redis.stop();
   }
@@ -137,7 +138,7 @@ function measureProcess(plan: MemoryPlan): Promise<Figures | string> {
     child.once('error', reject);
     child.once('exit', (code) => reject(new Error(`the ${plan.store} process ended with ${code} and without a report`)));
     child.once('message', (report: MemoryReport) =>
-      resolve(report.records === plan.records ? figuresOf(report) : `void: ${plan.records} records set, ${report.records} there`),
+      resolve(reasonLost('records', plan.records, report.records) ?? figuresOf(report)),
     );
     child.send(plan);
   });

@@ -23,6 +23,7 @@ import type { ExpectedState } from './merge-oracle.ts';
 import type { MixName } from './op-mix.ts';
 import { RedisPeer, redisMissing } from './redis-peer.ts';
 import { type Figures, ScenarioResult } from './result.ts';
+import { reasonLost, reasonUnmeasured, voidBecause } from './void-run.ts';
 
 export interface MergeScenario {
   readonly name: string;
@@ -147,10 +148,6 @@ export function note(
   progress(`${result.scenario} run ${run} ${variant}: ${text}`);
 }
 
-export function voidBecause(cause: unknown): string {
-  return `void: ${cause instanceof Error ? cause.message : String(cause)}`;
-}
-
 /** Figures of one run into a map of its own, or why it is void. */
 export async function runMerges(
   server: RunningServer,
@@ -166,8 +163,8 @@ export async function runMerges(
   const report = await runGenerator({ ...plan, ...asked, port: server.port, serverPid: server.pid }, settings.pinning);
   await onLoaded?.();
   const lost = await reasonVoid(server.port, mergedBefore, report.opsSent, read);
-  if (lost !== undefined) return lost;
-  if (report.opsMeasured === 0) return 'void: nothing was acknowledged in the window';
+  const early = lost ?? reasonUnmeasured(report.opsMeasured);
+  if (early !== undefined) return early;
   const after = await readLogUse(server.port);
   const wrong = report.expected === undefined ? undefined : await reasonDiffers(server.port, plan.mapName, report.expected);
   if (wrong !== undefined) return wrong;
@@ -181,8 +178,7 @@ async function runRedis(scenario: MergeScenario, settings: RunSettings): Promise
     const plan: LoadPlan = { ...planOf(scenario, settings, 'redis'), port: redis.port, serverPid: redis.pid, ackRule: 'lines' };
     const report = await runGenerator(plan, settings.pinning);
     const keys = Number((await redis.run(['DBSIZE'])).slice(1));
-    if (keys !== report.expected?.records) return `void: ${keys} keys, not ${report.expected?.records}`;
-    return loadFigures(report);
+    return reasonLost('keys', report.expected?.records ?? Number.NaN, keys) ?? loadFigures(report);
   } finally {
     await redis.stop();
   }

@@ -12,6 +12,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { packageFolder } from '../workers/package-folder.ts';
+import { messageOf } from './void-run.ts';
 
 const INSTALL_DEADLINE_MS = 180_000;
 const NPM_CI = ['npm', 'ci', '--ignore-scripts', '--no-audit', '--no-fund'];
@@ -31,7 +32,7 @@ export async function reasonMissing(name: string): Promise<string | undefined> {
     await importPeer(name);
     return undefined;
   } catch (cause) {
-    return cause instanceof Error ? cause.message : String(cause);
+    return messageOf(cause);
   }
 }
 

@@ -12,9 +12,10 @@ import { type ProductVariant, productExists, type RunningServer, runGenerator } 
 import { load, loadFigures, type RunSettings, runScenarios } from './ingest.bench.ts';
 import type { LoadPlan } from './load.ts';
 import { loadLattice } from './memory.bench.ts';
-import { note, voidBecause, withServer } from './merge-ingest.bench.ts';
+import { note, withServer } from './merge-ingest.bench.ts';
 import { mixedKey } from './op-mix.ts';
 import { type Figures, ScenarioResult } from './result.ts';
+import { reasonUnmeasured, voidBecause } from './void-run.ts';
 
 export const SCALING_SCENARIOS = ['SCALE-THREADS', 'SCALE-KEYS', 'SCALE-CONNS'] as const;
 const THREADS: readonly ProductVariant[] = ['w1-g1', 'w1-g1-fused', 'w2-g1', 'w1-g2', 'w2-g2'];
@@ -106,6 +107,5 @@ async function verified(server: RunningServer, plan: LoadPlan, settings: RunSett
   const before = await readMerged(server.port);
   const report = await runGenerator(plan, settings.pinning);
   const lost = await reasonVoid(server.port, before, report.opsSent, readMerged);
-  if (lost !== undefined) return lost;
-  return report.opsMeasured > 0 ? loadFigures(report) : 'void: nothing was acknowledged in the window';
+  return lost ?? reasonUnmeasured(report.opsMeasured) ?? loadFigures(report);
 }

@@ -1,9 +1,14 @@
 /** The measuring client against the real server: what it calls done is done, and a changed map costs what changed. */
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test from 'node:test';
+import { App, us_socket_local_port } from 'uWebSockets.js';
+import { encode } from '../engine/protocol/codec.ts';
 import { startGrid } from '../gateway/testing/test-grid.ts';
 import { RawWebSocket } from '../gateway/testing/raw-websocket.ts';
-import { framesFile } from './cold-sync.bench.ts';
+import { framesFile, replayed } from './cold-sync.bench.ts';
 import { frameOf } from './memory-records.ts';
 import { SyncWalker } from './sync-walk.ts';
 
@@ -31,6 +36,30 @@ test('a walk brings every record, and the next one only leaves with what changed
   assert.notEqual(walker.root, root);
   assert.ok(warm.records >= 20 && warm.records < 400, `${warm.records} records came`);
   assert.ok(warm.bytesDown * 4 < cold.bytesDown);
+
+  const folder = mkdtempSync(join(tmpdir(), 'lattice-bench-walk-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const settings = { quick: true, runs: 1, progress: () => {}, scenarios: undefined, pinning: undefined };
+  const figures = await replayed(cold, new SyncWalker('bench'), folder, settings);
+  assert.equal(figures.downMb, cold.bytesDown / 1e6);
+  const shorter = { ...cold, bytesDown: cold.bytesDown - 1 };
+  await assert.rejects(replayed(shorter, new SyncWalker('bench'), folder, settings), /the replay was another walk/);
+});
+
+test('a walk that ends at another root than the server said is an error', async () => {
+  const answers: object[] = [
+    { type: 'SYNC_RESP_ROOT', payload: { mapName: 'bench', rootHash: 7, timestamp: { millis: 0, counter: 0, nodeId: 'n' } } },
+    { type: 'SYNC_RESP_BUCKETS', payload: { mapName: 'bench', path: '', buckets: {} } },
+  ];
+  const app = App().ws('/ws', { message: (socket) => void socket.send(encode(answers.shift()).slice(), true) });
+  const port = await new Promise<number>((resolve) => {
+    app.listen('127.0.0.1', 0, (socket) => resolve(socket === false ? 0 : us_socket_local_port(socket)));
+  });
+  try {
+    await assert.rejects(new SyncWalker('bench').walk(port), /the roots differ at the end: 0 here, 7 there/);
+  } finally {
+    app.close();
+  }
 });
 
 test('the file of a walk is its frames, each behind its length', () => {

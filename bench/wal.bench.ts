@@ -62,7 +62,7 @@ async function measure(
 ): Promise<number> {
   const variant = outstanding === 1 ? writer : `${writer}-${outstanding}`;
   const [warmUpMs, measureMs] = settings.quick ? [200, 500] : [500, 2000];
-  const answer = await withFolder(variant, (folder) => runProcess({ writer, folder, outstanding, warmUpMs, measureMs }));
+  const answer = await withFolder(variant, (folder) => runDurable({ writer, folder, outstanding, warmUpMs, measureMs }));
   if ('failure' in answer) {
     result.addVoid(variant, `void: ${answer.failure}`);
     settings.progress(`${progress} ${variant}: void: ${answer.failure}`);
@@ -87,7 +87,8 @@ export function durableFigures({ writes, windowMs, cpuMs, p50Us, p99Us }: Window
   };
 }
 
-function runProcess(plan: DurablePlan): Promise<DurableAnswer> {
+/** One writer in a process of its own; what goes wrong there is the answer, too. */
+export function runDurable(plan: DurablePlan): Promise<DurableAnswer> {
   return new Promise((resolve) => {
     const child = fork(SCRIPT);
     child.once('error', (cause) => resolve({ failure: cause.message }));

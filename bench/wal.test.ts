@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -15,7 +15,7 @@ import { type DurableWriter, OutstandingWrites } from './outstanding-writes.ts';
 import { jsonLines, tableText } from './report.ts';
 import { ScenarioResult } from './result.ts';
 import { judge } from './targets.ts';
-import { durableFigures } from './wal.bench.ts';
+import { durableFigures, runDurable } from './wal.bench.ts';
 
 function emptyFolder(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'lattice-bench-test-'));
@@ -135,6 +135,16 @@ test('a record costs the same bytes of a frame from an image and from the store'
   assert.ok(cost.logged(10) > 10 * RECORD_BYTES);
   assert.ok(cost.written(10) > 10 * RECORD_BYTES);
   await cost.close();
+});
+
+test('a writer that cannot have its folder has no figures, but a reason', async (t) => {
+  const folder = join(emptyFolder(t), 'file', 'folder');
+  writeFileSync(join(folder, '..'), '');
+  for (const writer of ['log', 'fdatasync'] as const) {
+    const answer = await runDurable({ writer, folder, outstanding: 4, warmUpMs: 10, measureMs: 10 });
+    assert.ok('failure' in answer, writer);
+    assert.match(answer.failure, /ENOTDIR|EEXIST/);
+  }
 });
 
 test('folders in memory are passed over, and nothing is measured without a disk', () => {

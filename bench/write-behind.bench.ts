@@ -15,8 +15,9 @@ import { Collection, type Garbage, readMergedOps, stageGarbage } from './garbage
 import { type ProductVariant, productExists, type RunningServer } from './harness.ts';
 import type { RunSettings } from './ingest.bench.ts';
 import { FlushWatch } from './flush-watch.ts';
-import { type MergeScenario, note, runMerges, voidBecause, withServer } from './merge-ingest.bench.ts';
+import { type MergeScenario, note, runMerges, withServer } from './merge-ingest.bench.ts';
 import { type Figures, ScenarioResult } from './result.ts';
+import { voidBecause } from './void-run.ts';
 
 export const WRITE_BEHIND_SCENARIOS: readonly MergeScenario[] = [
   { name: 'W7-UNIQUE', title: '100 connections write keys of their own, Postgres behind', mix: 'unique', connections: 100 },

@@ -2,6 +2,7 @@
 import { ByteStream, type Step } from '../fan-out/byte-stream.ts';
 import { sampleProcess, useBetween } from '../process-stats.ts';
 import { LatencyHistogram } from '../statistics.ts';
+import { messageOf } from '../void-run.ts';
 import { CONNECTIONS, type CounterHeat, type CounterProtocol, type Speaker, speakerOf } from './counter-speakers.ts';
 
 const WINDOW = 8;
@@ -123,7 +124,7 @@ class CounterConnection {
       for (; this.acked < acked; this.acked++) this.#latencies.record(nowUs - (this.#sentAtUs[this.acked % WINDOW] as number));
       if (this.#counts) this.#fill();
     } catch (cause) {
-      this.failure = cause instanceof Error ? cause.message : String(cause);
+      this.failure = messageOf(cause);
       this.#counts = false;
     }
     return true;

@@ -9,9 +9,10 @@
  */
 import { generated, productExists, startServer } from '../harness.ts';
 import type { RunSettings } from '../ingest.bench.ts';
-import { note, voidBecause } from '../merge-ingest.bench.ts';
+import { note } from '../merge-ingest.bench.ts';
 import { freePort, RedisPeer, redisMissing } from '../redis-peer.ts';
 import { type Figures, ScenarioResult } from '../result.ts';
+import { reasonUnmeasured, voidBecause } from '../void-run.ts';
 import type { CounterPlan, CounterReport } from './counter-load.ts';
 import { type CounterHeat, type CounterProtocol, counterNames } from './counter-speakers.ts';
 import { sumOf } from './counter-sums.ts';
@@ -110,7 +111,7 @@ export async function reasonMiscounted(
 ): Promise<string | undefined> {
   const sum = await sumOf(protocol, port, counterNames(heat, room));
   if (sum !== sent) return `void: ${sent} increments sent, the counters say ${sum}`;
-  return measured > 0 ? undefined : 'void: nothing was acknowledged in the window';
+  return reasonUnmeasured(measured);
 }
 
 function figuresOf(report: CounterReport): Figures {

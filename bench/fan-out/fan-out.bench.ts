@@ -14,6 +14,7 @@ import type { RunSettings } from '../ingest.bench.ts';
 import { reasonMissing } from '../peer-packages.ts';
 import { RedisPeer, redisMissing } from '../redis-peer.ts';
 import { type Figures, ScenarioResult } from '../result.ts';
+import { voidBecause } from '../void-run.ts';
 import type { FanOutPlan, FanOutReport } from './fan-out-load.ts';
 import type { FanOutWireName } from './fan-out-wires.ts';
 
@@ -92,9 +93,7 @@ async function runScenario(
   for (let run = 1; run <= settings.runs; run++) {
     for (const contender of contenders) {
       if (isDefeated(contender, result, settings)) continue;
-      const outcome = await runOnce(scenario, contender, servers, settings).catch(
-        (cause: unknown) => `void: ${messageOf(cause)}`,
-      );
+      const outcome = await runOnce(scenario, contender, servers, settings).catch(voidBecause);
       if (typeof outcome === 'string') {
         result.addVoid(contender.name, outcome);
         await servers.get(contender.server)?.stop(); // whatever went wrong must not reach the next run
@@ -191,8 +190,4 @@ function progressText(outcome: Figures | string): string {
   const { opsPerSecond, p50Us, p99Us, serverCores } = outcome;
   const rate = Math.round(opsPerSecond ?? 0).toLocaleString('en');
   return `${rate} deliveries/s, ${serverCores?.toFixed(2)} cores, p50 ${p50Us?.toFixed(0)} µs, p99 ${p99Us?.toFixed(0)} µs`;
-}
-
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

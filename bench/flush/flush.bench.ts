@@ -17,6 +17,7 @@ import { generated } from '../harness.ts';
 import type { RunSettings } from '../ingest.bench.ts';
 import { type Figures, ScenarioResult } from '../result.ts';
 import { median } from '../statistics.ts';
+import { voidBecause } from '../void-run.ts';
 import type { FlushPlan, FlushReport } from './flush-load.ts';
 import { expectedDigest, TABLE_DIGEST } from './flush-rows.ts';
 import { type FlushWriterName, psqlMissing } from './flush-writers.ts';
@@ -44,7 +45,7 @@ export async function* runFlush(settings: RunSettings): AsyncGenerator<ScenarioR
       const writers = WRITERS.filter((writer) => writer !== 'psql' || noPsql === undefined);
       for (let run = 1; run <= settings.runs; run++)
         for (const writer of writers) {
-          const outcome = await database.measure(writer, json, settings).catch((cause: unknown) => `void: ${messageOf(cause)}`);
+          const outcome = await database.measure(writer, json, settings).catch(voidBecause);
           if (typeof outcome === 'string') result.addVoid(writer, outcome);
           else result.add(writer, outcome);
           settings.progress(`${name} run ${run}/${settings.runs} ${writer}: ${progressText(outcome)}`);
@@ -125,8 +126,4 @@ function progressText(outcome: Figures | string): string {
   const { opsPerSecond = 0, clientUsPerRow, postgresUsPerRow } = outcome;
   const rate = Math.round(opsPerSecond).toLocaleString('en');
   return `${rate} rows/s, client ${clientUsPerRow?.toFixed(1)} µs/row, Postgres ${postgresUsPerRow?.toFixed(1)} µs/row`;
-}
-
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -11,6 +11,7 @@
 import { generated, productExists, type RunningServer, startServer, type Variant } from '../harness.ts';
 import type { RunSettings } from '../ingest.bench.ts';
 import { type Figures, ScenarioResult } from '../result.ts';
+import { voidBecause } from '../void-run.ts';
 import type { LiveQueryPlan, LiveQueryReport } from './live-query-load.ts';
 
 interface Contender {
@@ -42,7 +43,7 @@ export async function* runLiveQueryPart(settings: RunSettings): AsyncGenerator<S
     for (let run = 1; run <= settings.runs; run++) {
       for (const contender of CONTENDERS) {
         if (contender.server === 'lattice' && !productExists()) continue;
-        const outcome = await runOnce(contender, size, servers, settings).catch((cause: unknown) => `void: ${String(cause)}`);
+        const outcome = await runOnce(contender, size, servers, settings).catch(voidBecause);
         if (typeof outcome === 'string') result.addVoid(contender.name, outcome);
         else result.add(contender.name, outcome);
         settings.progress(`W4 run ${run}/${settings.runs} ${contender.name}: ${textOf(outcome)}`);

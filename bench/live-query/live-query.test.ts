@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { us_socket_local_port } from 'uWebSockets.js';
+import { decode, isData } from '../../engine/protocol/codec.ts';
 import { startServer } from '../harness.ts';
 import { type LiveQueryReport, runLiveQuery } from './live-query-load.ts';
+import { rawQueryApp } from './raw-query-app.ts';
 import { forEachPassed, rawFrame } from './raw-query-frames.ts';
 import { keyOf, TodoModel, VIEW_ROWS } from './todo-model.ts';
 
@@ -72,3 +75,45 @@ test('a short run measures the raw server and the product, and their views are r
     }
   }
 });
+
+test('a run is void when views stay wrong for what was lost, and when a row enters a view twice', async () => {
+  let passed = 0;
+  const loses = await runAgainst(() => (++passed > 60 ? 0 : 1));
+  assert.match(String(loses.reason), /^void: \d+ views are wrong$/);
+  assert.ok(loses.wrongViews > 0);
+
+  let repeated = 0;
+  const repeats = await runAgainst((message) => (changeTypeOf(message) === 'ENTER' && repeated++ === 0 ? 2 : 1));
+  assert.match(String(repeats.reason), /^void: ENTER of todo-\d+, which is there$/);
+  assert.equal(repeats.wrongViews, 0);
+});
+
+/** A short run against the raw server, which sends each message to a viewer so often. */
+async function runAgainst(copiesOf: (message: Uint8Array) => number): Promise<LiveQueryReport> {
+  const app = rawQueryApp(copiesOf);
+  const port = await new Promise<number>((resolve) => {
+    app.listen('127.0.0.1', 0, (socket) => resolve(socket === false ? 0 : us_socket_local_port(socket)));
+  });
+  try {
+    return await runLiveQuery({
+      target: 'raw',
+      port,
+      serverPid: process.pid,
+      mapName: 'w4',
+      owners: 20,
+      rows: 2000,
+      connections: 4,
+      writesPerSecond: 500,
+      warmUpMs: 100,
+      measureMs: 300,
+      settleMs: 2000,
+    });
+  } finally {
+    app.close();
+  }
+}
+
+function changeTypeOf(message: Uint8Array): unknown {
+  const { payload } = Object(decode(message));
+  return isData(payload) ? payload.changeType : undefined;
+}

@@ -9,7 +9,8 @@
  * off. Clocks of the mix go to TinyBase and GUN; Yjs and Automerge have logical clocks of their own. A run counts when the server's
  * document holds exactly what the mix, or a second replica, says. How many ops a run has follows from how fast the peer is.
  */
-import { generated, type Pinning, startServer } from '../harness.ts';
+import { generated, startServer } from '../harness.ts';
+import type { Pinning } from '../pinning.ts';
 import { reasonMissing } from '../peer-packages.ts';
 import type { MixName } from '../op-mix.ts';
 import type { Figures } from '../result.ts';

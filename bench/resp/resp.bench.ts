@@ -13,6 +13,7 @@ import { generated, type RunningServer, startServer } from '../harness.ts';
 import type { RunSettings } from '../ingest.bench.ts';
 import { RedisPeer, redisMissing } from '../redis-peer.ts';
 import { type Figures, ScenarioResult } from '../result.ts';
+import { voidBecause } from '../void-run.ts';
 import { fill, sumOfCounters } from './resp-client.ts';
 import { COMMAND_NAMES, type CommandName } from './resp-commands.ts';
 import type { RespLoadPlan, RespLoadReport } from './resp-load.ts';
@@ -77,7 +78,7 @@ async function measured(
   if (missing !== undefined) for (const variant of Object.keys(REDIS_WORDS)) result.notMeasured(variant, missing);
   for (let run = 1; run <= settings.runs; run++) {
     for (const peer of peers) {
-      const outcome = await runOnce(scenario, peer, keys, settings).catch((cause: unknown) => `void: ${String(cause)}`);
+      const outcome = await runOnce(scenario, peer, keys, settings).catch(voidBecause);
       if (typeof outcome === 'string') result.addVoid(peer.variant, outcome);
       else result.add(peer.variant, outcome);
       const told = typeof outcome === 'string' ? outcome : `${Math.round(outcome.opsPerSecond ?? 0)} commands/s`;

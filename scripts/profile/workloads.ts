@@ -11,6 +11,7 @@ export const WORKLOADS: ReadonlyMap<string, Workload> = new Map([
   ['ingest-1', ingest({ opsPerFrame: 1, window: 64 })],
   ['ingest-10', ingest({ opsPerFrame: 10, window: 32 })],
   ['ingest-100', ingest({ opsPerFrame: 100, window: 4 })],
+  ['wait-50', ingest({ opsPerFrame: 10, window: 1 })],
   ['merge-hot', ingest({ opsPerFrame: 10, window: 16, mix: 'hot' })],
   ['merge-unique', ingest({ opsPerFrame: 10, window: 16, mix: 'unique' })],
   ['events', fanOut('event')],
