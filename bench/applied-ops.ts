@@ -9,6 +9,9 @@
 /** Name and labels of the product's counter of ops that were newer and were stored. */
 export const APPLIED_METRIC = { name: 'lattice_merges_total', labels: { result: 'applied' } } as const;
 
+/** The product's counter of change events, counted once a receiver. */
+export const DELIVERED_METRIC = 'lattice_events_delivered_total';
+
 const SETTLE_DEADLINE_MS = 5_000;
 const POLL_MS = 100;
 
@@ -68,14 +71,65 @@ export async function reasonVoid(
   }
 }
 
-const QUIET_DEADLINE_MS = 60_000;
+/** Counts since the server started. */
+export interface Told {
+  /** Ops that changed the state, of which others are told. */
+  readonly won: number;
+  /** Change events that were sent, counted once a receiver. */
+  readonly delivered: number;
+}
 
-/** Waits until the server has flushed what earlier runs left: a run must not pay for the one before it. */
-export async function untilFlushed(port: number): Promise<void> {
-  const givenUpMs = performance.now() + QUIET_DEADLINE_MS;
-  while (performance.now() < givenUpMs) {
+export async function readTold(port: number): Promise<Told> {
+  const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+  const text = await response.text();
+  const won = metricSum(text, APPLIED_METRIC.name, APPLIED_METRIC.labels);
+  return { won, delivered: metricSum(text, DELIVERED_METRIC, {}) };
+}
+
+/**
+ * Why the run says nothing of what telling costs, or undefined: everybody but its writer must have been told of each op that won.
+ *
+ * @param connections that are told, the writers among them
+ * @param framesRead frames that the connections read and that were no acknowledgements
+ */
+export function reasonUntold({ won, delivered }: Told, connections: number, framesRead: number): string | undefined {
+  const due = won * (connections - 1);
+  if (!(due > 0)) return `void: ${won} ops won on ${connections} connections, so nobody was to be told`;
+  if (delivered !== due) return `void: ${due} events were due, ${delivered} delivered`;
+  return framesRead > 0 ? undefined : `void: ${delivered} events delivered, and no connection has read one`;
+}
+
+/** As `reasonUntold`, of what happened since `before`; counters get the time to settle. */
+export async function reasonNotTold(
+  port: number,
+  before: Told,
+  connections: number,
+  framesRead: number,
+): Promise<string | undefined> {
+  const givenUpMs = performance.now() + SETTLE_DEADLINE_MS;
+  for (;;) {
+    const { won, delivered } = await readTold(port);
+    const during = { won: won - before.won, delivered: delivered - before.delivered };
+    const reason = reasonUntold(during, connections, framesRead);
+    if (reason === undefined || performance.now() > givenUpMs) return reason;
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/** For a million rows on a busy machine: what takes longer is stuck. */
+const FLUSHED_DEADLINE_MS = 180_000;
+
+/**
+ * Waits until the server has flushed what earlier runs left: a run must not pay for the one before it. Rejects when records still
+ * wait after the deadline, or when the server does not say.
+ */
+export async function untilFlushed(port: number, deadlineMs = FLUSHED_DEADLINE_MS): Promise<void> {
+  const givenUpMs = performance.now() + deadlineMs;
+  for (;;) {
     const response = await fetch(`http://127.0.0.1:${port}/metrics`);
-    if (metricSum(await response.text(), 'lattice_staged_records', {}) === 0) return;
+    const staged = metricSum(await response.text(), 'lattice_staged_records', {});
+    if (staged === 0) return;
+    if (performance.now() > givenUpMs) throw new Error(`${staged} records were not flushed within ${deadlineMs} ms`);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }

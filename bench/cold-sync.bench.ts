@@ -18,7 +18,7 @@ import { untilFlushed } from './applied-ops.ts';
 import { type RunningServer, startServer } from './harness.ts';
 import type { RunSettings } from './ingest.bench.ts';
 import { frameOf } from './memory-records.ts';
-import { sampleProcess, useBetween } from './process-stats.ts';
+import { descendantsCpuMs, sampleProcess, useBetween } from './process-stats.ts';
 import { type Figures, ScenarioResult } from './result.ts';
 import { SyncWalker, type WalkReport } from './sync-walk.ts';
 import { reasonLost, voidBecause } from './void-run.ts';
@@ -127,13 +127,17 @@ async function walked(server: RunningServer, walker: SyncWalker, probePath: stri
   if (server.variant === 'lattice') await untilFlushed(server.port);
   const probe = await startProbe({ port: server.port, path: probePath });
   const before = sampleProcess(server.pid);
+  const childrenBeforeMs = descendantsCpuMs(server.pid);
   const report = await walker.walk(server.port);
   const after = sampleProcess(server.pid);
+  const childrenCpuMs = descendantsCpuMs(server.pid) - childrenBeforeMs;
   const { longestMs } = await probe.stop();
   const cpuMs = before === undefined || after === undefined ? Number.NaN : useBetween(before, after).runMs;
   const figures = {
     opsPerSecond: (report.records * 1000) / report.ms,
     opsPerCpuSecond: (report.records * 1000) / cpuMs,
+    serverCores: cpuMs / report.ms,
+    childrenCores: childrenCpuMs / report.ms,
     syncMs: report.ms,
     downMb: report.bytesDown / 1e6,
     upKb: report.bytesUp / 1e3,

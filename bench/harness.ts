@@ -47,6 +47,10 @@ const PRODUCT_SETTINGS = {
 
 export type ProductVariant = keyof typeof PRODUCT_SETTINGS;
 
+/** Settings of the product that a benchmark makes in its own environment before it starts a server. */
+const SET_BY_BENCHMARKS: readonly string[] = ['LATTICE_RESP_PORT'];
+const CALLERS_ENVIRONMENT: NodeJS.ProcessEnv = { ...process.env };
+
 /** What runs beside the product: a script of this folder and its arguments. */
 const REFERENCE_COMMANDS = {
   raw: ['./raw-server'],
@@ -106,12 +110,22 @@ function argumentsOf(variant: Variant): string[] {
   return [siblingPath(script), ...words];
 }
 
-/** The product's environment: its own data, no authentication, no rate limit, what makes the variant; nothing else is changed. */
+/** An environment without the settings of the product, save for those that a benchmark made and not its caller. */
+export function withoutSettings(environment: NodeJS.ProcessEnv, callers = CALLERS_ENVIRONMENT): NodeJS.ProcessEnv {
+  const without: NodeJS.ProcessEnv = { ...environment };
+  for (const name of Object.keys(without)) {
+    const isOwn = SET_BY_BENCHMARKS.includes(name) && environment[name] !== callers[name];
+    if (name.startsWith('LATTICE_') && !isOwn) delete without[name];
+  }
+  return without;
+}
+
+/** The product's environment: its own data, no authentication, no rate limit, what makes the variant; nothing else is set. */
 function productEnvironment(variant: ProductVariant, dataDir: string): NodeJS.ProcessEnv {
   const own = { LATTICE_DATA_DIR: dataDir, LATTICE_RATE_OPS_PER_SECOND: '0', ...PRODUCT_SETTINGS[variant] };
-  const environment: NodeJS.ProcessEnv = { ...process.env, ...own };
+  const environment: NodeJS.ProcessEnv = { ...withoutSettings(process.env), ...own };
   // A benchmark writes: never into somebody's own database or under somebody's configuration.
-  for (const name of ['DATABASE_URL', 'JWT_SECRET', 'PORT', 'LATTICE_PORT', 'LATTICE_CONFIG']) delete environment[name];
+  for (const name of ['DATABASE_URL', 'JWT_SECRET', 'PORT']) delete environment[name];
   return environment;
 }
 

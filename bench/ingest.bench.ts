@@ -13,7 +13,7 @@ import { readApplied, reasonVoid, untilFlushed } from './applied-ops.ts';
 import { diskFolder, fileSystemOf } from './disk-folder.ts';
 import { isProduct, productExists, type RunningServer, runGenerator, startServer, type Variant } from './harness.ts';
 import type { LoadPlan, LoadReport } from './load.ts';
-import { logFigures, readLogUse, reasonMisnamed } from './log-use.ts';
+import { flushedFigures, logFigures, readLogUse, reasonMisnamed } from './log-use.ts';
 import type { Pinning } from './pinning.ts';
 import { type Figures, ScenarioResult } from './result.ts';
 import { voidBecause } from './void-run.ts';
@@ -145,7 +145,10 @@ async function runVerified(scenario: Scenario, server: RunningServer, settings: 
   const after = await readLogUse(port);
   await untilFlushed(port);
   const reason = lost ?? (report.opsSent > 0 ? reasonMisnamed(variant, before, after) : undefined);
-  if (reason === undefined) return { ...figuresOf(scenario, report), ...logFigures(before, after, report.opsSent) };
+  if (reason === undefined) {
+    const ofLog = { ...logFigures(before, after, report.opsSent), ...flushedFigures(before, after) };
+    return { ...figuresOf(scenario, report), ...ofLog };
+  }
   return report.otherFrames === 0 ? reason : `${reason}; ${report.otherFrames} other answers, first: ${report.otherText}`;
 }
 

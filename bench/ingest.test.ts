@@ -4,10 +4,11 @@ import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import { decode, encode } from '@msgpack/msgpack';
-import { APPLIED_METRIC, metricSum, readApplied, reasonVoid } from './applied-ops.ts';
+import { APPLIED_METRIC, metricSum, readApplied, reasonVoid, untilFlushed } from './applied-ops.ts';
 import { jsonLines } from './report.ts';
 import { ScenarioResult } from './result.ts';
 import { type LoadPlan, runLoad } from './load.ts';
+import { wallClockMs } from './metrics-watch.ts';
 import { judge } from './targets.ts';
 import { FrameSlice, SLICE_OPS_MAX } from './write-frames.ts';
 
@@ -138,10 +139,14 @@ test('more ops than the digits of an id are refused', () => {
 test('a run against a server that applies everything is valid', async () => {
   await withServer(0, async (server, port) => {
     const appliedBefore = await readApplied(port);
+    const startedMs = wallClockMs();
     const report = await runLoad(planFor(port));
     assert.ok(report.opsSent > 0);
     assert.ok(report.opsMeasured > 0 && report.opsMeasured <= report.opsSent);
     assert.ok(report.p50Us > 0 && report.p99Us >= report.p50Us);
+    const { beganMs, endedMs } = report.measuredWindow;
+    assert.ok(beganMs >= startedMs + 40 && endedMs <= wallClockMs(), 'the window lies within the run, after its warm-up');
+    assert.ok(Math.abs(endedMs - beganMs - report.windowMs) < 1);
     assert.equal(await reasonVoid(port, appliedBefore, report.opsSent), undefined);
     assert.deepEqual(server.complaints, []);
     assert.equal(server.connections, 4);
@@ -163,6 +168,21 @@ test('a server without the metric can not be verified', async () => {
   await assert.rejects(readApplied((server.address() as AddressInfo).port), /has no lattice_merges_total/);
   server.close();
   server.closeAllConnections();
+});
+
+test('a server that does not flush what it has staged fails the run, and one that has flushed lets it go on', async () => {
+  let staged = 3;
+  const server = createServer((_, response) => response.end(`lattice_staged_records{worker="0"} ${staged}\n`));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  try {
+    await assert.rejects(untilFlushed(port, 150), /^Error: 3 records were not flushed within 150 ms$/);
+    staged = 0;
+    await untilFlushed(port, 150);
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
 });
 
 test('acks that stay out fail the run', async () => {

@@ -1,12 +1,13 @@
 /**
  * One run of load: opens the connections, warms up, measures a window, waits until all is acknowledged.
  *
- *   connect ─▶ warm up ─▶ │ sample ─── measured window ─── sample │ ─▶ drain ─▶ report
+ *   connect ─▶ warm up ─▶ │ sample ─── measured window ─── sample │ ─▶ drain ─▶ linger ─▶ report
  *
  * CPU of the server is sampled here, at the very ends of the window, so that no message between processes blurs it.
  */
 import { type AckRule, type Frames, LoadConnection } from './load-connection.ts';
 import { type ExpectedState, expectedState } from './merge-oracle.ts';
+import type { MeasuredWindow } from './metrics-watch.ts';
 import { type MixName, OpMix } from './op-mix.ts';
 import { descendantsCpuMs, type ProcessSample, sampleProcess, useBetween } from './process-stats.ts';
 import { LatencyHistogram } from './statistics.ts';
@@ -40,9 +41,11 @@ export interface LoadPlan {
   readonly measureMs: number;
   /** How long acknowledgements may stay out after the window; 20 s when not given. */
   readonly drainDeadlineMs?: number;
+  /** How long connections stay open behind the last acknowledgement, for what the server still tells them; 0 when not given. */
+  readonly lingerMs?: number;
   /** Keys and clocks of the ops; when not given, each connection goes round its share of `keys` and wins each merge. */
   readonly mix?: MixName;
-  /** Keys of the mix `hot`; 1000 when not given. With it nothing is expected of the map, which may have been filled before. */
+  /** Keys of the mixes `hot` and `rising`; 1000 when not given. With it nothing is expected of the map: it may have been filled before. */
   readonly hotKeys?: number;
   /** Durability level that each batch asks for. */
   readonly writeConcern?: string;
@@ -57,6 +60,8 @@ export interface LoadReport {
   /** Ops acknowledged in the window. */
   readonly opsMeasured: number;
   readonly windowMs: number;
+  /** When that was: to be compared with what the harness saw meanwhile. */
+  readonly measuredWindow: MeasuredWindow;
   readonly p50Us: number;
   readonly p99Us: number;
   readonly serverCpuMs: number;
@@ -108,6 +113,7 @@ export async function runLoad(plan: LoadPlan): Promise<LoadReport> {
     const inWindow = [latencies.quantile(0.5), latencies.quantile(0.99)] as const;
     for (const connection of connections) connection.stopSending();
     await Promise.race([failed, drained(connections, plan.drainDeadlineMs ?? DRAIN_DEADLINE_MS)]);
+    if (plan.lingerMs !== undefined) await Promise.race([failed, sleep(plan.lingerMs)]);
     // On a schedule, what was due in the window and came after it counts, too: those are the late ones.
     const isPaced = plan.opsPerSecond !== undefined;
     const [p50Us, p99Us] = isPaced ? [latencies.quantile(0.5), latencies.quantile(0.99)] : inWindow;
@@ -140,7 +146,7 @@ function openConnections(
 
 function sliceOf(plan: LoadPlan, frames: number, place: number, firstMillis: number): Frames {
   const { mapName, keyPrefix, opsPerFrame, writeConcern } = plan;
-  const mix = plan.mix === undefined ? undefined : new OpMix(plan.mix, place, firstMillis, plan.hotKeys);
+  const mix = plan.mix === undefined ? undefined : new OpMix(plan.mix, place, firstMillis, plan.hotKeys, plan.connections);
   if (plan.ackRule === 'lines')
     return new RedisSlice(keyPrefix, frames, opsPerFrame, mix ?? new OpMix('unique', place, firstMillis));
   return new FrameSlice({ mapName, keyPrefix, firstKey: place * frames * opsPerFrame, frames, opsPerFrame, mix, writeConcern });
@@ -188,6 +194,7 @@ function reportOf(
     opsSent: sum(connections, (connection) => connection.sent) * plan.opsPerFrame,
     opsMeasured: (after.ackedFrames - before.ackedFrames) * plan.opsPerFrame,
     windowMs: after.atMs - before.atMs,
+    measuredWindow: { beganMs: performance.timeOrigin + before.atMs, endedMs: performance.timeOrigin + after.atMs },
     serverCpuMs: use?.cpuMs ?? Number.NaN,
     serverRunMs: use?.runMs ?? Number.NaN,
     serverVoluntarySwitches: use?.voluntarySwitches ?? Number.NaN,

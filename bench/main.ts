@@ -4,6 +4,7 @@
  *   npm run bench                     everything
  *   npm run bench -- ingest           over sockets: F1 F10 F10c F100 F10x200 W50 W200 W1 IDLE
  *   npm run bench -- fan-out          one writer, many subscribers: FAN-<subscribers>x<writes a second>
+ *   npm run bench -- live-query       a thousand live queries while rows change: W4
  *   npm run bench -- resp             Redis commands beside redis-server: RESP-<GET|SET|INCR>-P<1|16>
  *   npm run bench -- merge-ingest     merges from 100 and 200 connections at every level, and peers: W2-UNIQUE100 … W2-PACED
  *   npm run bench -- counters         one hot counter and 10 000 cold ones: W5-HOT W5-COLD
@@ -11,6 +12,7 @@
  *   npm run bench -- flush            rows into Postgres, 5000 a transaction: FLUSH FLUSH-BYTES
  *   npm run bench -- scaling          cost by threads, keys and connections: SCALE-THREADS SCALE-KEYS SCALE-CONNS
  *   npm run bench -- ring             inside: RING SCAN MERGE
+ *   npm run bench -- memory           a million records: memory, load, restart: W6
  *   npm run bench -- cold-sync        a client that catches up: SYNC-COLD SYNC-1PCT
  *   npm run bench -- wal              the write-ahead log by itself: LOG FRAME
  *   npm run bench -- ingest-wal       what the log costs over sockets: F1-WAL F10-WAL W50-WAL W1-WAL, and ISO

@@ -1,11 +1,16 @@
 /** The records of the memory benchmark: keys of 16 bytes, values of 64. */
 import { encode } from '../engine/protocol/codec.ts';
 
-export const VALUE = 'v'.repeat(64);
+const VALUE = 'v'.repeat(64);
 const KEY_DIGITS = 9;
 
 export function keyOf(record: number): string {
   return `record-${String(record).padStart(KEY_DIGITS, '0')}`;
+}
+
+/** The end of it is the record's own, so that no store can keep it once for all. */
+export function recordValue(record: number): string {
+  return `${VALUE}${record}`.slice(-VALUE.length);
 }
 
 /** An OP_BATCH frame with the records from `first` on. */
@@ -15,7 +20,7 @@ export function frameOf(first: number, count: number, millis: number, key = keyO
     mapName: 'bench',
     key: key(first + index),
     record: {
-      value: `${VALUE}${first + index}`.slice(-VALUE.length),
+      value: recordValue(first + index),
       timestamp: { millis, counter: index, nodeId: 'loader' },
     },
   }));

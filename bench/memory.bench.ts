@@ -2,7 +2,7 @@
  * W6: memory for a million records of 16 + 64 bytes, the time to load them, and from a restart to ready.
  *
  *   lattice   loaded by OP_BATCH frames of 100 over one WebSocket; RSS of the server, its Postgres beside; restarted on its data
- *   redis     the same by SET in pipelines of 100; restarted on its RDB file
+ *   redis     the same by SET in pipelines of 100 over one connection; restarted on its RDB file
  *   y-map, tinybase, js-map   filled inside a process: no sockets, nothing durable
  *
  * Memory is the growth of the resident set from empty to full. A run after which not all records are there is void.
@@ -14,8 +14,9 @@ import { metricSum, untilFlushed } from './applied-ops.ts';
 import { startServer } from './harness.ts';
 import type { RunSettings } from './ingest.bench.ts';
 import { MEMORY_STORES, type MemoryPlan, type MemoryReport } from './memory-process.ts';
-import { frameOf, keyOf, VALUE } from './memory-records.ts';
+import { frameOf, keyOf, recordValue } from './memory-records.ts';
 import { reasonMissing } from './peer-packages.ts';
+import { type Pinning, TASKSET } from './pinning.ts';
 import { descendantsRssBytes, sampleProcess } from './process-stats.ts';
 import { RedisPeer, redisMissing } from './redis-peer.ts';
 import { type Figures, ScenarioResult } from './result.ts';
@@ -36,7 +37,7 @@ export async function* runMemory(settings: RunSettings): AsyncGenerator<Scenario
     title,
     ceilings: Object.fromEntries(variants.map((name) => [name, 'redis'])),
   });
-  const runners = await runnersOf(records, result);
+  const runners = await runnersOf(records, result, settings.pinning);
   for (let run = 1; run <= settings.runs; run++) {
     for (const [variant, measure] of runners) {
       const figures = await measure().catch(voidBecause);
@@ -51,23 +52,23 @@ export async function* runMemory(settings: RunSettings): AsyncGenerator<Scenario
 
 type Measure = () => Promise<Figures | string>;
 
-async function runnersOf(records: number, result: ScenarioResult): Promise<[string, Measure][]> {
-  const runners: [string, Measure][] = [['lattice', () => measureLattice(records)]];
+async function runnersOf(records: number, result: ScenarioResult, pinning: Pinning | undefined): Promise<[string, Measure][]> {
+  const runners: [string, Measure][] = [['lattice', () => measureLattice(records, loadLattice, pinning)]];
   const noRedis = redisMissing();
-  if (noRedis === undefined) runners.push(['redis', () => measureRedis(records)]);
+  if (noRedis === undefined) runners.push(['redis', () => measureRedis(records, keyOf, pinning)]);
   else result.notMeasured('redis', noRedis);
   for (const store of MEMORY_STORES) {
     const name = PACKAGES[store];
     const missing = name === undefined ? undefined : await reasonMissing(name);
-    if (missing === undefined) runners.push([store, () => measureProcess({ store, records })]);
+    if (missing === undefined) runners.push([store, () => measureProcess({ store, records }, pinning)]);
     else result.notMeasured(store, missing);
   }
   return runners;
 }
 
 /** @param load writes the records; another one for tests that lose some. */
-export async function measureLattice(records: number, load = loadLattice): Promise<Figures | string> {
-  let server = await startServer('lattice');
+export async function measureLattice(records: number, load = loadLattice, pinning?: Pinning): Promise<Figures | string> {
+  let server = await startServer('lattice', pinning);
   try {
     const rssBefore = sampleProcess(server.pid)?.rssBytes ?? Number.NaN;
     const startMs = performance.now();
@@ -112,15 +113,13 @@ async function recordsOf(port: number): Promise<number> {
 }
 
 /** @param key names a record; another one for tests that lose some. */
-export async function measureRedis(records: number, key = keyOf): Promise<Figures | string> {
-  const redis = await RedisPeer.start();
+export async function measureRedis(records: number, key = keyOf, pinning?: Pinning): Promise<Figures | string> {
+  const redis = await RedisPeer.start([], pinning);
   try {
     const rssBefore = sampleProcess(redis.pid)?.rssBytes ?? Number.NaN;
     const startMs = performance.now();
-    for (let first = 0; first < records; first += BATCH * FRAMES_IN_FLIGHT) {
-      const count = Math.min(BATCH * FRAMES_IN_FLIGHT, records - first);
-      await redis.run(...Array.from({ length: count }, (_, index) => ['SET', key(first + index), VALUE]));
-    }
+    const wordsOf = (record: number): readonly string[] => ['SET', key(record), recordValue(record)];
+    await redis.load({ commands: records, perWrite: BATCH, writesInFlight: FRAMES_IN_FLIGHT, wordsOf });
     const loadMs = performance.now() - startMs;
     const rssGrowthBytes = (sampleProcess(redis.pid)?.rssBytes ?? Number.NaN) - rssBefore;
     await redis.run(['SAVE']);
@@ -132,9 +131,11 @@ export async function measureRedis(records: number, key = keyOf): Promise<Figure
   }
 }
 
-function measureProcess(plan: MemoryPlan): Promise<Figures | string> {
+function measureProcess(plan: MemoryPlan, pinning: Pinning | undefined): Promise<Figures | string> {
   return new Promise((resolve, reject) => {
-    const child = fork(SCRIPT, { execArgv: [...process.execArgv, '--max-old-space-size=8192'] });
+    const flags = [...process.execArgv, '--max-old-space-size=8192', '--expose-gc'];
+    const pinned = pinning && { execPath: TASKSET, execArgv: ['-c', pinning.server, process.execPath, ...flags] };
+    const child = fork(SCRIPT, pinned ?? { execArgv: flags });
     child.once('error', reject);
     child.once('exit', (code) => reject(new Error(`the ${plan.store} process ended with ${code} and without a report`)));
     child.once('message', (report: MemoryReport) =>
@@ -148,7 +149,7 @@ function figuresOf({ rssGrowthBytes, loadMs, records }: MemoryReport): Figures {
   return {
     opsPerSecond: (records * 1000) / loadMs,
     rssBytesPerRecord: rssGrowthBytes / records,
-    rssMb: rssGrowthBytes / 1e6,
+    rssGrowthMb: rssGrowthBytes / 1e6,
     loadMs,
   };
 }

@@ -2,27 +2,36 @@
  * W2: many connections merge batches of 10 into one map: each op its own key, or all into 1000 keys with shuffled clocks.
  *
  *   lattice               asks for no level              lattice-forget … lattice-persisted    ask for it with each batch
- *   lattice-told          every connection is told of every write of the others, as the peers below do
+ *   lattice-told          every connection is told of every write of the others that won, as the peers below do
  *   redis-hset            the same fields without a merge: last to come wins, answered from memory, nothing on disk
+ *   raw                   uWebSockets.js with nothing behind it answers the same frames: the price of sockets, and nothing to verify
  *   y-websocket, tinybase, automerge-repo, gun            merge-peers/merge-peers.bench.ts
  *
  * After each run the server must have merged as many ops as were sent, and the Merkle root of the map (over key and stamp of each
- * record) must be that of an oracle; of up to 1000 keys the values are compared, too. Else the run is void. W2-PACED sends
- * on a schedule, and its latencies run from when a batch was due.
+ * record) must be that of an oracle; of up to 1000 keys the values are compared, too. The log must have been synced in groups, save
+ * where PERSISTED is asked for. Else the run is void. W2-PACED sends on a schedule, and its latencies run from when a batch was due.
+ *
+ * Of `lattice-told` the server must have sent exactly one event for each op that won and each connection but its writer, by its own
+ * counts, and the connections must have read frames that are no acknowledgements; none may have been closed for reading too slowly.
+ * What the events say is not read. `eventsPerSecond` are those sent in the measured window.
+ *
+ * The server of a run grows from variant to variant, so each run begins with another one.
  */
 import { WireSession } from '../gateway/testing/wire-session.ts';
 import { isData } from '../engine/protocol/codec.ts';
-import { readMerged, reasonVoid, untilFlushed } from './applied-ops.ts';
+import { DELIVERED_METRIC, readMerged, readTold, reasonNotTold, reasonVoid, untilFlushed } from './applied-ops.ts';
 import { type ProductVariant, productExists, type RunningServer, runGenerator, startServer } from './harness.ts';
 import { loadFigures, type RunSettings } from './ingest.bench.ts';
-import type { LoadPlan } from './load.ts';
+import type { LoadPlan, LoadReport } from './load.ts';
 import { mergePeerMissing, runMergePeerOnce } from './merge-peers/merge-peers.bench.ts';
 import { MERGE_PEERS, type MergePeerName } from './merge-peers/merge-wire.ts';
-import { logFigures, readLogUse } from './log-use.ts';
+import { logFigures, readLogUse, reasonMisnamed } from './log-use.ts';
 import type { ExpectedState } from './merge-oracle.ts';
+import { type MeasuredWindow, type MetricsSample, MetricsWatch, ratePerSecond } from './metrics-watch.ts';
 import type { MixName } from './op-mix.ts';
 import { RedisPeer, redisMissing } from './redis-peer.ts';
 import { type Figures, ScenarioResult } from './result.ts';
+import { rotated } from './run-order.ts';
 import { reasonLost, reasonUnmeasured, voidBecause } from './void-run.ts';
 
 export interface MergeScenario {
@@ -57,6 +66,16 @@ export interface MergeVariant {
   readonly onLoaded?: () => Promise<void>;
   /** How the server's merges of ops are counted. */
   readonly readMerged?: (port: number) => Promise<number>;
+  /** The connections are told of the writes of the others, which is verified. */
+  readonly isTold?: boolean;
+  /** Figures of what the metrics say during the run; without it they are not asked meanwhile. */
+  readonly watched?: (samples: readonly MetricsSample[], window: MeasuredWindow) => Figures;
+}
+
+/** A run of which nothing was found wrong. */
+interface VerifiedRun {
+  readonly report: LoadReport;
+  readonly ofLog: Figures;
 }
 
 const VARIANTS: Readonly<Record<string, MergeVariant>> = {
@@ -65,8 +84,12 @@ const VARIANTS: Readonly<Record<string, MergeVariant>> = {
   'lattice-memory': { level: 'MEMORY' },
   'lattice-applied': { level: 'APPLIED' },
   'lattice-persisted': { level: 'PERSISTED' },
-  'lattice-told': { path: '/ws' },
+  'lattice-told': { path: '/ws', isTold: true, watched: eventFigures },
 };
+/** Asks for syncs of its own, so that they are no longer those of groups. */
+const SYNCING_LEVEL = 'PERSISTED';
+/** For events of another gateway, which are not in order with acknowledgements. */
+const LINGER_MS = 200;
 const FRAMES_PER_CONNECTION = 64;
 const WINDOW = 16;
 const NO_ACKS = 'it does not say when a write is merged, so nothing can be timed from when it was due';
@@ -82,7 +105,8 @@ export async function* runMergeIngest(settings: RunSettings): AsyncGenerator<Sce
 async function runScenario(scenario: MergeScenario, settings: RunSettings): Promise<ScenarioResult> {
   const { name, title } = scenario;
   const variants = productExists() ? Object.keys(VARIANTS) : [];
-  const ceilings = Object.fromEntries([...variants, 'redis-hset', ...MERGE_PEERS].map((variant) => [variant, 'redis-hset']));
+  const rows = [...variants, 'redis-hset', 'raw', ...MERGE_PEERS];
+  const ceilings = Object.fromEntries(rows.map((row) => [row, 'redis-hset']));
   const result = new ScenarioResult({ scenario: name, title, ceilings });
   const peers = await presentPeers(scenario, result);
   const noRedis = redisMissing();
@@ -91,7 +115,7 @@ async function runScenario(scenario: MergeScenario, settings: RunSettings): Prom
     // A server a run: a million new keys must not weigh on the run after.
     await withServer('lattice', settings, async (server) => {
       await runMerges(server, scenario, settings).catch(() => {}); // its code is compiled then, for all variants alike
-      for (const [variant, how] of Object.entries(VARIANTS)) {
+      for (const [variant, how] of rotated(Object.entries(VARIANTS), run)) {
         const outcome = await runMerges(server, scenario, settings, how).catch(voidBecause);
         note(result, settings, `${run}/${settings.runs}`, variant, outcome);
       }
@@ -100,6 +124,7 @@ async function runScenario(scenario: MergeScenario, settings: RunSettings): Prom
       const outcome = await runRedis(scenario, settings).catch(voidBecause);
       note(result, settings, `${run}/${settings.runs}`, 'redis-hset', outcome);
     }
+    note(result, settings, `${run}/${settings.runs}`, 'raw', await runRaw(scenario, settings).catch(voidBecause));
     for (const peer of peers) {
       const outcome = await runMergePeerOnce(peer, scenario, settings.quick, settings.pinning).catch(voidBecause);
       note(result, settings, `${run}/${settings.runs}`, peer, outcome);
@@ -148,28 +173,70 @@ export function note(
   progress(`${result.scenario} run ${run} ${variant}: ${text}`);
 }
 
-/** Figures of one run into a map of its own, or why it is void. */
+/** Figures of one run into a map of its own, or why it is void. Does not reject. */
 export async function runMerges(
   server: RunningServer,
   scenario: MergeScenario,
   settings: RunSettings,
-  { level, path = INTEREST_PATH, onLoaded, readMerged: read = readMerged }: MergeVariant = {},
+  how: MergeVariant = {},
 ): Promise<Figures | string> {
+  const watch = how.watched === undefined ? undefined : new MetricsWatch(server.port);
+  const outcome = await runVerified(server, scenario, settings, how).catch(voidBecause);
+  const samples = (await watch?.stop()) ?? [];
+  if (typeof outcome === 'string') return outcome;
+  const { report, ofLog } = outcome;
+  return { ...loadFigures(report), ...ofLog, ...how.watched?.(samples, report.measuredWindow) };
+}
+
+async function runVerified(
+  { port, pid, variant }: RunningServer,
+  scenario: MergeScenario,
+  settings: RunSettings,
+  how: MergeVariant,
+): Promise<VerifiedRun | string> {
   maps += 1;
-  const plan = { ...planOf(scenario, settings, `merge-${maps}`), path };
-  const mergedBefore = await read(server.port);
-  const before = await readLogUse(server.port);
-  const asked = level === undefined ? {} : { writeConcern: level };
-  const report = await runGenerator({ ...plan, ...asked, port: server.port, serverPid: server.pid }, settings.pinning);
-  await onLoaded?.();
-  const lost = await reasonVoid(server.port, mergedBefore, report.opsSent, read);
-  const early = lost ?? reasonUnmeasured(report.opsMeasured);
-  if (early !== undefined) return early;
-  const after = await readLogUse(server.port);
-  const wrong = report.expected === undefined ? undefined : await reasonDiffers(server.port, plan.mapName, report.expected);
+  const mapName = `merge-${maps}`;
+  const read = how.readMerged ?? readMerged;
+  const mergedBefore = await read(port);
+  const toldBefore = how.isTold === true ? await readTold(port) : undefined;
+  const before = await readLogUse(port);
+  const plan = { ...planOf(scenario, settings, mapName), ...askedOf(how), port, serverPid: pid };
+  const report = await runGenerator(plan, settings.pinning);
+  await how.onLoaded?.();
+  const lost = (await reasonVoid(port, mergedBefore, report.opsSent, read)) ?? reasonUnmeasured(report.opsMeasured);
+  if (lost !== undefined) return lost;
+  const after = await readLogUse(port);
+  const misnamed = how.level === SYNCING_LEVEL ? undefined : reasonMisnamed(variant, before, after);
+  if (misnamed !== undefined) return misnamed;
+  const { connections } = scenario;
+  const untold = toldBefore && (await reasonNotTold(port, toldBefore, connections, report.otherFrames));
+  const wrong = untold ?? (report.expected && (await reasonDiffers(port, mapName, report.expected)));
   if (wrong !== undefined) return wrong;
-  await untilFlushed(server.port);
-  return { ...loadFigures(report), ...logFigures(before, after, report.opsSent) };
+  await untilFlushed(port);
+  return { report, ofLog: logFigures(before, after, report.opsSent) };
+}
+
+function askedOf({ level, path, isTold }: MergeVariant): Partial<LoadPlan> {
+  return {
+    ...(path === undefined ? {} : { path }),
+    ...(level === undefined ? {} : { writeConcern: level }),
+    ...(isTold === true ? { lingerMs: LINGER_MS } : {}),
+  };
+}
+
+function eventFigures(samples: readonly MetricsSample[], window: MeasuredWindow): Figures {
+  return { eventsPerSecond: ratePerSecond(samples, DELIVERED_METRIC, window) };
+}
+
+async function runRaw(scenario: MergeScenario, settings: RunSettings): Promise<Figures | string> {
+  const { port, pid, stop } = await startServer('raw', settings.pinning);
+  try {
+    const plan: LoadPlan = { ...planOf(scenario, settings, 'raw'), port, serverPid: pid, ackRule: 'counted' };
+    const report = await runGenerator(plan, settings.pinning);
+    return reasonUnmeasured(report.opsMeasured) ?? loadFigures(report);
+  } finally {
+    await stop();
+  }
 }
 
 async function runRedis(scenario: MergeScenario, settings: RunSettings): Promise<Figures | string> {

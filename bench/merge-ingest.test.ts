@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { decode, isData } from '../engine/protocol/codec.ts';
 import { runGenerator, startServer } from './harness.ts';
 import type { LoadPlan } from './load.ts';
-import { readMerged, reasonVoid } from './applied-ops.ts';
+import { readApplied, readMerged, readTold, reasonNotTold, reasonUntold, reasonVoid } from './applied-ops.ts';
 import { reasonDiffers } from './merge-ingest.bench.ts';
 import { expectedState } from './merge-oracle.ts';
 import { HOT_KEYS, type MixName, OpMix } from './op-mix.ts';
@@ -92,6 +92,36 @@ test('hot ops share 1000 keys, unique ops none, and all clocks lie within the mi
   assert.equal(new Set(unique.map(({ key }) => key)).size, unique.length);
 });
 
+test('rising ops share out the keys that are asked for, and each is newer than the last one of its key', () => {
+  const keys = 40;
+  const newest = new Map<number, { readonly connection: number; readonly millis: number; readonly op: number }>();
+  for (let op = 0; op < 500; op++) {
+    for (const connection of [0, 1, 2, 3]) {
+      const mix = new OpMix('rising', connection, BEFORE_MILLIS, keys, 4);
+      const key = mix.keyOf(op);
+      const millis = mix.millisOf(op);
+      const known = newest.get(key);
+      assert.ok(known === undefined || (known.connection === connection && known.millis <= millis && known.op < op));
+      assert.ok(millis < BEFORE_MILLIS);
+      newest.set(key, { connection, millis, op });
+    }
+  }
+  assert.deepEqual(
+    [...newest.keys()].sort((a, b) => a - b),
+    Array.from({ length: keys }, (_, key) => key),
+  );
+});
+
+test('a run is void unless each op that won was told to every connection but its writer', () => {
+  assert.equal(reasonUntold({ won: 50, delivered: 50 * 99 }, 100, 1), undefined);
+  assert.equal(reasonUntold({ won: 50, delivered: 0 }, 100, 0), 'void: 4950 events were due, 0 delivered');
+  assert.equal(reasonUntold({ won: 50, delivered: 4949 }, 100, 1), 'void: 4950 events were due, 4949 delivered');
+  assert.equal(reasonUntold({ won: 50, delivered: 5000 }, 100, 1), 'void: 4950 events were due, 5000 delivered');
+  assert.match(String(reasonUntold({ won: 50, delivered: 4950 }, 100, 0)), /no connection has read one$/);
+  assert.match(String(reasonUntold({ won: 0, delivered: 0 }, 100, 1)), /nobody was to be told$/);
+  assert.match(String(reasonUntold({ won: 50, delivered: Number.NaN }, 100, 1)), /^void/);
+});
+
 test('a level is asked for with the batch', () => {
   const slice = new FrameSlice({
     mapName: 'm',
@@ -151,6 +181,14 @@ test('a run is valid when a node merged everything to the state of the oracle, a
     const [first = ['', 0], ...others] = winners;
     const otherValue = { ...report.expected, winners: [[first[0], first[1] + 1] as const, ...others] };
     assert.match(String(await reasonDiffers(server.port, 'bench', otherValue)), /^void: w2-\d{10} has the value item/);
+
+    const toldBefore = await readTold(server.port);
+    const told = await runGenerator({ ...plan, path: '/ws', mapName: 'told', lingerMs: 50 });
+    assert.equal(await reasonNotTold(server.port, toldBefore, plan.connections, told.otherFrames), undefined);
+
+    const appliedBefore = await readApplied(server.port);
+    const rising = await runGenerator({ ...plan, mapName: 'rising', mix: 'rising', hotKeys: 200 });
+    assert.equal(await reasonVoid(server.port, appliedBefore, rising.opsSent), undefined);
 
     const paced = await runGenerator({ ...plan, mapName: 'paced', window: 64, opsPerSecond: 2000, measureMs: 300 });
     const longestMs = 350 + 5_000; // however late the machine is, no more than was due in the meantime is sent

@@ -14,6 +14,8 @@ export interface MergePlan {
   readonly store: 'record-store' | 'map';
   readonly keys: number;
   readonly merges: number;
+  /** So many of the first merges are compared with those of the other variant. */
+  readonly compared: number;
 }
 
 /** What one run measured. */
@@ -25,8 +27,11 @@ export interface MergeReport {
   /** Memory that grew from the empty store to the full one. */
   readonly rssGrowthBytes: number;
   readonly records: number;
-  /** Merges that changed the store: a number both variants must agree on. */
+  /** Merges that changed the store. */
   readonly applied: number;
+  /** Those among the first merges that are compared, and the records that were there then: both variants must agree on them. */
+  readonly comparedApplied: number;
+  readonly comparedRecords: number;
 }
 
 function runMerges(plan: MergePlan): MergeReport {
@@ -38,6 +43,7 @@ function runMerges(plan: MergePlan): MergeReport {
   let wallMs = 0;
   let stallMaxMs = 0;
   let applied = 0;
+  let compared = { comparedApplied: 0, comparedRecords: 0 };
   for (let merged = 0; merged < plan.merges; merged += BATCH_RECORDS) {
     batch.fill();
     const startMs = performance.now();
@@ -48,9 +54,10 @@ function runMerges(plan: MergePlan): MergeReport {
     cpuUs += user + system;
     wallMs += batchMs;
     if (batchMs > stallMaxMs) stallMaxMs = batchMs;
+    if (merged < plan.compared) compared = { comparedApplied: applied, comparedRecords: store.records };
   }
   const rssGrowthBytes = process.memoryUsage.rss() - rssBefore;
-  return { cpuMs: cpuUs / 1000, wallMs, stallMaxMs, rssGrowthBytes, records: store.records, applied };
+  return { cpuMs: cpuUs / 1000, wallMs, stallMaxMs, rssGrowthBytes, records: store.records, applied, ...compared };
 }
 
 process.once('message', (plan: MergePlan) => {

@@ -2,7 +2,8 @@
  * MERGE: the product's record store beside a Map of objects, each in a process of its own, run by run.
  *
  * The Map gets a fifth of the merges: it only becomes slower and larger with more, so this flatters it, and five
- * million of them take a minute. Figures are per merge, and RSS per key that is there at the end.
+ * million of them take a minute. Figures are per merge, and RSS per key that is there at the end. A run is void for both when they have
+ * not kept and refused as many of the merges that both of them did.
  */
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -17,17 +18,30 @@ export async function runMerge(settings: RunSettings): Promise<ScenarioResult> {
   const title = `${keys.toLocaleString('en')} keys, ${(5 * keys).toLocaleString('en')} merges (map: ${keys.toLocaleString('en')})`;
   const result = new ScenarioResult({ scenario: 'MERGE', title, ceilings: { 'record-store': 'map' } });
   for (let run = 1; run <= settings.runs; run++) {
-    for (const [store, merges] of [
-      ['record-store', 5 * keys],
-      ['map', keys],
-    ] as const) {
-      const report = await runProcess({ store, keys, merges });
-      const figures = figuresOf(report, merges);
-      result.add(store, figures);
-      settings.progress(`MERGE run ${run}/${settings.runs} ${store}: ${figures.nsPerMerge?.toFixed(0)} ns of CPU per merge`);
+    const plans = [
+      { store: 'record-store', keys, merges: 5 * keys, compared: keys },
+      { store: 'map', keys, merges: keys, compared: keys },
+    ] as const;
+    const [product, map] = [await runProcess(plans[0]), await runProcess(plans[1])] as const;
+    const reason = reasonDisagree(product, map);
+    for (const [plan, report] of [[plans[0], product] as const, [plans[1], map] as const]) {
+      const figures = figuresOf(report, plan.merges);
+      if (reason === undefined) result.add(plan.store, figures);
+      else result.addVoid(plan.store, reason);
+      const text = reason ?? `${figures.nsPerMerge?.toFixed(0)} ns of CPU per merge`;
+      settings.progress(`MERGE run ${run}/${settings.runs} ${plan.store}: ${text}`);
     }
   }
   return result;
+}
+
+type Compared = Pick<MergeReport, 'comparedApplied' | 'comparedRecords'>;
+
+/** Why the run is void, or undefined: both must have kept and refused as many of the merges that they have in common. */
+export function reasonDisagree(product: Compared, map: Compared): string | undefined {
+  const { comparedApplied: applied, comparedRecords: records } = product;
+  if (applied > 0 && applied === map.comparedApplied && records === map.comparedRecords) return undefined;
+  return `void: the product applied ${applied} and has ${records} records, the map ${map.comparedApplied} and ${map.comparedRecords}`;
 }
 
 function figuresOf(report: MergeReport, merges: number): Figures {

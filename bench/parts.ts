@@ -33,7 +33,7 @@ export const PARTS: readonly Part[] = [
     name: 'ingest',
     title: 'Writes over WebSocket',
     about:
-      'OP_BATCH frames in which every op wins its merge, from a generator process of its own. Beside the raw server: `naive`, a server of one thread that decodes into a Map, and `pm`, one that posts decoded ops to worker threads.',
+      'OP_BATCH frames in which every op wins its merge, from a generator process of its own that keeps so many in flight on each connection (a closed loop: a server that stands still is sent less, so latencies say how long a batch takes and leave long stalls out). Beside the raw server: `naive`, a server of one thread that decodes into a Map, and `pm`, one that posts decoded ops to worker threads.',
     scenarios: ['F1', 'F10', 'F10c', 'F100', 'F10x200', 'W50', 'W200', 'W1', 'IDLE'],
     plot: PER_CPU,
     run: runIngest,
@@ -41,7 +41,8 @@ export const PARTS: readonly Part[] = [
   {
     name: 'ingest-wal',
     title: 'What durability costs',
-    about: 'The same writes with the log off, and synced when the system likes, each 10 ms, and before each acknowledgement.',
+    about:
+      'The same writes with the log off, and synced when the system likes, each 10 ms, and before each acknowledgement. ISO: flushes that follow one another without pauses.',
     scenarios: ['F1-WAL', 'F10-WAL', 'W50-WAL', 'W1-WAL', 'ISO'],
     plot: PER_CPU,
     run: runIngestWal,
@@ -50,7 +51,7 @@ export const PARTS: readonly Part[] = [
     name: 'fan-out',
     title: 'One writer, many subscribers',
     about:
-      'Writes on a schedule (an open loop: latencies run from when a write was due), and subscribers of which every tenth reads slowly. Deliveries are counted, and each must come once. The client of a live query gets the event of the map, too: two deliveries a write. `raw` publishes the bytes of the events.',
+      'Writes on a schedule (an open loop: latencies run from when a write was due), and subscribers of which every tenth reads slowly. Deliveries are counted, and each must come once. The client of a live query gets the event of the map, too: two deliveries a write. `raw` publishes the bytes of the events, `raw-joined` those of a turn of its loop in one frame, as Lattice joins events; that is the reference. Times of slow subscribers, which read 16 KiB a second, are told apart.',
     scenarios: FAN_OUT_SCENARIOS,
     plot: { figure: 'opsPerCpuSecond', heading: 'deliveries per CPU second of the server', logarithmic: true },
     run: runFanOutPart,
@@ -68,7 +69,7 @@ export const PARTS: readonly Part[] = [
     name: 'resp',
     title: 'Redis commands',
     about:
-      'GET, SET and INCR as redis-benchmark sends them, one or 16 in flight on each of 50 connections. `lattice` has its log, as `redis-everysec` its append-only file; `alone` and `redis` keep nothing. All replies are compared.',
+      'GET, SET and INCR as redis-benchmark sends them, one or 16 in flight on each of 50 connections (a closed loop). `lattice` has its log, as `redis-everysec` its append-only file; `alone` and `redis` keep nothing. All replies are compared.',
     scenarios: RESP_SCENARIOS,
     plot: { figure: 'opsPerCpuSecond', heading: 'commands per CPU second of the server' },
     run: runResp,
@@ -77,7 +78,7 @@ export const PARTS: readonly Part[] = [
     name: 'merge-ingest',
     title: 'Merging from many connections',
     about:
-      'Batches of 10 with clocks shuffled within the last minute, into keys of their own or into 1000 hot ones, at every durability level. After each run the state must be that of an oracle. Redis keeps what came last and merges nothing. The peers that merge keep all in memory, get the same ops from as many connections, fewer of them where they are slow (`ops`), and tell every writer of every write; they acknowledge nothing, so they have no latencies: the time is up to the last change of their document.',
+      'Batches of 10 with clocks shuffled within the last minute, into keys of their own or into 1000 hot ones, at every durability level, 16 in flight on each connection (a closed loop; `W2-PACED` is an open one). After each run the state must be that of an oracle. Redis keeps what came last and merges nothing. The peers that merge keep all in memory, get the same ops from as many connections, fewer of them where they are slow, and tell every writer of every write; they acknowledge nothing, so they have no latencies: the time is up to the last change of their document. `lattice-told` tells every connection of every write of the others that won, too, and what it sent is counted against what was due. `raw` answers the same frames with nothing behind it; all rows are divided by `redis-hset`.',
     scenarios: MERGE_SCENARIOS.map(({ name }) => name),
     plot: PER_CPU,
     run: runMergeIngest,
@@ -86,7 +87,7 @@ export const PARTS: readonly Part[] = [
     name: 'counters',
     title: 'Counting',
     about:
-      'PN counters over WebSocket, of which every client that counts is told of every increment, and INCR over the protocol of Redis, beside Redis by when it syncs its file. `redis-everysec` is the reference.',
+      'PN counters over WebSocket, of which every client that counts is told of every increment, and INCR over the protocol of Redis, beside Redis by when it syncs its file; eight in flight on each connection (a closed loop). `redis-everysec` is the reference.',
     scenarios: COUNTER_SCENARIOS,
     plot: { figure: 'opsPerCpuSecond', heading: 'increments per CPU second of the server', logarithmic: true },
     run: runCounterPart,
@@ -95,7 +96,7 @@ export const PARTS: readonly Part[] = [
     name: 'write-behind',
     title: 'Postgres behind writes at full speed',
     about:
-      'The merges of above into servers that differ in their log and their flushes. `alone` has neither log nor Postgres. In the rows with `-gc` the ticks of the workers expire and prune as much as they can all the time, else they have nothing to collect. `rows/s` is what reached Postgres while the clients wrote, `flushLagMaxMs` the age of the oldest write that had not.',
+      'The merges of above into servers that differ in their log and their flushes. `alone` has neither log nor Postgres. In the rows with `-gc` the ticks of the workers expire and prune as much as they can all the time, else they have nothing to collect. Rows reached Postgres in the measured window; the lag is the greatest age of a write that had not, up to the last flush. A server that did not log, sync and flush as its name says makes a run void.',
     scenarios: WRITE_BEHIND_SCENARIOS.map(({ name }) => name),
     plot: { figure: 'p99Us', heading: 'p99 of a batch, µs', logarithmic: true },
     run: runWriteBehind,
@@ -113,7 +114,7 @@ export const PARTS: readonly Part[] = [
     name: 'scaling',
     title: 'How cost grows',
     about:
-      'With threads, with the keys of a map, with connections; each size is a row, divided by the first. Without log and Postgres.',
+      'With threads, with the keys of a map, with connections; each size is a row, divided by the first. Every op wins its merge; servers of all sizes of maps are up at once and take turns. Without log and Postgres.',
     scenarios: SCALING_SCENARIOS,
     plot: PER_CPU,
     run: runScaling,

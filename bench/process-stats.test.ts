@@ -6,8 +6,8 @@ import { descendantsCpuMs, parseStat, parseStatusNumber, sampleProcess, useBetwe
 const onLinux = { skip: process.platform !== 'linux' ? 'there is no /proc here' : false };
 
 test('a stat line is read behind the last parenthesis of its name', () => {
-  const line = '4711 (a (b) c) S 42 4711 4711 0 -1 4194304 9 8 7 6 123 45 0 0 20 0 11 0 1 2 3';
-  assert.deepEqual(parseStat(line), { name: 'a (b) c', parentPid: 42, userMs: 1230, systemMs: 450 });
+  const line = '4711 (a (b) c) S 42 4711 4711 0 -1 4194304 9 8 7 6 123 45 30 12 20 0 11 0 1 2 3';
+  assert.deepEqual(parseStat(line), { name: 'a (b) c', parentPid: 42, userMs: 1230, systemMs: 450, waitedMs: 420 });
 });
 
 test('numbers of a status file are found by their whole name', () => {
@@ -72,6 +72,28 @@ test('CPU of a child counts as a descendant, not as its parent', onLinux, async 
   child.kill('SIGKILL');
   await ended;
   assert.ok(used >= 50, `${used} ms`);
+});
+
+test('CPU of a child that ended and was waited for still counts as a descendant', onLinux, async () => {
+  const before = descendantsCpuMs(process.pid);
+  const child = spawn(process.execPath, ['-e', 'while(process.cpuUsage().user<300000);']);
+  await new Promise((resolve) => child.once('exit', resolve));
+  const used = descendantsCpuMs(process.pid) - before;
+  assert.ok(used >= 250, `${used} ms`);
+  assert.ok(descendantsCpuMs(process.pid) >= before + used, 'it does not fall');
+});
+
+test('CPU of a child of a child that ended counts, too', onLinux, async () => {
+  const before = descendantsCpuMs(process.pid);
+  const busy = JSON.stringify('while(process.cpuUsage().user<300000);');
+  const script = `require('child_process').spawnSync(process.execPath,['-e',${busy}]);console.log(1);setTimeout(()=>{},60000)`;
+  const child = spawn(process.execPath, ['-e', script]);
+  await new Promise((resolve) => child.stdout.once('data', resolve));
+  const used = descendantsCpuMs(process.pid) - before;
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGKILL');
+  await ended;
+  assert.ok(used >= 250, `${used} ms`);
 });
 
 test('a process that is gone has no sample', () => {

@@ -1,7 +1,8 @@
 /**
  * What a process has used so far, read from /proc: CPU time, memory, context switches, each thread by itself.
  *
- *   /proc/<pid>/stat                 state and parent; user and system time in clock ticks, ended threads included
+ *   /proc/<pid>/stat                 state and parent; user and system time in clock ticks, ended threads included;
+ *                                    those of children that ended and were waited for
  *   /proc/<pid>/status               VmRSS
  *   /proc/<pid>/task/<tid>/stat      the same times for one thread
  *   /proc/<pid>/task/<tid>/schedstat time on a core in ns, the precise form of the same
@@ -50,6 +51,8 @@ export interface StatFields {
   readonly parentPid: number;
   readonly userMs: number;
   readonly systemMs: number;
+  /** User and system time of children that ended and were waited for, with what those had waited for. */
+  readonly waitedMs: number;
 }
 
 /** Parses /proc/<pid>/stat. The name stands in parentheses and may itself hold spaces and parentheses. */
@@ -61,6 +64,7 @@ export function parseStat(text: string): StatFields {
     parentPid: Number(fields[1]),
     userMs: (Number(fields[11]) * 1000) / TICKS_PER_SECOND,
     systemMs: (Number(fields[12]) * 1000) / TICKS_PER_SECOND,
+    waitedMs: ((Number(fields[13]) + Number(fields[14])) * 1000) / TICKS_PER_SECOND,
   };
 }
 
@@ -72,10 +76,10 @@ export function parseStatusNumber(text: string, name: string): number {
 
 /** Samples a process; undefined when it is gone or there is no /proc. */
 export function sampleProcess(pid: number): ProcessSample | undefined {
-  const stat = readText(`/proc/${pid}/stat`);
+  const stat = statOf(pid);
   const status = readText(`/proc/${pid}/status`);
   if (stat === undefined || status === undefined) return undefined;
-  const { userMs, systemMs } = parseStat(stat);
+  const { userMs, systemMs } = stat;
   return { userMs, systemMs, rssBytes: parseStatusNumber(status, 'VmRSS') * 1024, threads: sampleThreads(pid) };
 }
 
@@ -123,9 +127,9 @@ export function descendantsRssBytes(pid: number): number {
 function descendantsOf(pid: number): number[] {
   const children = new Map<number, number[]>();
   for (const other of listNumbers('/proc')) {
-    const stat = readText(`/proc/${other}/stat`);
+    const stat = statOf(other);
     if (stat === undefined) continue;
-    const { parentPid } = parseStat(stat);
+    const { parentPid } = stat;
     children.set(parentPid, [...(children.get(parentPid) ?? []), other]);
   }
   const found = [...(children.get(pid) ?? [])];
@@ -133,24 +137,29 @@ function descendantsOf(pid: number): number[] {
   return found;
 }
 
-/** CPU in ms so far of every process below `pid` in the tree, `pid` itself left out (an embedded Postgres, say). */
+/**
+ * CPU in ms so far of every process below `pid` in the tree, `pid` itself left out (an embedded Postgres, say). Processes that
+ * ended count in what their parents waited for. One that ended and that nobody waits for is lost from /proc: what was read before
+ * still stands, so that it never falls.
+ */
 export function descendantsCpuMs(pid: number): number {
-  const children = new Map<number, number[]>();
-  const cpuMs = new Map<number, number>();
-  for (const other of listNumbers('/proc')) {
-    const stat = readText(`/proc/${other}/stat`);
-    if (stat === undefined) continue;
-    const { parentPid, userMs, systemMs } = parseStat(stat);
-    cpuMs.set(other, userMs + systemMs);
-    children.set(parentPid, [...(children.get(parentPid) ?? []), other]);
+  // Parents are read before their children: one that ends meanwhile is missed once, and never counted twice.
+  let sumMs = statOf(pid)?.waitedMs ?? 0;
+  for (const descendant of descendantsOf(pid)) {
+    const stat = statOf(descendant);
+    if (stat !== undefined) sumMs += stat.userMs + stat.systemMs + stat.waitedMs;
   }
-  let sumMs = 0;
-  const waiting = [...(children.get(pid) ?? [])];
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    sumMs += cpuMs.get(next) ?? 0;
-    waiting.push(...(children.get(next) ?? []));
-  }
-  return sumMs;
+  const highestMs = Math.max(sumMs, highestReadMs.get(pid) ?? 0);
+  highestReadMs.set(pid, highestMs);
+  return highestMs;
+}
+
+/** By the process whose descendants were read. */
+const highestReadMs = new Map<number, number>();
+
+function statOf(pid: number): StatFields | undefined {
+  const text = readText(`/proc/${pid}/stat`);
+  return text === undefined ? undefined : parseStat(text);
 }
 
 /** Numeric names in a folder; none when it cannot be read. */

@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { diskFolder } from './disk-folder.ts';
+import { type Pinning, TASKSET } from './pinning.ts';
 
 const START_DEADLINE_MS = 30_000;
 
@@ -17,16 +18,28 @@ export function redisMissing(): string | undefined {
   return status === 0 ? undefined : 'redis-server is not on PATH';
 }
 
+/** Commands that are sent through one connection ahead of their replies. */
+export interface PipelinedLoad {
+  readonly commands: number;
+  /** Commands of one write. */
+  readonly perWrite: number;
+  readonly writesInFlight: number;
+  /** The command with that number, from 0 on; its reply is one line and no error. */
+  wordsOf(command: number): readonly string[];
+}
+
 export class RedisPeer {
   readonly port: number;
   readonly #folder: string;
   readonly #words: readonly string[];
+  readonly #pinning: Pinning | undefined;
   #child: ChildProcess;
 
-  private constructor(port: number, folder: string, words: readonly string[]) {
+  private constructor(port: number, folder: string, words: readonly string[], pinning: Pinning | undefined) {
     this.port = port;
     this.#folder = folder;
     this.#words = words;
+    this.#pinning = pinning;
     this.#child = this.#spawn();
   }
 
@@ -35,8 +48,9 @@ export class RedisPeer {
   }
 
   /** @param words more of its command line, such as `--appendonly yes`. */
-  static async start(words: readonly string[] = []): Promise<RedisPeer> {
-    const peer = new RedisPeer(await freePort(), mkdtempSync(join(diskFolder(), 'lattice-bench-redis-')), words);
+  static async start(words: readonly string[] = [], pinning?: Pinning): Promise<RedisPeer> {
+    const folder = mkdtempSync(join(diskFolder(), 'lattice-bench-redis-'));
+    const peer = new RedisPeer(await freePort(), folder, words, pinning);
     await peer.#ready();
     return peer;
   }
@@ -65,6 +79,16 @@ export class RedisPeer {
     }
   }
 
+  /** Resolves when every command has its reply. Rejects when one is an error. */
+  async load(load: PipelinedLoad): Promise<void> {
+    const socket = connect({ port: this.port, host: '127.0.0.1', noDelay: true });
+    try {
+      await loaded(socket, load);
+    } finally {
+      socket.destroy();
+    }
+  }
+
   #spawn(): ChildProcess {
     const own = [
       '--port',
@@ -78,7 +102,9 @@ export class RedisPeer {
       '--loglevel',
       'warning',
     ];
-    return spawn('redis-server', [...own, ...this.#words], { stdio: 'ignore' });
+    const pinned = this.#pinning === undefined ? [] : [TASKSET, '-c', this.#pinning.server];
+    const [program = '', ...words] = [...pinned, 'redis-server', ...own, ...this.#words];
+    return spawn(program, words, { stdio: 'ignore' });
   }
 
   async #end(): Promise<void> {
@@ -102,6 +128,31 @@ export class RedisPeer {
 /** A command as an array of bulk strings. */
 export function commandText(words: readonly string[]): string {
   return `*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join('')}`;
+}
+
+function loaded(socket: Socket, { commands, perWrite, writesInFlight, wordsOf }: PipelinedLoad): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let sent = 0;
+    let replied = 0;
+    const send = (): void => {
+      while (sent < commands && sent - replied <= perWrite * (writesInFlight - 1)) {
+        const end = Math.min(commands, sent + perWrite);
+        let text = '';
+        for (; sent < end; sent++) text += commandText(wordsOf(sent));
+        socket.write(text);
+      }
+    };
+    socket.once('error', reject);
+    socket.once('close', () => reject(new Error('redis-server closed the connection')));
+    socket.on('data', (chunk: Buffer) => {
+      const text = chunk.toString('latin1');
+      if (text.includes('-')) return reject(new Error(`a reply is wrong: ${text.slice(0, 200)}`));
+      replied += text.split('\n').length - 1;
+      if (replied === commands) resolve();
+      else send();
+    });
+    send();
+  });
 }
 
 function replies(socket: Socket, text: string, count: number): Promise<string> {

@@ -5,16 +5,23 @@
  * process; NaN becomes null), p50Us, p99Us, and ratioToCeiling: opsPerCpuSecond (for RING and SCAN, which run in the
  * measuring process, opsPerSecond) divided by the reference of the same session.
  */
+import { labelOf } from './figure-labels.ts';
 import type { ScenarioResult } from './result.ts';
-import { judge, type Verdict } from './targets.ts';
+import { judge, notJudged, type Verdict } from './targets.ts';
 
 const FIRST_FIGURES = ['opsPerSecond', 'opsPerCpuSecond', 'p50Us', 'p99Us'];
 
-/** One JSON object per variant; one that could not be run has `notMeasured`, the reason, and no figures. */
+/**
+ * One JSON object per variant; one that could not be run has `notMeasured`, the reason, and no figures. A target that cannot be
+ * judged is an object with `notJudged`, the reason.
+ */
 export function jsonLines(result: ScenarioResult): string[] {
   const { scenario } = result;
   const missing = result.unmeasured.map(({ variant, reason }) => JSON.stringify({ scenario, variant, notMeasured: reason }));
-  return [...result.variants.map((variant) => jsonLine(result, variant)), ...missing];
+  const open = notJudged(result).map(({ target, reason }) =>
+    JSON.stringify({ scenario, variant: target.variant, label: target.label, notJudged: reason }),
+  );
+  return [...result.variants.map((variant) => jsonLine(result, variant)), ...missing, ...open];
 }
 
 function jsonLine(result: ScenarioResult, variant: string): string {
@@ -48,7 +55,7 @@ function ceilingRatio(result: ScenarioResult, variant: string): number {
 export function tableText(result: ScenarioResult): string {
   const lines = [`\n${result.scenario}  ${result.title}`];
   for (const variant of result.variants) {
-    const figures = result.figures(variant).map((figure) => `${label(figure)} ${spreadText(result, variant, figure)}`);
+    const figures = result.figures(variant).map((figure) => figureText(result, variant, figure));
     const ratio = ceilingRatio(result, variant);
     const ratioText = Number.isNaN(ratio) || ratio === 1 ? '' : `, ${short(ratio)} of its reference`;
     lines.push(`  ${variant.padEnd(18)} ${result.runs(variant)} runs${ratioText}`, `    ${figures.join('\n    ')}`);
@@ -56,7 +63,12 @@ export function tableText(result: ScenarioResult): string {
   for (const run of result.voidRuns) lines.push(`  ${run.variant.padEnd(18)} ${run.reason}`);
   for (const { variant, reason } of result.unmeasured) lines.push(`  ${variant.padEnd(18)} not measured: ${reason}`);
   lines.push(...judge(result).map(verdictText));
+  for (const { target, reason } of notJudged(result)) lines.push(`  → ${target.label.padEnd(20)} not judged: ${reason}`);
   return lines.join('\n');
+}
+
+function figureText(result: ScenarioResult, variant: string, figure: string): string {
+  return `${labelOf(figure).padEnd(14)} ${spreadText(result, variant, figure)}`;
 }
 
 function spreadText(result: ScenarioResult, variant: string, figure: string): string {
@@ -68,38 +80,6 @@ function verdictText({ target, measured, gateMet, stretchMet }: Verdict): string
   const sign = target.direction === 'least' ? '≥' : '≤';
   const gate = target.gate === undefined ? 'no gate' : `gate ${sign} ${target.gate} ${gateMet ? 'met' : 'NOT MET'}`;
   return `  → ${target.label.padEnd(20)} ${short(measured).padStart(7)}   ${gate}, stretch ${sign} ${target.stretch} ${stretchMet ? 'met' : 'not met'}`;
-}
-
-const LABELS: Readonly<Record<string, string>> = {
-  opsPerSecond: 'ops/s',
-  opsPerCpuSecond: 'ops per CPU-s',
-  p50Us: 'p50 µs',
-  p99Us: 'p99 µs',
-  serverCores: 'server cores',
-  childrenCores: 'cores of its children (Postgres)',
-  generatorCores: 'generator cores',
-  rssMb: 'server RSS MB',
-  opsPerLogFrame: 'ops a log frame',
-  opsPerLogSync: 'ops a log sync',
-  rowsFlushedPerSecond: 'rows/s into Postgres meanwhile',
-  p50ToBound: 'p50 ÷ (2 × disk p50 + 1 ms)',
-  flushLagMaxMs: 'longest flush lag, ms',
-  stagedRecordsMax: 'most records not in Postgres',
-  behindMs: 'ms from the last write due to the last delivery',
-  firstResultsMs: 'ms until every query had its first result',
-  wrongViews: 'views that were wrong',
-  slowClosed: 'slow subscribers closed',
-  nsPerRecord: 'ns of CPU a record',
-  rssBytesPerRecord: 'B of RSS a record',
-  syncMs: 'ms until the roots are equal',
-  downMb: 'MB from the server',
-  upKb: 'KB to the server',
-  stallMs: 'longest wait of another client, ms',
-  restartMs: 'ms from start to ready, with the data',
-};
-
-function label(figure: string): string {
-  return (LABELS[figure] ?? figure).padEnd(14);
 }
 
 /** Three significant digits, thousands as k, millions as M. */

@@ -4,17 +4,20 @@
  *   SCALE-THREADS   one and two workers and gateways, or fused    SCALE-KEYS    merges into maps that hold 10 000 to 5 000 000 keys
  *   SCALE-CONNS     20 000 ops/s on a schedule, spread over 100 to 10 000 connections
  *
- * Each size is a variant. Sizes of keys that would not fit into half of the free memory are named and left out.
+ * Each size is a variant. Every op wins its merge, and the server's count of those must have risen by the ops sent. The maps of all
+ * sizes are filled first, each in a server of its own that is idle while others are measured; each run begins with another size. Sizes
+ * of keys that would not fit into half of the memory that is free by then are named and left out.
  */
 import { freemem } from 'node:os';
-import { readMerged, reasonVoid } from './applied-ops.ts';
-import { type ProductVariant, productExists, type RunningServer, runGenerator } from './harness.ts';
+import { readApplied, reasonVoid } from './applied-ops.ts';
+import { type ProductVariant, productExists, type RunningServer, runGenerator, startServer } from './harness.ts';
 import { load, loadFigures, type RunSettings, runScenarios } from './ingest.bench.ts';
 import type { LoadPlan } from './load.ts';
 import { loadLattice } from './memory.bench.ts';
 import { note, withServer } from './merge-ingest.bench.ts';
 import { mixedKey } from './op-mix.ts';
 import { type Figures, ScenarioResult } from './result.ts';
+import { rotated } from './run-order.ts';
 import { reasonUnmeasured, voidBecause } from './void-run.ts';
 
 export const SCALING_SCENARIOS = ['SCALE-THREADS', 'SCALE-KEYS', 'SCALE-CONNS'] as const;
@@ -28,6 +31,13 @@ const QUICK_CONNECTIONS = [100, 1000];
 const BYTES_PER_KEY = 800;
 const PREFIX = 'scale-';
 const A_DAY_MS = 86_400_000;
+
+/** A server with a map of one size, and what is sent to it. */
+interface FilledServer {
+  readonly name: string;
+  readonly server: RunningServer;
+  readonly plan: LoadPlan;
+}
 
 export async function* runScaling(settings: RunSettings): AsyncGenerator<ScenarioResult> {
   if (!productExists()) return;
@@ -44,25 +54,38 @@ function isWanted(name: string, { scenarios }: RunSettings): boolean {
 async function runKeys(settings: RunSettings): Promise<ScenarioResult> {
   const sizes = settings.quick ? QUICK_KEYS : KEYS;
   const names = sizes.map((keys) => `${keys}-keys`);
-  const result = sizesResult('SCALE-KEYS', 'merges into a map that holds so many keys, 10 ops a batch, 50 × 16', names);
-  for (const [place, keys] of sizes.entries()) {
-    const name = names[place] as string;
-    if (keys * BYTES_PER_KEY > freemem() / 2) {
-      result.notMeasured(name, `${keys} keys may take more than half of the free memory`);
-      continue;
+  const result = sizesResult('SCALE-KEYS', 'merges that all win, into a map of so many keys, 10 ops a batch, 50 × 16', names);
+  const filled: FilledServer[] = [];
+  try {
+    for (const [place, keys] of sizes.entries()) {
+      const name = names[place] as string;
+      if (keys * BYTES_PER_KEY <= freemem() / 2) filled.push(await startFilled(name, keys, settings));
+      else result.notMeasured(name, `${keys} keys may take more than half of the free memory`);
     }
-    // A size is filled once and then measured in all of its runs: filling takes longer than measuring.
-    await withServer('alone', settings, async (server) => {
-      await loadLattice(server.port, keys, Date.now() - A_DAY_MS, (record) => mixedKey(PREFIX, record));
-      const plan = { ...basePlan(server, settings), connections: 50, keys: 50 * 10 * 64, mix: 'hot', hotKeys: keys } as const;
-      await verified(server, plan, settings).catch(() => {}); // compiles its code
-      for (let run = 1; run <= settings.runs; run++) {
+    for (const { server, plan } of filled) await verified(server, plan, settings).catch(() => {}); // compiles its code
+    for (let run = 1; run <= settings.runs; run++) {
+      for (const { name, server, plan } of rotated(filled, run)) {
         const outcome = await verified(server, plan, settings).catch(voidBecause);
         note(result, settings, `${run}/${settings.runs}`, name, outcome);
       }
-    });
+    }
+  } finally {
+    for (const { server } of filled) await server.stop();
   }
   return result;
+}
+
+async function startFilled(name: string, keys: number, settings: RunSettings): Promise<FilledServer> {
+  settings.progress(`SCALE-KEYS fills a map with ${keys} keys`);
+  const server = await startServer('alone', settings.pinning);
+  try {
+    await loadLattice(server.port, keys, Date.now() - A_DAY_MS, (record) => mixedKey(PREFIX, record));
+  } catch (cause) {
+    await server.stop();
+    throw cause;
+  }
+  const plan = { ...basePlan(server, settings), connections: 50, keys: 50 * 10 * 64, mix: 'rising', hotKeys: keys } as const;
+  return { name, server, plan };
 }
 
 async function runConnections(settings: RunSettings): Promise<ScenarioResult> {
@@ -102,10 +125,10 @@ function basePlan({ port, pid }: RunningServer, { quick }: RunSettings): Omit<Lo
   };
 }
 
-/** Figures of one run, or why it is void: every op must have been merged. */
+/** Figures of one run, or why it is void: every op must have won its merge. */
 async function verified(server: RunningServer, plan: LoadPlan, settings: RunSettings): Promise<Figures | string> {
-  const before = await readMerged(server.port);
+  const before = await readApplied(server.port);
   const report = await runGenerator(plan, settings.pinning);
-  const lost = await reasonVoid(server.port, before, report.opsSent, readMerged);
+  const lost = await reasonVoid(server.port, before, report.opsSent);
   return lost ?? reasonUnmeasured(report.opsMeasured) ?? loadFigures(report);
 }

@@ -9,7 +9,7 @@ import { LogReader } from '../engine/storage/wal-reader.ts';
 import { openFiles } from '../workers/wal/worker-log.ts';
 import { diskFolder } from './disk-folder.ts';
 import { LogWriter, RECORD_BYTES } from './durable-writers.ts';
-import { type LogUse, logFigures, reasonMisnamed } from './log-use.ts';
+import { flushedFigures, type LogUse, logFigures, reasonMisnamed } from './log-use.ts';
 import { LoggingCost } from './logging-cost.ts';
 import { type DurableWriter, OutstandingWrites } from './outstanding-writes.ts';
 import { jsonLines, tableText } from './report.ts';
@@ -155,7 +155,9 @@ test('folders in memory are passed over, and nothing is measured without a disk'
 
 test('a server that logs otherwise than its row says makes the run void', () => {
   const before: LogUse = { atMs: 0, frames: 100, syncs: 50, rowsFlushed: 0 };
-  const after = (frames: number, syncs: number): LogUse => ({ ...before, frames: 100 + frames, syncs: 50 + syncs });
+  const after = (frames: number, syncs: number, rowsFlushed = 0): LogUse => {
+    return { ...before, frames: 100 + frames, syncs: 50 + syncs, rowsFlushed };
+  };
   const rows = [
     ['log-off', 0, 0, true],
     ['log-off', 1, 0, false],
@@ -164,12 +166,34 @@ test('a server that logs otherwise than its row says makes the run void', () => 
     ['fsync-off', 0, 0, false],
     ['fsync-10', 10, 1, true],
     ['fsync-10', 10, 0, false],
+    ['fsync-10', 10, 10, false],
     ['fsync-always', 10, 10, true],
     ['fsync-always', 10, 5, false],
-    ['lattice', 0, 0, true],
+    ...(['lattice', 'lattice-gc', 'fused'] as const).flatMap(
+      (variant) =>
+        [
+          [variant, 10, 1, true],
+          [variant, 10, 0, false],
+          [variant, 10, 10, false],
+          [variant, 0, 0, false],
+        ] as const,
+    ),
+    ...(['alone', 'alone-gc', 'w1-g1-fused'] as const).flatMap(
+      (variant) =>
+        [
+          [variant, 0, 0, true],
+          [variant, 1, 0, false],
+          [variant, 0, 1, false],
+        ] as const,
+    ),
+    ['flushing', 10, 1, false],
+    ['raw', 0, 0, true],
   ] as const;
   for (const [variant, frames, syncs, isRight] of rows)
     assert.equal(reasonMisnamed(variant, before, after(frames, syncs)) === undefined, isRight, `${variant} ${frames} ${syncs}`);
+  assert.equal(reasonMisnamed('flushing', before, after(10, 1, 500)), undefined);
+  assert.match(String(reasonMisnamed('flushing', before, after(10, 10, 500))), /^void: 10 frames logged, 10 syncs and 500 rows/);
+  assert.match(String(reasonMisnamed('alone', before, after(0, 0, 500))), /which is not alone$/);
 });
 
 test('a server without counters of a log is no row of it', () => {
@@ -179,10 +203,10 @@ test('a server without counters of a log is no row of it', () => {
 
 test('ops of a frame and of a sync are told, and what did not happen is left out', () => {
   const before: LogUse = { atMs: 1000, frames: 5, syncs: 2, rowsFlushed: 100 };
-  assert.deepEqual(logFigures(before, { atMs: 3000, frames: 25, syncs: 2, rowsFlushed: 4100 }, 2000), {
-    opsPerLogFrame: 100,
-    rowsFlushedPerSecond: 2000,
-  });
+  const after = { atMs: 3000, frames: 25, syncs: 2, rowsFlushed: 4100 };
+  assert.deepEqual(logFigures(before, after, 2000), { opsPerLogFrame: 100 });
+  assert.deepEqual(flushedFigures(before, after), { rowsFlushedPerSecond: 2000 });
+  assert.deepEqual(flushedFigures(before, { ...after, rowsFlushed: 100 }), {});
 });
 
 test('the p50 of a writer is told beside twice the disk and a millisecond', () => {

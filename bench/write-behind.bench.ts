@@ -10,11 +10,14 @@
  * beside its namesake what ticks cost that have as much to expire and to prune as they can take in (garbage.ts); else they find
  * nothing to do. With keys of their own every write is a row; of hot keys only the newest is flushed. W7-PACED leaves the server room, so that
  * its p99 shows pauses and not queues. Each server is new, so a run does not pay for the rows of another.
+ *
+ * A server that did not log, sync and flush as its name says makes the run void (log-use.ts). Rows a second are those of the
+ * measured window; the longest lag is that of the whole run, up to the last flush.
  */
 import { Collection, type Garbage, readMergedOps, stageGarbage } from './garbage.ts';
 import { type ProductVariant, productExists, type RunningServer } from './harness.ts';
 import type { RunSettings } from './ingest.bench.ts';
-import { FlushWatch } from './flush-watch.ts';
+import { flushFigures } from './flush-watch.ts';
 import { type MergeScenario, note, runMerges, withServer } from './merge-ingest.bench.ts';
 import { type Figures, ScenarioResult } from './result.ts';
 import { voidBecause } from './void-run.ts';
@@ -81,13 +84,12 @@ async function runWatched(
   const garbage = settings.quick ? GARBAGE_QUICK : GARBAGE;
   if (collects) await stageGarbage(server.port, garbage);
   const collection = collects ? await Collection.begin(server.port) : undefined;
-  const watch = new FlushWatch(server.port);
   const onLoaded = async (): Promise<void> => {
     await collection?.end();
     await collection?.untilOver(garbage);
   };
-  const outcome = await runMerges(server, scenario, settings, { onLoaded, readMerged: readMergedOps }).catch(voidBecause);
-  const waited = await watch.stop();
+  const how = { onLoaded, readMerged: readMergedOps, watched: flushFigures };
+  const outcome = await runMerges(server, scenario, settings, how);
   if (typeof outcome === 'string') return outcome;
-  return collection?.reasonIdle(garbage) ?? { ...outcome, ...waited, ...collection?.figures() };
+  return collection?.reasonIdle(garbage) ?? { ...outcome, ...collection?.figures() };
 }

@@ -16,6 +16,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { isProduct, startServer, type Variant } from '../bench/harness.ts';
 import { installPeers } from '../bench/peer-packages.ts';
+import { freePort } from '../bench/redis-peer.ts';
 import {
   busyNodes,
   monotonicUs,
@@ -65,11 +66,14 @@ async function main(): Promise<number> {
 /** Runs a server under the workload and stops it, which makes it write its profiles. Resolves with when the workload ran. */
 async function profiled(workload: Workload, variant: Variant, folder: string, ms: number): Promise<TimeWindow> {
   const flags = ['--cpu-prof', `--cpu-prof-dir=${folder}`, `--cpu-prof-interval=${SAMPLE_INTERVAL_US}`];
-  const server = await startServer(variant, undefined, flags);
+  const respPort = await freePort();
+  process.env.LATTICE_RESP_PORT = String(respPort);
+  const server = await startServer(variant, undefined, flags).finally(() => delete process.env.LATTICE_RESP_PORT);
   try {
-    await workload(server, ms * WARM_UP_SHARE, 1);
+    const doors = { port: server.port, pid: server.pid, respPort };
+    await workload(doors, ms * WARM_UP_SHARE, 1);
     const fromUs = monotonicUs();
-    await workload(server, ms, 2);
+    await workload(doors, ms, 2);
     return { fromUs, toUs: monotonicUs() };
   } finally {
     await server.stop();

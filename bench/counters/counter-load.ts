@@ -1,6 +1,6 @@
 /** One run of counting: 64 connections, each with some increments in flight, as fast as they are acknowledged. */
 import { ByteStream, type Step } from '../fan-out/byte-stream.ts';
-import { sampleProcess, useBetween } from '../process-stats.ts';
+import { descendantsCpuMs, sampleProcess, useBetween } from '../process-stats.ts';
 import { LatencyHistogram } from '../statistics.ts';
 import { messageOf } from '../void-run.ts';
 import { CONNECTIONS, type CounterHeat, type CounterProtocol, type Speaker, speakerOf } from './counter-speakers.ts';
@@ -31,6 +31,8 @@ export interface CounterReport {
   readonly p99Us: number;
   readonly serverCpuMs: number;
   readonly serverRssBytes: number;
+  /** Processes that the server started (embedded Postgres). */
+  readonly childrenCpuMs: number;
   readonly generatorCpuMs: number;
 }
 
@@ -44,6 +46,7 @@ export async function runCounters(plan: CounterPlan): Promise<CounterReport> {
     await sleep(plan.warmUpMs);
     latencies.clear();
     const server = sampleProcess(plan.serverPid);
+    const childrenBeforeMs = descendantsCpuMs(plan.serverPid);
     const own = process.cpuUsage();
     const beganMs = performance.now();
     const ackedBefore = ackedOf(connections);
@@ -51,12 +54,13 @@ export async function runCounters(plan: CounterPlan): Promise<CounterReport> {
     const windowMs = performance.now() - beganMs;
     const measured = ackedOf(connections) - ackedBefore;
     const after = sampleProcess(plan.serverPid);
+    const childrenCpuMs = descendantsCpuMs(plan.serverPid) - childrenBeforeMs;
     const { user, system } = process.cpuUsage(own);
     const [p50Us, p99Us] = [latencies.quantile(0.5), latencies.quantile(0.99)];
     for (const connection of connections) connection.stop();
     await drained(connections, plan.drainDeadlineMs ?? DRAIN_DEADLINE_MS);
     return {
-      ...{ measured, windowMs, p50Us, p99Us },
+      ...{ measured, windowMs, p50Us, p99Us, childrenCpuMs },
       sent: connections.reduce((sum, { sent }) => sum + sent, 0),
       serverCpuMs: server === undefined || after === undefined ? Number.NaN : useBetween(server, after).runMs,
       serverRssBytes: after?.rssBytes ?? Number.NaN,

@@ -14,9 +14,8 @@ export interface Step {
   readonly expect: string;
 }
 
-const RECEIVE_BYTES = 64 * 1024;
 const OPEN_DEADLINE_MS = 30_000;
-const received = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
+const received = Buffer.allocUnsafeSlow(64 * 1024);
 
 export class ByteStream {
   /** Told of what comes once the connection is open. Returns false to read nothing more until `resume`. */
@@ -28,20 +27,25 @@ export class ByteStream {
   #wake: () => void = () => {};
   #ended: string | undefined;
 
-  private constructor(port: number) {
+  private constructor(port: number, readBytesMax: number) {
+    const buffer = received.subarray(0, readBytesMax);
     this.#socket = connect({
       port,
       host: '127.0.0.1',
       noDelay: true,
-      onread: { buffer: received, callback: (bytes) => this.#take(received.subarray(0, bytes)) },
+      onread: { buffer, callback: (bytes) => this.#take(received.subarray(0, bytes)) },
     });
     this.#socket.on('error', (cause) => this.#end(cause.message));
     this.#socket.on('close', () => this.#end('the server closed the connection'));
   }
 
-  /** Resolves when the last step is done. Rejects when the connection ends or an answer stays out. */
-  static async open(port: number, steps: readonly Step[]): Promise<ByteStream> {
-    const stream = new ByteStream(port);
+  /**
+   * Resolves when the last step is done. Rejects when the connection ends or an answer stays out.
+   *
+   * @param readBytesMax of one read, 64 KiB at the most
+   */
+  static async open(port: number, steps: readonly Step[], readBytesMax = received.length): Promise<ByteStream> {
+    const stream = new ByteStream(port, readBytesMax);
     try {
       for (const { send, expect } of steps) {
         stream.write(send);

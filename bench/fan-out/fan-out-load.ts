@@ -44,6 +44,8 @@ export interface FanOutReport {
   readonly behindMs: number;
   readonly p50Us: number;
   readonly p99Us: number;
+  /** Of the subscribers that read slowly. */
+  readonly slowP50Us: number;
   readonly serverCpuMs: number;
   readonly serverRssBytes: number;
   readonly generatorCpuMs: number;
@@ -56,9 +58,10 @@ export async function runFanOut(plan: FanOutPlan): Promise<FanOutReport> {
   const measured = Math.round((plan.writesPerSecond * plan.measureMs) / 1000);
   const warmUps = Math.ceil(WARM_UP_DEADLINE_MS / WARM_UP_PAUSE_MS);
   const frames = await writes(warmUps + measured);
-  const latencies = new LatencyHistogram();
+  const [latencies, slowLatencies] = [new LatencyHistogram(), new LatencyHistogram()];
   const schedule = new WriteSchedule(plan.writesPerSecond);
-  const options = { port: plan.port, steps: subscriber, writes: frames.length, copies, joinedKeys, schedule, latencies };
+  const heard = { copies, joinedKeys, schedule, latencies, slowLatencies };
+  const options = { port: plan.port, steps: subscriber, writes: frames.length, ...heard };
   const subscribers = await openSubscribers(options, plan.subscribers);
   const stream = await ByteStream.open(plan.port, writer);
   stream.onBytes = () => true; // acknowledgements
@@ -79,6 +82,7 @@ export async function runFanOut(plan: FanOutPlan): Promise<FanOutReport> {
       behindMs: endedMs - schedule.dueUs(first + measured - 1) / 1000,
       p50Us: latencies.quantile(0.5),
       p99Us: latencies.quantile(0.99),
+      slowP50Us: slowLatencies.quantile(0.5),
       serverCpuMs: server === undefined || after === undefined ? Number.NaN : useBetween(server, after).runMs,
       serverRssBytes: after?.rssBytes ?? Number.NaN,
       generatorCpuMs: (ownUse.user + ownUse.system) / 1000,

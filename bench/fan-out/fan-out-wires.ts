@@ -19,6 +19,7 @@ export const FAN_OUT_WIRES = [
   'query',
   'topic',
   'raw',
+  'raw-joined',
   'socket.io',
   'redis',
   'y-websocket',
@@ -57,7 +58,10 @@ export function fanOutWire(name: FanOutWireName, room: string): FanOutWire {
       return ours('/ws?events=interest', steps, (data) => message({ type: 'TOPIC_PUB', payload: { topic: room, data } }));
     }
     case 'raw':
-      return { ...ours('/subscriber', [], (value, number) => event(room, value, number)), writer: [upgrade('/writer')] };
+    case 'raw-joined': {
+      const writer = [upgrade(name === 'raw' ? '/writer' : '/joining-writer')];
+      return { ...ours('/subscriber', [], (value, number) => event(room, value, number)), writer };
+    }
     case 'socket.io': {
       const steps = [upgrade('/socket.io/?EIO=4&transport=websocket', '"sid"'), { send: textFrame('40'), expect: '40{' }];
       return plain(steps, (value) => textFrame(`42${JSON.stringify(['write', value])}`));

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { decode, isData } from '../../engine/protocol/codec.ts';
 import { type FanOutPlan, type FanOutReport, runFanOut } from './fan-out-load.ts';
 import { fanOutWire } from './fan-out-wires.ts';
+import { startServer } from '../harness.ts';
 import { LatencyHistogram } from '../statistics.ts';
 import { Subscriber } from './subscribers.ts';
 import { MARKER_BYTES, MarkerReader, markerText } from './marker.ts';
@@ -93,8 +94,33 @@ test('updates of a live query may be joined, save for the last of each key and t
   assert.deepEqual(await faultsOf([0, 1, 1, 1, 2, 3, 2, 3]), { missing: 0, repeated: 1 });
 });
 
-/** What a subscriber says of these deliveries of four writes to two keys, in two copies each. */
+test('an update that was joined into a later one of its key is as late as that one', async () => {
+  assert.equal((await subscribed([0, 1, 2, 3, 2, 3])).timed, 4);
+  assert.equal((await subscribed([0, 1, 2, 3, 3])).timed, 2);
+  assert.equal((await subscribed([0, 0, 1, 2, 3, 2, 3])).timed, 4);
+});
+
+test('the raw server gives everybody everything, also in joined frames', async () => {
+  const server = await startServer('raw-fan-out');
+  try {
+    for (const wire of ['raw', 'raw-joined'] as const) {
+      const plan = { wire, room: 'r', port: server.port, serverPid: server.pid, subscribers: 20, writesPerSecond: 2000 };
+      const report = await runFanOut({ ...plan, warmUpMs: 60, measureMs: 200 });
+      assert.equal(report.reason, undefined, wire);
+      assert.equal(report.deliveries, 20 * 400);
+      assert.ok(report.slowP50Us > 0);
+    }
+  } finally {
+    await server.stop();
+  }
+});
+
 async function faultsOf(deliveries: readonly number[]): Promise<Subscriber['faults']> {
+  return (await subscribed(deliveries)).faults;
+}
+
+/** What a subscriber says of these deliveries of four writes to two keys, in two copies each, and of how many it took the time. */
+async function subscribed(deliveries: readonly number[]): Promise<{ faults: Subscriber['faults']; timed: number }> {
   const server = createServer((socket) => {
     socket.on('error', () => {});
     socket.once('data', () => socket.end(deliveries.map(markerText).join(' ')));
@@ -104,10 +130,12 @@ async function faultsOf(deliveries: readonly number[]): Promise<Subscriber['faul
     const { port } = server.address() as AddressInfo;
     const schedule = { first: 0, end: 4, dueUs: () => 0 };
     const latencies = new LatencyHistogram();
+    const slowLatencies = new LatencyHistogram();
     const steps = [{ send: 'go', expect: '' }];
-    const subscriber = await Subscriber.open({ port, steps, writes: 4, copies: 2, joinedKeys: 2, schedule, latencies }, false);
+    const heard = { copies: 2, joinedKeys: 2, schedule, latencies, slowLatencies };
+    const subscriber = await Subscriber.open({ port, steps, writes: 4, ...heard }, false);
     while (subscriber.ended === undefined) await new Promise((resolve) => setTimeout(resolve, 1));
-    return subscriber.faults;
+    return { faults: subscriber.faults, timed: latencies.total };
   } finally {
     server.close();
   }

@@ -6,14 +6,15 @@
  *   slow     reads for a moment, then nothing for a while; may be closed by the server, and otherwise must get everything, too
  *
  * A latency runs from the moment at which the write was due, whenever it was really sent: who falls behind counts as waiting
- * (coordinated omission). Slow subscribers are left out of the latencies.
+ * (coordinated omission). An update that was joined into a later one has come with it. Latencies of slow subscribers are told apart.
  */
 import type { LatencyHistogram } from '../statistics.ts';
 import { ByteStream, type Step } from './byte-stream.ts';
 import { MarkerReader } from './marker.ts';
 
-/** A slow subscriber reads once in so many ms, 64 KiB at the most. */
+/** A slow subscriber reads once in so many ms, and so many bytes: 16 KiB a second, less than 100 writes a second bring. */
 const SLOW_PAUSE_MS = 250;
+const SLOW_READ_BYTES = 4096;
 /** Connections that are opened at a time. */
 const OPENING_MAX = 100;
 
@@ -39,6 +40,8 @@ export class Subscriber {
   readonly #stream: ByteStream;
   readonly #markers = new MarkerReader();
   readonly #heard: Uint8Array;
+  /** Writes whose latency is recorded. */
+  readonly #timed: Uint8Array;
   readonly #schedule: Schedule;
   readonly #latencies: LatencyHistogram;
   readonly #copies: number;
@@ -50,8 +53,9 @@ export class Subscriber {
     this.#stream = stream;
     this.isSlow = isSlow;
     this.#heard = new Uint8Array(options.writes);
+    this.#timed = new Uint8Array(options.writes);
     this.#schedule = options.schedule;
-    this.#latencies = options.latencies;
+    this.#latencies = isSlow ? options.slowLatencies : options.latencies;
     this.#copies = options.copies;
     this.#joinedKeys = options.joinedKeys;
     stream.onBytes = (chunk) => this.#take(chunk);
@@ -61,7 +65,8 @@ export class Subscriber {
   }
 
   static async open(options: SubscriberOptions, isSlow: boolean): Promise<Subscriber> {
-    return new Subscriber(await ByteStream.open(options.port, options.steps), options, isSlow);
+    const stream = await ByteStream.open(options.port, options.steps, isSlow ? SLOW_READ_BYTES : undefined);
+    return new Subscriber(stream, options, isSlow);
   }
 
   /** Writes that came too rarely, and too often. */
@@ -110,7 +115,16 @@ export class Subscriber {
     this.#heard[number] = Math.min(copies, 255);
     this.delivered += 1;
     this.lastMs = nowUs / 1000;
-    if (!this.isSlow && copies === this.#copies) this.#latencies.record(nowUs - this.#schedule.dueUs(number));
+    if (copies === this.#copies) this.#arrived(number, nowUs);
+  }
+
+  /** The write is there in all its copies, and with it those of its key that were joined into it. */
+  #arrived(number: number, nowUs: number): void {
+    const { first } = this.#schedule;
+    for (let write = number; write >= first && this.#timed[write] === 0; write -= this.#joinedKeys) {
+      this.#timed[write] = 1;
+      this.#latencies.record(nowUs - this.#schedule.dueUs(write));
+    }
   }
 }
 
@@ -124,6 +138,8 @@ export interface SubscriberOptions {
   readonly joinedKeys: number;
   readonly schedule: Schedule;
   readonly latencies: LatencyHistogram;
+  /** Of those that read slowly. */
+  readonly slowLatencies: LatencyHistogram;
 }
 
 /** Opens `count` subscribers, of which every tenth is slow. */

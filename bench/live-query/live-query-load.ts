@@ -9,7 +9,7 @@
 import { encode } from '../../engine/protocol/codec.ts';
 import { RawWebSocket } from '../../gateway/testing/raw-websocket.ts';
 import { untilFlushed } from '../applied-ops.ts';
-import { sampleProcess, useBetween } from '../process-stats.ts';
+import { descendantsCpuMs, sampleProcess, useBetween } from '../process-stats.ts';
 import { LatencyHistogram } from '../statistics.ts';
 import { rawFrame } from './raw-query-frames.ts';
 import { keyOf, type Todo, TodoModel, type TodoWrite } from './todo-model.ts';
@@ -50,6 +50,8 @@ export interface LiveQueryReport {
   readonly p50Us: number;
   readonly p99Us: number;
   readonly serverCpuMs: number;
+  /** Processes that the server started (embedded Postgres). */
+  readonly childrenCpuMs: number;
   readonly generatorCpuMs: number;
 }
 
@@ -74,35 +76,50 @@ export async function runLiveQuery(plan: LiveQueryPlan): Promise<LiveQueryReport
     await schedule.run(plan.warmUpMs);
     await rightViews();
     timed.latencies.clear();
-    const before = {
-      updates: views.updates,
-      bytes: views.bytesDown,
-      server: sampleProcess(plan.serverPid),
-      own: process.cpuUsage(),
-    };
-    const beganMs = performance.now();
+    const before = snapshot(plan, views);
     await schedule.run(plan.measureMs);
-    const windowMs = performance.now() - beganMs;
-    const after = sampleProcess(plan.serverPid);
-    const own = process.cpuUsage(before.own);
+    const after = snapshot(plan, views);
     await rightViews();
     const wrongViews = wrongAtFirst + views.wrongViews(model);
     return {
       reason: wrongViews > 0 ? `void: ${wrongViews} views are wrong` : views.fault && `void: ${views.fault}`,
       wrongViews,
       subscribeMs,
-      updates: views.updates - before.updates,
-      bytesDown: views.bytesDown - before.bytes,
-      windowMs,
+      ...useOf(before, after),
       p50Us: timed.latencies.quantile(0.5),
       p99Us: timed.latencies.quantile(0.99),
-      serverCpuMs: before.server === undefined || after === undefined ? Number.NaN : useBetween(before.server, after).runMs,
-      generatorCpuMs: (own.user + own.system) / 1000,
     };
   } finally {
     writer.terminate();
     views.close();
   }
+}
+
+function snapshot(plan: LiveQueryPlan, views: TodoViews) {
+  const { user, system } = process.cpuUsage();
+  return {
+    atMs: performance.now(),
+    updates: views.updates,
+    bytes: views.bytesDown,
+    server: sampleProcess(plan.serverPid),
+    childrenCpuMs: descendantsCpuMs(plan.serverPid),
+    ownCpuMs: (user + system) / 1000,
+  };
+}
+
+type Snapshot = ReturnType<typeof snapshot>;
+
+/** What came and was used from one to the other; what arrives later, until the views are right, is in neither. */
+function useOf(before: Snapshot, after: Snapshot) {
+  const [server, serverAfter] = [before.server, after.server];
+  return {
+    updates: after.updates - before.updates,
+    bytesDown: after.bytes - before.bytes,
+    windowMs: after.atMs - before.atMs,
+    serverCpuMs: server === undefined || serverAfter === undefined ? Number.NaN : useBetween(server, serverAfter).runMs,
+    childrenCpuMs: after.childrenCpuMs - before.childrenCpuMs,
+    generatorCpuMs: after.ownCpuMs - before.ownCpuMs,
+  };
 }
 
 /** Times the way of each write that a view must show, once. */

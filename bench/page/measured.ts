@@ -5,7 +5,7 @@
  */
 import type { ScenarioResult } from '../result.ts';
 import type { Spread } from '../statistics.ts';
-import { judge } from '../targets.ts';
+import { judge, notJudged } from '../targets.ts';
 
 /** One session of measuring: figures of different sessions are not compared. */
 export interface Session {
@@ -52,6 +52,8 @@ export interface Measured {
   readonly variants: readonly MeasuredVariant[];
   readonly unmeasured: readonly { readonly variant: string; readonly reason: string }[];
   readonly verdicts: readonly MeasuredVerdict[];
+  /** Targets that no run could be held against; not in results of before they were kept. */
+  readonly notJudged?: readonly { readonly label: string; readonly reason: string }[];
 }
 
 /** A finished scenario as plain data. */
@@ -80,6 +82,7 @@ export function measuredOf(part: string, result: ScenarioResult, session: Sessio
       gateMet: gateMet ?? null,
       stretchMet,
     })),
+    notJudged: notJudged(result).map(({ target, reason }) => ({ label: target.label, reason })),
   };
 }
 

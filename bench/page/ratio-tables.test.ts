@@ -25,7 +25,11 @@ test('Lattice is divided by raw sockets, and what a variant does not have is lef
   const tables = ratioTables([
     measured('F10', {
       lattice: { opsPerSecond: 1_250_000, opsPerCpuSecond: 800_000, p50Us: 200, p99Us: 900 },
-      raw: { opsPerSecond: 5_000_000, opsPerCpuSecond: 8_000_000, p50Us: 100, p99Us: 300 },
+      raw: { opsPerSecond: 5_000_000, opsPerCpuSecond: 8_000_000, p50Us: 100, p99Us: 300, generatorCores: 0.5 },
+    }),
+    measured('W50', {
+      lattice: { opsPerSecond: 100, opsPerCpuSecond: 50, p50Us: 300, p99Us: 900 },
+      raw: { opsPerSecond: 400, opsPerCpuSecond: 200, p50Us: 100, p99Us: 300, generatorCores: 0.97 },
     }),
     measured('SYNC-COLD', {
       lattice: { opsPerSecond: 100, opsPerCpuSecond: 50 },
@@ -34,6 +38,7 @@ test('Lattice is divided by raw sockets, and what a variant does not have is lef
   ]);
   assert.match(tables, /^Measured on 2026-01-02 \(abc1234\); 2 cores of A CPU, Node 20\.1\.0\./);
   assert.match(tables, /^\| 10 ops a batch, 50 × 32 \| 1\.25M a second \| 0\.25 \| 0\.1 \| 2 \| 3 \|$/m);
+  assert.match(tables, /^\| 10 ops a batch, 50 connections wait .* \| ≤ 0\.25 \| 0\.25 \| ≥ 3 \| ≥ 3 \|$/m);
   assert.match(tables, /^\| A client with nothing syncs 100 000 keys \| 100 a second \| 0\.5 \| 0\.25 \| – \| – \|$/m);
   assert.match(tables, /\| naive not run \|$/m);
   assert.doesNotMatch(tables, /log off/);

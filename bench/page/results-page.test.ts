@@ -4,7 +4,7 @@ import { ScenarioResult } from '../result.ts';
 import { type Measured, measuredOf, type Session } from './measured.ts';
 import { barsOf } from './plots.ts';
 import { resultsPage } from './results-page.ts';
-import { mergedResults } from './results-store.ts';
+import { mergedResults, sessionOfNow } from './results-store.ts';
 
 const PART = { name: 'ingest', title: 'Writes', about: 'What is done.' };
 
@@ -28,13 +28,47 @@ function measured(startedAt = '2026-01-02T03:04:05.000Z', quick = false): Measur
 test('the page shows medians with their spread, ratios, void runs with reasons, what was not run, and missed gates', () => {
   const page = resultsPage([PART, { name: 'other', title: 'Never run', about: '' }], [measured()], new Map());
   assert.match(page, /\| lattice \| 1\.00M \(900k–1\.20M\) \| 500k \(450k–600k\) \| 100 \(100–100\) .*\| 0\.0625 \|/);
-  assert.match(page, /rowsFlushedPerSecond 7 \(7–7\) \| 3, 1 void \|/);
+  assert.match(page, /rows\/s into Postgres meanwhile 7 \(7–7\) \| 3, 1 void \|/);
   assert.match(page, /\* void run of lattice: void: sent 10, applied 9/);
   assert.match(page, /\* void run of pm: void: no answer/);
   assert.match(page, /\| peer \| .*not run: not installed \\\| here/);
   assert.match(page, /rate ÷ raw = 0\.125, must be ≥ 0\.18: \*\*missed\*\*/);
+  assert.match(page, /rate ÷ postMessage: \*\*not judged\*\*, all runs of pm were void/);
+  assert.match(page, /per CPU second of the server/);
   assert.match(page, /2026-01-02 03:04 \| abc1234 \| A CPU, 2 cores, 24 GB .*lmdb 3\.5\.6 \| full \| F10/);
   assert.doesNotMatch(page, /Never run/);
+});
+
+test('of pieces without a server no figure is said to be of one, and a ratio by time is marked', () => {
+  const scan = new ScenarioResult({ scenario: 'SCAN', title: 'frames', ceilings: { scanner: 'msgpackr' } });
+  scan.add('scanner', { opsPerSecond: 1830, nsPerOp: 55 });
+  scan.add('msgpackr', { opsPerSecond: 1000, nsPerOp: 100 });
+  const log = new ScenarioResult({ scenario: 'LOG', title: 'records', ceilings: { log: 'lmdb' } });
+  log.add('log', { opsPerSecond: 200, opsPerCpuSecond: 48 });
+  log.add('lmdb', { opsPerSecond: 100, opsPerCpuSecond: 100 });
+  const now = session('2026-01-02T03:04:05.000Z');
+  const parts = [
+    { ...PART, name: 'ring' },
+    { ...PART, name: 'wal' },
+  ];
+  const page = resultsPage(parts, [measuredOf('ring', scan, now), measuredOf('wal', log, now)], new Map());
+  assert.match(page, /\| scanner \| 1830 \(1830–1830\) \| 1\.83 \(wall\) \| ns an op 55 \(55–55\) \| 1 \|/);
+  assert.match(page, /\| per second \| per CPU second \| of its reference/);
+  assert.match(page, /\| log \| .*\| 0\.48 \| {2}\| 1 \|/);
+});
+
+test('results of before targets could be not judged are shown', () => {
+  const { notJudged: _, ...older } = measured();
+  assert.doesNotMatch(resultsPage([PART], [older], new Map()), /not judged/);
+});
+
+test('a session names the socket library of the server, and only peers whose version is known', () => {
+  const { peers } = sessionOfNow(true);
+  assert.match(peers['uWebSockets.js'] ?? '', /^\d+\.\d+/);
+  assert.ok(
+    Object.values(peers).every((version) => /^\d/.test(version)),
+    JSON.stringify(peers),
+  );
 });
 
 test('a plot has a bar for each variant that has its figure', () => {

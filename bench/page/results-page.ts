@@ -3,6 +3,7 @@
  *
  * Losing results stand like winning ones, void runs are named with their reasons, and what was not run says why.
  */
+import { labelOf } from '../figure-labels.ts';
 import type { Measured, MeasuredVariant, MeasuredVerdict, Session } from './measured.ts';
 import { short } from './number-text.ts';
 import { ratioTables } from './ratio-tables.ts';
@@ -24,6 +25,8 @@ const COLUMNS: readonly (readonly [figure: string, heading: string])[] = [
   ['serverCores', 'server cores'],
   ['rssMb', 'server RSS MB'],
 ];
+/** Parts that measure pieces inside one process. */
+const PARTS_WITHOUT_SERVER: ReadonlySet<string> = new Set(['ring', 'wal']);
 const NAMED = new Set(COLUMNS.map(([figure]) => figure));
 
 /** @param plots path of the plot of a part, as the page links it. */
@@ -44,6 +47,7 @@ export function resultsPage(
     '* `lattice` is the server as it starts when nobody sets anything: log on, synced each 10 ms, Postgres behind it. The other forms are named.',
     '* `raw` is a uWebSockets.js server with nothing behind it that moves the same bytes: the speed of the sockets. The ratio to it is what the',
     '  machine’s noise touches least; per CPU second (of the server process and its threads, from /proc) is steadier than per second.',
+    '* A ratio marked `(wall)` is per second: CPU was not measured there.',
     '* On four cores or more (on fewer with `--pin`) the generator has a core to itself and servers the others; on two they share both.',
     '* A run in which not everything that was sent was applied or delivered is void: it is left out of the figures and named.',
     '',
@@ -89,29 +93,42 @@ function section(part: PagePart, all: readonly Measured[], plot: string | undefi
   ];
 }
 
-function scenarioLines({ scenario, title, variants, unmeasured, verdicts }: Measured): string[] {
+function scenarioLines({ part, scenario, title, variants, unmeasured, verdicts, notJudged = [] }: Measured): string[] {
   const columns = COLUMNS.filter(([figure]) => variants.some(({ figures }) => figures[figure] !== undefined));
+  const judged = [
+    ...verdicts.map(verdictLine),
+    ...notJudged.map(({ label, reason }) => `* ${label}: **not judged**, ${escaped(reason)}`),
+  ];
   return [
     `### ${scenario}: ${title}`,
     '',
-    `| | ${columns.map(([, heading]) => heading).join(' | ')} | of its reference, per CPU | others | runs |`,
+    `| | ${columns.map((column) => headingOf(column, part)).join(' | ')} | of its reference, per CPU | others | runs |`,
     `|---|${'---|'.repeat(columns.length)}---|---|---|`,
     ...variants.map((variant) => row(variant, columns)),
     ...unmeasured.map(({ variant, reason }) => `| ${variant} | ${'| '.repeat(columns.length)}| not run: ${escaped(reason)} | |`),
     '',
     ...voidLines(variants),
-    ...(verdicts.length === 0 ? [] : [...verdicts.map(verdictLine), '']),
+    ...(judged.length === 0 ? [] : [...judged, '']),
   ];
+}
+
+function headingOf([figure, heading]: readonly [string, string], part: string): string {
+  return figure === 'opsPerCpuSecond' && PARTS_WITHOUT_SERVER.has(part) ? 'per CPU second' : heading;
 }
 
 function row(variant: MeasuredVariant, columns: readonly (readonly [string, string])[]): string {
   const cells = columns.map(([figure]) => spreadText(variant, figure));
   const others = Object.keys(variant.figures)
     .filter((figure) => !NAMED.has(figure))
-    .map((figure) => `${figure} ${spreadText(variant, figure)}`);
-  const ratio = variant.ratioPerCpu ?? variant.ratioWall;
+    .map((figure) => `${labelOf(figure)} ${spreadText(variant, figure)}`);
   const runs = variant.voidRuns.length === 0 ? `${variant.runs}` : `${variant.runs}, ${variant.voidRuns.length} void`;
-  return `| ${variant.name} | ${cells.join(' | ')} | ${ratio === null ? '–' : short(ratio)} | ${others.join('; ')} | ${runs} |`;
+  return `| ${variant.name} | ${cells.join(' | ')} | ${ratioText(variant)} | ${others.join('; ')} | ${runs} |`;
+}
+
+/** By time, where CPU was not measured, and marked so. */
+function ratioText({ ratioPerCpu, ratioWall }: MeasuredVariant): string {
+  if (ratioPerCpu !== null) return short(ratioPerCpu);
+  return ratioWall === null ? '–' : `${short(ratioWall)} (wall)`;
 }
 
 function voidLines(variants: readonly MeasuredVariant[]): string[] {

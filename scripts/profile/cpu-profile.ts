@@ -59,7 +59,9 @@ const MODULES = [
   ['worker', 'partition-worker'],
   ['main', 'gateway/main'],
 ] as const;
-const IDLE = new Set(['(idle)', '(program)', '(root)']);
+const IDLE = new Set(['(idle)', '(root)']);
+/** As V8 calls a thread that runs, but no function of JavaScript: system calls, what was compiled from C++. */
+const NATIVE = '(program)';
 
 /** Now, on the clock of the profiles. */
 export function monotonicUs(): number {
@@ -107,6 +109,7 @@ export function callTree({ nodes, startTime, samples, timeDeltas }: RawProfile, 
 
 function nameOf({ callFrame }: RawNode): string {
   const { functionName, url, lineNumber } = callFrame;
+  if (functionName === NATIVE) return 'below JavaScript';
   const name = functionName === '' ? '(anonymous)' : functionName;
   return url === '' ? name : `${name} ${basename(url)}:${lineNumber + 1}`;
 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { type CallNode, callTree, topFunctions } from './cpu-profile.ts';
+import { busyNodes, type CallNode, callTree, topFunctions } from './cpu-profile.ts';
 import { widePlaces } from './flame-graph.ts';
 
 const SCRIPT = fileURLToPath(new URL(`../profile${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url));
@@ -47,6 +47,23 @@ test('a function called from several places has the time of all of them, and idl
   ]);
 });
 
+test('time below JavaScript is work, under a name that says so', () => {
+  const special = (id: number, functionName: string, children: readonly number[] = []) => {
+    return { id, callFrame: { functionName, url: '', lineNumber: -1 }, children };
+  };
+  const nodes = [special(1, '(root)', [2, 3]), special(2, '(program)'), special(3, '(idle)')];
+  const raw = { nodes, startTime: 1000, samples: [2, 3, 3], timeDeltas: [0, 10, 20] };
+  const profile = { thread: 'gateway', nodes: callTree(raw, { fromUs: 0, toUs: 5000 }) };
+  assert.deepEqual(topFunctions(profile, 10), {
+    busyUs: 10,
+    functions: [{ name: 'below JavaScript', selfUs: 10, share: 1 }],
+  });
+  assert.deepEqual(
+    busyNodes(profile).map(({ name }) => name),
+    ['(root)', 'below JavaScript'],
+  );
+});
+
 test('a flame graph leaves out what is too narrow, with all that it calls, and keeps what only calls', () => {
   const nodes: CallNode[] = [
     { id: 1, parent: 0, name: '(root)', selfUs: 0 },
@@ -79,5 +96,5 @@ test('a short run names the functions of gateway and worker and leaves their pro
 test('a workload that nobody knows is refused with the list of those that there are', () => {
   const { status, stderr } = spawnSync(process.execPath, [...process.execArgv, SCRIPT, 'no-such'], { encoding: 'utf8' });
   assert.equal(status, 2);
-  assert.match(stderr, /ingest-10/);
+  assert.match(stderr, /ingest-10 .*idle redis-get redis-set/);
 });
