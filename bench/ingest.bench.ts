@@ -149,7 +149,9 @@ async function runVerified(scenario: Scenario, server: RunningServer, settings: 
     const ofLog = { ...logFigures(before, after, report.opsSent), ...flushedFigures(before, after) };
     return { ...figuresOf(scenario, report), ...ofLog };
   }
-  return report.otherFrames === 0 ? reason : `${reason}; ${report.otherFrames} other answers, first: ${report.otherText}`;
+  return report.otherFrames === 0
+    ? reason
+    : `${reason}; ${report.otherFrames} other answers, first: ${report.otherText.slice(0, 300)}`;
 }
 
 function figuresOf(scenario: Scenario, report: LoadReport): Figures {

@@ -143,7 +143,7 @@ export class LoadConnection {
   #fail(cause: Error): void {
     if (this.#closing) return;
     this.#closing = true;
-    this.#onFailure(this.otherText === '' ? cause : new Error(`${cause.message}; it had said: ${this.otherText}`));
+    this.#onFailure(this.otherText === '' ? cause : new Error(`${cause.message}; it had said: ${this.otherText.slice(0, 300)}`));
   }
 
   #fillWindow(): void {

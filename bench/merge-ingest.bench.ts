@@ -92,6 +92,8 @@ const SYNCING_LEVEL = 'PERSISTED';
 const LINGER_MS = 200;
 const FRAMES_PER_CONNECTION = 64;
 const WINDOW = 16;
+/** Of connections that are told of all that the others write: events of more than that would be too much to have unread. */
+const TOLD_WINDOW = 2;
 const NO_ACKS = 'it does not say when a write is merged, so nothing can be timed from when it was due';
 
 let maps = 0;
@@ -200,7 +202,7 @@ async function runVerified(
   const mergedBefore = await read(port);
   const toldBefore = how.isTold === true ? await readTold(port) : undefined;
   const before = await readLogUse(port);
-  const plan = { ...planOf(scenario, settings, mapName), ...askedOf(how), port, serverPid: pid };
+  const plan = { ...planOf(scenario, settings, mapName), ...askedOf(how, scenario), port, serverPid: pid };
   const report = await runGenerator(plan, settings.pinning);
   await how.onLoaded?.();
   const lost = (await reasonVoid(port, mergedBefore, report.opsSent, read)) ?? reasonUnmeasured(report.opsMeasured);
@@ -216,11 +218,12 @@ async function runVerified(
   return { report, ofLog: logFigures(before, after, report.opsSent) };
 }
 
-function askedOf({ level, path, isTold }: MergeVariant): Partial<LoadPlan> {
+function askedOf({ level, path, isTold }: MergeVariant, { opsPerSecond }: MergeScenario): Partial<LoadPlan> {
   return {
     ...(path === undefined ? {} : { path }),
     ...(level === undefined ? {} : { writeConcern: level }),
     ...(isTold === true ? { lingerMs: LINGER_MS } : {}),
+    ...(isTold === true && opsPerSecond === undefined ? { window: TOLD_WINDOW } : {}),
   };
 }
 
@@ -240,7 +243,7 @@ async function runRaw(scenario: MergeScenario, settings: RunSettings): Promise<F
 }
 
 async function runRedis(scenario: MergeScenario, settings: RunSettings): Promise<Figures | string> {
-  const redis = await RedisPeer.start();
+  const redis = await RedisPeer.start([], settings.pinning);
   try {
     const plan: LoadPlan = { ...planOf(scenario, settings, 'redis'), port: redis.port, serverPid: redis.pid, ackRule: 'lines' };
     const report = await runGenerator(plan, settings.pinning);

@@ -169,7 +169,7 @@ async function runOnce(
 
 async function start(name: Variant | 'redis', settings: RunSettings): Promise<Served> {
   settings.progress(`starting ${name}`);
-  if (name === 'redis') return RedisPeer.start();
+  if (name === 'redis') return RedisPeer.start([], settings.pinning);
   return startServer(name, settings.pinning);
 }
 
