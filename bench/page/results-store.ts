@@ -51,11 +51,14 @@ function rounded(_key: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value;
 }
 
+/** What a benchmark writes itself makes no other commit of it. */
+const WRITTEN = ['RESULTS.md', 'results.json', 'plots'].map((name) => `:(exclude)bench/${name}`);
+
 function commitOf(folder: string): string {
   const git = (...words: string[]): string =>
     execFileSync('git', words, { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   try {
-    return git('rev-parse', '--short', 'HEAD').trim() + (git('status', '--porcelain', '--untracked-files=no') === '' ? '' : '+');
+    return git('rev-parse', '--short', 'HEAD').trim() + (git('status', '--porcelain', '--untracked-files=no', '--', '.', ...WRITTEN) === '' ? '' : '+');
   } catch {
     return 'unknown'; // no git, or no checkout
   }
