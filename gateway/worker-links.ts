@@ -71,11 +71,14 @@ export class WorkerLinks {
     return workers.find((worker) => !this.takes(worker)) ?? -1;
   }
 
-  /** True when frames held for the worker are worth another try: it takes records and a quarter of its ring is free, or half of its window. */
+  /**
+   * True when frames held for the worker are worth another try: it takes records and a quarter of its ring is free, or half of its
+   * window. While it is not, the worker rings at its next release: no answer of its may come that would.
+   */
   hasRoom(worker: number): boolean {
     const ring = this.writers[worker]?.ring;
     if (ring === undefined || !this.takes(worker)) return false;
-    return this.#window === undefined ? ring.freeBytes * 4 >= ring.capacityBytes : this.#window.hasRoom(ring);
+    return this.#window === undefined ? ring.wantRoom(ring.capacityBytes / 4) : this.#window.hasRoom(ring);
   }
 
   /** Tries to write what waits for room. */

@@ -56,7 +56,12 @@ const RAW_ROWS: readonly RawRow[] = [
   { what: '… gateway and worker in one thread', scenario: 'W1', ours: 'fused', raw: 'raw' },
   { what: 'Map events to 1000 subscribers, 500 writes/s', scenario: 'FAN-1000x500', ours: 'lattice-event', raw: 'raw-joined' },
   { what: 'Messages of a topic to 1000 subscribers, 500 a second', scenario: 'FAN-1000x500', ours: 'lattice-topic', raw: 'raw' },
-  { what: 'A live query of 1000 subscribers, which brings the event, too', scenario: 'FAN-1000x500', ours: 'lattice-query', raw: 'raw' },
+  {
+    what: 'A live query of 1000 subscribers, which brings the event, too',
+    scenario: 'FAN-1000x500',
+    ours: 'lattice-query',
+    raw: 'raw',
+  },
   { what: '1000 live queries of 50 rows, 500 updates/s', scenario: 'W4', ours: 'lattice', raw: 'raw' },
   { what: 'A client with nothing syncs 100 000 keys', scenario: 'SYNC-COLD', ours: 'lattice', raw: 'replay' },
   { what: '… when 1 % of them have changed', scenario: 'SYNC-1PCT', ours: 'lattice', raw: 'replay' },

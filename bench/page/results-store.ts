@@ -58,7 +58,10 @@ function commitOf(folder: string): string {
   const git = (...words: string[]): string =>
     execFileSync('git', words, { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   try {
-    return git('rev-parse', '--short', 'HEAD').trim() + (git('status', '--porcelain', '--untracked-files=no', '--', '.', ...WRITTEN) === '' ? '' : '+');
+    return (
+      git('rev-parse', '--short', 'HEAD').trim() +
+      (git('status', '--porcelain', '--untracked-files=no', '--', '.', ...WRITTEN) === '' ? '' : '+')
+    );
   } catch {
     return 'unknown'; // no git, or no checkout
   }
