@@ -17,9 +17,12 @@ import { GARBAGE_HORIZON_MS } from './garbage.ts';
 import type { GeneratorAnswer } from './generator-process.ts';
 import type { LoadPlan, LoadReport } from './load.ts';
 import { type Pinning, TASKSET } from './pinning.ts';
+import { descendantsOf } from './process-stats.ts';
 
 const START_DEADLINE_MS = 90_000;
 const STOP_DEADLINE_MS = 45_000;
+const QUIT_DEADLINE_MS = 5000;
+const POLL_MS = 20;
 
 /** What is set for each form of the product; `lattice` is the one that starts when nobody sets anything. */
 const PRODUCT_SETTINGS = {
@@ -87,6 +90,8 @@ export interface RunningServer {
   stdout(): string;
   /** Ends it by SIGTERM, and by SIGKILL when it does not go; removes its folder. */
   stop(): Promise<void>;
+  /** Ends it and its Postgres at once: what was not flushed is lost, and nobody waits for it; removes its folder. */
+  abandon(): Promise<void>;
   /** Ends it and starts it again with what it left in its folder. */
   restart(): Promise<RunningServer>;
 }
@@ -178,6 +183,10 @@ async function startServerIn(
         await endServer(child);
         removeFolder(folder);
       },
+      abandon: async () => {
+        await killServer(child);
+        removeFolder(folder);
+      },
       restart: async () => {
         await endServer(child);
         return startServerIn(folder, variant, pinning, nodeArguments);
@@ -216,6 +225,30 @@ async function endServer(child: ChildProcess): Promise<void> {
     const timer = setTimeout(() => child.kill('SIGKILL'), STOP_DEADLINE_MS);
     await ended;
     clearTimeout(timer);
+  }
+}
+
+async function killServer(child: ChildProcess): Promise<void> {
+  const descendants = child.pid === undefined ? [] : descendantsOf(child.pid);
+  if (child.exitCode === null && child.signalCode === null) {
+    const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    child.kill('SIGKILL');
+    await ended;
+  }
+  // Not SIGKILL: Postgres gives its shared memory back, and does not stay for a checkpoint.
+  for (const pid of descendants) signal(pid, 'SIGQUIT');
+  const givenUpMs = performance.now() + QUIT_DEADLINE_MS;
+  while (descendants.some((pid) => signal(pid, 0)) && performance.now() < givenUpMs) {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/** False when there is no such process. */
+function signal(pid: number, name: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(pid, name);
+  } catch {
+    return false;
   }
 }
 

@@ -124,7 +124,8 @@ export function descendantsRssBytes(pid: number): number {
   return sumBytes;
 }
 
-function descendantsOf(pid: number): number[] {
+/** Every process below `pid` in the tree, parents before their children. */
+export function descendantsOf(pid: number): number[] {
   const children = new Map<number, number[]>();
   for (const other of listNumbers('/proc')) {
     const stat = statOf(other);

@@ -88,7 +88,7 @@ async function runWatched(
     await collection?.end();
     await collection?.untilOver(garbage);
   };
-  const how = { onLoaded, readMerged: readMergedOps, watched: flushFigures };
+  const how = { onLoaded, readMerged: readMergedOps, isFlushed: true, watched: flushFigures };
   const outcome = await runMerges(server, scenario, settings, how);
   if (typeof outcome === 'string') return outcome;
   return collection?.reasonIdle(garbage) ?? { ...outcome, ...collection?.figures() };
