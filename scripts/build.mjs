@@ -30,8 +30,19 @@ import { fileURLToPath } from 'node:url';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DIST = join(ROOT, 'dist');
 const SOURCE_FOLDERS = ['engine', 'workers', 'gateway', 'bench', 'scripts', 'kernel'];
-/** What is compiled to WebAssembly: source, and where the module goes in dist/. */
-const KERNEL = { source: 'kernel/batch-scan.ts', module: 'engine/protocol/batch-scan.wasm' };
+/** What is compiled to WebAssembly: source, where the module goes in dist/, and which memory it has. */
+const KERNELS = [
+  {
+    source: 'kernel/batch-scan.ts',
+    module: 'engine/protocol/batch-scan.wasm',
+    memory: ['--initialMemory', '20', '--memoryBase', '2048'],
+  },
+  {
+    source: 'kernel/record-merge.ts',
+    module: 'engine/storage/record-merge.wasm',
+    memory: ['--importMemory', '--initialMemory', '16'],
+  },
+];
 const SETTINGS = ['tsconfig.json', 'package-lock.json'];
 /** Has packages and a build of its own. */
 const NOT_OURS = new Set(['bench/peers', 'node_modules']);
@@ -49,8 +60,10 @@ function build() {
   try {
     const status = compile(fresh);
     if (status !== 0) return status;
-    const kernelStatus = compileKernel(fresh);
-    if (kernelStatus !== 0) return kernelStatus;
+    for (const kernel of KERNELS) {
+      const kernelStatus = compileKernel(kernel, fresh);
+      if (kernelStatus !== 0) return kernelStatus;
+    }
     copyAssets(fresh);
     chmodSync(join(fresh, 'gateway', 'cli.js'), 0o755);
     writeFileSync(join(fresh, '.built'), fingerprint);
@@ -70,22 +83,23 @@ function compile(outDir) {
 }
 
 /** AssemblyScript takes longer than all the rest, so a module whose source is as it was is taken over. */
-function compileKernel(outDir) {
-  if (!existsSync(join(ROOT, KERNEL.source))) return 0; // a project of a test
-  const module = join(outDir, KERNEL.module);
+function compileKernel({ source, module: path, memory }, outDir) {
+  if (!existsSync(join(ROOT, source))) return 0; // a project of a test
+  const module = join(outDir, path);
   const fingerprint = createHash('sha256')
-    .update(readFileSync(join(ROOT, KERNEL.source)))
+    .update(readFileSync(join(ROOT, source)))
     .update(assemblyScriptVersion())
+    .update(memory.join())
     .digest('hex');
   writeFileSync(`${module}.built`, fingerprint);
-  const previous = join(DIST, KERNEL.module);
+  const previous = join(DIST, path);
   if (existsSync(previous) && existsSync(`${previous}.built`) && readFileSync(`${previous}.built`, 'utf8') === fingerprint) {
     cpSync(previous, module);
     return 0;
   }
   const compiler = join(ROOT, 'node_modules/assemblyscript/bin/asc.js');
-  const flags = ['-O3', '--runtime', 'stub', '--noAssert', '--initialMemory', '20', '--memoryBase', '2048'];
-  const run = spawnSync(process.execPath, [compiler, KERNEL.source, '-o', module, ...flags], {
+  const flags = ['-O3', '--runtime', 'stub', '--noAssert', '--enable', 'bulk-memory', ...memory];
+  const run = spawnSync(process.execPath, [compiler, source, '-o', module, ...flags], {
     cwd: ROOT,
     stdio: ['ignore', 2, 2],
   });

@@ -280,6 +280,7 @@ class PartitionWorker {
       onDeadLetter: (map, image, reason) => this.#bury(map, image, reason),
       onValueNeeded,
       fences: this.#storage.fences,
+      kernel: this.#storage.kernel,
     });
     // Events of what expires must not pile up before a gateway that does not read.
     const mayWrite = (): boolean => mayExpire(this.#storage, answers);

@@ -1,8 +1,8 @@
 /**
  * A worker's account of its memory: how much it takes, and from it the bound of its slab.
  *
- *   main thread ─▶ share, over? (shared memory) ─┐
- *   heap and array buffers of this thread ───────┴─▶ slabBound ─▶ Eviction
+ *   main thread ─▶ share, over? (shared memory) ──────────────┐
+ *   heap, array buffers and kernel's memory of this thread ───┴─▶ slabBound ─▶ Eviction
  *
  * What the thread takes besides the slab is measured, garbage included; the least of the last few samples counts, so
  * that a moment's buffers do not drive values out.
@@ -47,7 +47,8 @@ export class WorkerMemory {
   sample(): void {
     const { heapTotal, arrayBuffers } = this.#measure();
     const reservedBytes = this.#slab.reservedBytes;
-    this.#samples.push(Math.max(0, heapTotal + arrayBuffers - reservedBytes));
+    const kernelBytes = this.#slab.memory?.takenBytes ?? 0; // Node does not count it among the array buffers
+    this.#samples.push(Math.max(0, heapTotal + arrayBuffers + kernelBytes - reservedBytes));
     if (this.#samples.length > SAMPLES) this.#samples.shift();
     const otherBytes = Math.min(...this.#samples);
     this.usedBytes = reservedBytes + otherBytes;

@@ -37,6 +37,8 @@ import { WriteThrough } from '../engine/storage/write-through.ts';
 import { type Durability, FlushDurability, LogDurability, NO_DURABILITY, StoreDurability } from './durability.ts';
 import { GridState } from './grid-state.ts';
 import type { PartitionWorkerData } from './partition-worker.ts';
+import { loadMergeKernel } from './kernel-file.ts';
+import type { MergeKernel } from '../engine/storage/merge-kernel.ts';
 import { BREAKER_DEFAULTS, CircuitBreaker } from '../engine/operation/circuit-breaker.ts';
 import { PostgresDataStore } from './postgres/postgres-data-store.ts';
 import { TranscodedJson } from './postgres/transcoded-json.ts';
@@ -68,11 +70,16 @@ export interface WorkerStorageEvents {
   onWarning(text: string): void;
 }
 
+/** Reserved for what the kernel can reach, as much as it can address: pages that nobody touches cost nothing. */
+const KERNEL_MEMORY_BYTES = 2 ** 32;
+
 /** What wraps the data store and the files of the log, for faults and tests. */
 export type StorageFaults = Pick<WorkerFaults, 'dataStore' | 'logFiles'>;
 
 export class WorkerStorage {
-  readonly slab = new Slab();
+  /** Joins usual writes; undefined where nothing is compiled. */
+  readonly kernel: MergeKernel | undefined = loadMergeKernel(KERNEL_MEMORY_BYTES);
+  readonly slab = new Slab(this.kernel?.memory);
   readonly backlog = new LeafBacklog(this.slab);
   readonly expiry = new ExpiryQueue(this.slab);
   readonly maps: MapCatalogue;

@@ -6,15 +6,10 @@
  * It reads what the client writes and leaves all else to the scanner. A third of the time a frame: names are compared
  * eight bytes at a time, no load is checked, and no view is made for the frame, since all frames stand at one place.
  */
+import { webAssembly } from '../web-assembly.ts';
 import { concernOf, WRONG } from './field-names.ts';
 import { CONCERN_NONE, type FrameIds, OpIndex, type RowKernel } from './op-index.ts';
 import { timeoutOf } from './op-scanner.ts';
-
-/** What of WebAssembly is used here; the libraries that Node's types come with do not declare it. */
-interface WebAssemblyApi {
-  readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (module: object, imports: object) => { readonly exports: unknown };
-}
 
 interface KernelExports {
   readonly memory: { readonly buffer: ArrayBuffer };
@@ -51,7 +46,7 @@ export class BatchKernel implements RowKernel {
 
   /** @param module the compiled kernel. Throws when it is none. */
   constructor(module: Uint8Array) {
-    const { Module, Instance } = (globalThis as unknown as { WebAssembly: WebAssemblyApi }).WebAssembly;
+    const { Module, Instance } = webAssembly;
     const kernel = new Instance(new Module(module), {}).exports as KernelExports;
     const { buffer } = kernel.memory;
     this.frameBytesMax = kernel.INPUT_BYTES.value;

@@ -12,6 +12,8 @@ export interface RecordObserver {
   changed(store: StagedSource, ref: RecordRef, previousExisted: boolean): void;
   /** True when `changing` is to be called. */
   readonly watchesOld?: boolean;
+  /** True when it hears of nothing at the moment. */
+  readonly isIdle?: boolean;
   /** The record at `ref` is about to be overwritten, or, with 0, a new one to be inserted; `changed` follows. */
   changing?(store: StagedSource, ref: RecordRef): void;
 }
@@ -19,22 +21,24 @@ export interface RecordObserver {
 /** Tells several observers, in the order given; with none of them it costs next to nothing. */
 export class CompositeObserver implements RecordObserver {
   watchesOld: boolean;
+  isIdle: boolean;
   readonly #observers: RecordObserver[];
 
   constructor(observers: readonly RecordObserver[]) {
     this.#observers = [...observers];
     this.watchesOld = this.#anyWatchesOld();
+    this.isIdle = observers.length === 0;
   }
 
   add(observer: RecordObserver): void {
     this.#observers.push(observer);
-    this.watchesOld = this.#anyWatchesOld();
+    this.#count();
   }
 
   remove(observer: RecordObserver): void {
     const index = this.#observers.indexOf(observer);
     if (index >= 0) this.#observers.splice(index, 1);
-    this.watchesOld = this.#anyWatchesOld();
+    this.#count();
   }
 
   changed(store: StagedSource, ref: RecordRef, previousExisted: boolean): void {
@@ -43,6 +47,11 @@ export class CompositeObserver implements RecordObserver {
 
   changing(store: StagedSource, ref: RecordRef): void {
     for (const observer of this.#observers) if (observer.watchesOld === true) observer.changing?.(store, ref);
+  }
+
+  #count(): void {
+    this.watchesOld = this.#anyWatchesOld();
+    this.isIdle = this.#observers.length === 0;
   }
 
   #anyWatchesOld(): boolean {

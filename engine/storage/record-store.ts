@@ -17,6 +17,7 @@ import { type ExpiringStore, ExpiryQueue } from './expiry-queue.ts';
 import { JOIN_APPLIED, JOIN_DUPLICATE, JOIN_STALE, type JoinResult, JoinRule } from './join-rule.ts';
 import { LeafBacklog } from './leaf-backlog.ts';
 import type { MapDataStore } from './map-data-store.ts';
+import { RUN_OPS_MAX } from './merge-kernel.ts';
 import type { DecodeValue, ValueOf } from './or-leaf.ts';
 import { KIND_LWW, RecordImage, type RecordKind } from './record.ts';
 import {
@@ -45,6 +46,10 @@ export { JOIN_APPLIED, JOIN_DUPLICATE, JOIN_EVICTED, JOIN_STALE, type JoinResult
 
 /** No reference: nobody has looked. */
 const UNKNOWN: RecordRef = -1;
+/** Of a table: the address of its slots, and which of their bytes a hash chooses. */
+const TABLE_ENTRY_BYTES = 8;
+/** In a result of the kernel; the sign says that the record is not in the backlog of its leaf. */
+const REF_MASK = 0x7fffffff;
 
 export interface RecordStoreOptions {
   /** Name of the map, UTF-8. Not copied. */
@@ -65,6 +70,8 @@ export class RecordStore implements ExpiringStore {
   readonly map: Uint8Array;
   readonly kind: RecordKind;
   readonly slab: Slab;
+  /** Where the kernel finds the tables (merge-kernel.ts); 0: it has none of this store. */
+  readonly kernelTables: number;
   /** The record of the last join or restore: the joined one, or the stored one that won. */
   lastRef: RecordRef = 0;
   /** Records, tombstones included. */
@@ -92,6 +99,7 @@ export class RecordStore implements ExpiringStore {
     this.map = options.map;
     this.kind = options.kind;
     this.slab = options.slab;
+    this.kernelTables = (options.kind === KIND_LWW && options.slab.memory?.take(PARTITION_COUNT * TABLE_ENTRY_BYTES)) || 0;
     const backlog = options.backlog ?? new LeafBacklog(options.slab);
     this.#leaves = new RecordLeaves(options.slab, options.kind, backlog, options.decode);
     this.#expiry = options.expiry ?? new ExpiryQueue(options.slab);
@@ -152,6 +160,29 @@ export class RecordStore implements ExpiringStore {
     this.#dataStore.changed(this, this.lastRef, nowMs);
     if (this.#observer !== undefined) this.#observer.changed(this, this.lastRef, ref !== 0);
     return JOIN_APPLIED;
+  }
+
+  /** How many ops the kernel may join before the store hears of the first: each by itself where somebody watches, none where old versions count. */
+  get kernelRunMax(): number {
+    if (this.kernelTables === 0) return 0;
+    const observer = this.#observer;
+    if (observer === undefined || observer.isIdle === true) return RUN_OPS_MAX;
+    return observer.watchesOld === true ? 0 : 1;
+  }
+
+  /** What follows when the kernel has joined an op: `result` says what it did. True when the record changed. */
+  joined(result: number, nowMs: number): boolean {
+    if (result === 0) {
+      this.stale += 1;
+      return false;
+    }
+    const ref = result & REF_MASK;
+    this.lastRef = ref;
+    if (result < 0) this.#leaves.changed(ref, false);
+    this.applied += 1;
+    this.#dataStore.changed(this, ref, nowMs);
+    if (this.#observer !== undefined) this.#observer.changed(this, ref, true);
+    return true;
   }
 
   /** Joins a record that the data store or the log already has: it is neither staged, counted, nor told to observers. */
@@ -351,8 +382,9 @@ export class RecordStore implements ExpiringStore {
   }
 
   #addTable(image: RecordImage): RecordTable {
-    const table = new RecordTable(this.slab);
-    this.#tables[partitionOf(image.keyHash)] = table;
+    const partition = partitionOf(image.keyHash);
+    const table = new RecordTable(this.slab, this.kernelTables && this.kernelTables + partition * TABLE_ENTRY_BYTES);
+    this.#tables[partition] = table;
     return table;
   }
 

@@ -42,9 +42,10 @@ export class RecordTable implements Storage {
   readonly #dense = new DenseList();
   #bytes = 0;
 
-  constructor(slab: Slab) {
+  /** @param kernelEntry where the kernel is told of the index (slot-index.ts); 0: nowhere. */
+  constructor(slab: Slab, kernelEntry = 0) {
     this.#slab = slab;
-    this.#index = new SlotIndex(slab.segments);
+    this.#index = new SlotIndex(slab.segments, slab.memory, kernelEntry);
   }
 
   get records(): number {

@@ -15,9 +15,12 @@
  *
  * The first segment is small because tests and simulations make many engines that hold a handful of records.
  *
+ * Where a kernel joins records (merge-kernel.ts), segments lie in its memory; those for which it has no room are joined without it.
+ *
  * References stay below 2^31, so they are small integers to V8 and fit Int32Array: 32 GiB a worker.
  */
 import { assert } from '../assert.ts';
+import type { KernelMemory } from './kernel-memory.ts';
 
 export const UNIT_BYTES = 16;
 /** `reference >>> SEGMENT_SHIFT` is the segment, `reference & UNIT_MASK` the unit in it. */
@@ -45,18 +48,20 @@ export class Segment {
   readonly f64: Float64Array;
   readonly view: DataView;
 
-  constructor(bytes: number) {
-    const buffer = new ArrayBuffer(bytes);
-    this.u8 = new Uint8Array(buffer);
-    this.i32 = new Int32Array(buffer);
-    this.f64 = new Float64Array(buffer);
-    this.view = new DataView(buffer);
+  /** @param start a multiple of 8. */
+  constructor(buffer: ArrayBuffer, start: number, bytes: number) {
+    this.u8 = new Uint8Array(buffer, start, bytes);
+    this.i32 = new Int32Array(buffer, start, bytes >>> 2);
+    this.f64 = new Float64Array(buffer, start, bytes >>> 3);
+    this.view = new DataView(buffer, start, bytes);
   }
 }
 
 export class Slab {
   /** Indexed by `reference >>> SEGMENT_SHIFT`. */
   readonly segments: Segment[] = [];
+  /** Where segments lie as long as there is room; undefined: each in memory of its own. */
+  readonly memory: KernelMemory | undefined;
   /** No segment is made beyond it while a free block can serve instead. May be changed at any time. */
   reservedBytesMax = Number.POSITIVE_INFINITY;
   /** Segments made beyond the bound, because free memory was in pieces too small. */
@@ -72,6 +77,10 @@ export class Slab {
   #viewed: Uint8Array = new Uint8Array(0);
   #view = new DataView(this.#viewed.buffer);
   #words: Int32Array = NO_WORDS;
+
+  constructor(memory?: KernelMemory) {
+    this.memory = memory;
+  }
 
   /** Bytes of all blocks handed out, rounding included. */
   get usedBytes(): number {
@@ -160,11 +169,18 @@ export class Slab {
     this.#shelveSpan(this.#carved, this.#limit - this.#carved);
     const index = this.segments.length;
     assert(index < SEGMENTS_MAX, 'slab is full: 32 GiB');
-    this.segments.push(new Segment(units * UNIT_BYTES));
+    this.segments.push(this.#newSegment(index, units * UNIT_BYTES));
     this.#reservedUnits += units;
     this.#carved = index * SEGMENT_UNITS;
     this.#limit = this.#carved + units;
     if (index === 0) this.#carved += 1; // reference 0 means none
+  }
+
+  #newSegment(index: number, bytes: number): Segment {
+    const memory = this.memory;
+    const address = memory === undefined ? 0 : memory.takeSegment(index, bytes);
+    if (memory === undefined || address === 0) return new Segment(new ArrayBuffer(bytes), 0, bytes);
+    return new Segment(memory.buffer, address, bytes);
   }
 
   /** A block from a larger free one, or 0. */

@@ -13,6 +13,7 @@
  * Deletion by shifting: Knuth, The Art of Computer Programming, volume 3, section 6.4, algorithm R.
  */
 import { assert } from '../assert.ts';
+import type { KernelMemory } from './kernel-memory.ts';
 import type { RecordImage } from './record.ts';
 import { HITS, hasIdentity, KEY_TAG_BYTES } from './record-block.ts';
 import { type Segment, SEGMENT_SHIFT, UNIT_MASK } from './slab.ts';
@@ -25,13 +26,20 @@ const LAST_LINE_WORD = HITS;
 
 export class SlotIndex {
   readonly #segments: readonly Segment[];
-  #slots = new Int32Array(SLOTS_MIN * 2);
+  readonly #memory: KernelMemory | undefined;
+  /** Where the kernel is told of the slots; 0: nowhere. */
+  readonly #entry: number;
+  #slots: Int32Array;
   #used = 0;
   #old: Int32Array | undefined;
   #moved = 0;
 
-  constructor(segments: readonly Segment[]) {
+  /** @param entry address in `memory` of the two words by which the kernel finds the slots (kernel/record-merge.ts). */
+  constructor(segments: readonly Segment[], memory?: KernelMemory, entry = 0) {
     this.#segments = segments;
+    this.#memory = memory;
+    this.#entry = entry;
+    this.#slots = this.#make(SLOTS_MIN);
   }
 
   /** Memory of the arrays. */
@@ -97,7 +105,9 @@ export class SlotIndex {
   }
 
   clear(): void {
-    this.#slots = new Int32Array(SLOTS_MIN * 2);
+    if (this.#old !== undefined) this.#memory?.releaseSlots(this.#old);
+    this.#memory?.releaseSlots(this.#slots);
+    this.#slots = this.#make(SLOTS_MIN);
     this.#old = undefined;
     this.#used = 0;
     this.#moved = 0;
@@ -112,8 +122,20 @@ export class SlotIndex {
     assert(this.#old === undefined, 'resized again before the last resize was done');
     this.#old = this.#slots;
     this.#moved = 0;
-    this.#slots = new Int32Array(capacity * 2);
+    this.#slots = this.#make(capacity);
     this.#moveSome(this.#old);
+  }
+
+  /** Slots that are all free, of which the kernel is told. What it does not find there it leaves to us, who ask #old, too. */
+  #make(capacity: number): Int32Array {
+    const memory = this.#memory;
+    if (memory === undefined) return new Int32Array(capacity * 2);
+    const slots = memory.makeSlots(capacity * 2);
+    if (this.#entry !== 0) {
+      memory.words[this.#entry >>> 2] = memory.addressOf(slots);
+      memory.words[(this.#entry >>> 2) + 1] = (capacity - 1) << 3;
+    }
+    return slots;
   }
 
   #moveSome(old: Int32Array): void {
@@ -128,7 +150,9 @@ export class SlotIndex {
       }
     }
     this.#moved = end >>> 1;
-    if (end === old.length) this.#old = undefined;
+    if (end < old.length) return;
+    this.#memory?.releaseSlots(old);
+    this.#old = undefined;
   }
 }
 

@@ -3,7 +3,8 @@
  *
  * Runs on the partition's own thread: a merge needs no lock and never suspends. A write older than the stored one
  * counts as handled, not refused: the join makes it a no-op, and a client that sends again after a lost ack must see
- * success. The hot path: for each packed op, an image over the ring's own bytes is joined into the map's store.
+ * success. The hot path: a kernel joins runs of puts that overwrite (merge-kernel.ts); of each other op, an image over the ring's
+ * own bytes is joined into the map's store.
  */
 import { type ErrorCode, errorNumber } from '../../protocol/errors.ts';
 import {
@@ -30,6 +31,7 @@ import {
 import { compareLwwStamps } from '../../crdt/lww.ts';
 import type { RingMemory } from '../../protocol/envelope.ts';
 import type { ManagedService } from '../../operation/service-registry.ts';
+import { type MergeKernel, RUN_OPS_MAX } from '../../storage/merge-kernel.ts';
 import { KIND_LWW, KIND_OR, RecordImage, type RecordKind } from '../../storage/record.ts';
 import { JOIN_APPLIED, JOIN_EVICTED, JOIN_STALE, type RecordStore } from '../../storage/record-store.ts';
 import { sameSpan } from '../../storage/record-block.ts';
@@ -76,6 +78,8 @@ export interface CrdtServiceOptions {
   readonly judge?: RowJudge;
   /** Judges the tokens of fenced writes; without it every fenced write is refused. */
   readonly fences?: { admits(lock: string, token: number): boolean };
+  /** Joins usual ops; its memory is that of the stores' slab. Without it all ops are joined here. */
+  readonly kernel?: MergeKernel | undefined;
 }
 
 /** Says by the row rules of its writer whether a write may be joined. */
@@ -91,7 +95,9 @@ export const JUDGED_ALLOWED = -1;
 export const JUDGED_REPEAT = -2;
 
 /** Ops whose memory is touched before the first of them is joined: what they touch fits the first-level cache. */
-export const WARMED_OPS = 32;
+export const WARMED_OPS = RUN_OPS_MAX;
+/** Ops that are joined here at most before the kernel is asked again. */
+const OPS_UNTIL_ASKED_MAX = 32;
 
 const FORBIDDEN = errorNumber('FORBIDDEN');
 const TOO_MANY_MAPS = errorNumber('TOO_MANY_MAPS');
@@ -111,12 +117,16 @@ export class CrdtService implements ManagedService {
   readonly #onValueNeeded: CrdtServiceOptions['onValueNeeded'];
   readonly #judge: RowJudge | undefined;
   readonly #fences: CrdtServiceOptions['fences'];
+  readonly #kernel: MergeKernel | undefined;
   readonly #image = new RecordImage();
   readonly #stored = new RecordImage();
   /** What a guard said of the write at hand. */
   #refusal: WriteRefusal | undefined;
   /** What warming has read: kept so that the reads are not optimised away. */
   #touched = 0;
+  #nextWord = 0;
+  #opsUntilAsked = 0;
+  #opsUntilAskedNext = 1;
 
   constructor(options: CrdtServiceOptions) {
     this.#maps = options.maps;
@@ -127,6 +137,7 @@ export class CrdtService implements ManagedService {
     this.#onValueNeeded = options.onValueNeeded;
     this.#judge = options.judge;
     this.#fences = options.fences;
+    this.#kernel = options.kernel;
   }
 
   init(): void {}
@@ -151,17 +162,91 @@ export class CrdtService implements ManagedService {
     rejections: Rejections,
     scope: number = NO_SCOPE,
   ): void {
-    const words = memory.words;
     let word = at >> 2;
     for (let first = 0; first < count; first += WARMED_OPS) {
-      const end = Math.min(count, first + WARMED_OPS);
-      if (end - first > 1) this.#warm(words, word, end - first, gateway);
-      for (let index = first; index < end; index++) {
-        const error = this.#applyOp(memory, word, gateway, session, nowMs, scope);
-        if (error >= 0) this.#reject(rejections, packedOrdinal(words, word), error);
-        word += packedBytes(words, word) >> 2;
-      }
+      const ops = Math.min(count - first, WARMED_OPS);
+      const end = endOfOps(memory.words, word, ops);
+      const isKernelUsed = this.#takeIn(memory, word, end, ops);
+      if (ops > 1) this.#warm(memory.words, word, ops, gateway, isKernelUsed);
+      this.#applyGroup(memory, word, ops, gateway, session, nowMs, rejections, scope, isKernelUsed);
+      word = end;
     }
+  }
+
+  /** Hands the ops to the kernel, unless all of them are to be joined here. */
+  #takeIn(memory: RingMemory, word: number, end: number, ops: number): boolean {
+    if (this.#kernel === undefined) return false;
+    if (this.#opsUntilAsked < ops) return this.#kernel.take(memory, word, end);
+    this.#opsUntilAsked -= ops;
+    return false;
+  }
+
+  /** Applies ops in their order: runs of usual ones by the kernel, each of the others by itself. */
+  #applyGroup(
+    memory: RingMemory,
+    firstWord: number,
+    ops: number,
+    gateway: number,
+    session: number,
+    nowMs: number,
+    rejections: Rejections,
+    scope: number,
+    isKernelUsed: boolean,
+  ): void {
+    const words = memory.words;
+    let word = firstWord;
+    for (let left = ops; left > 0; ) {
+      const merged = isKernelUsed && this.#mayMerge() ? this.#mergeRun(memory, word, left, gateway, session, nowMs) : 0;
+      if (merged > 0) {
+        word = this.#nextWord;
+        left -= merged;
+        continue;
+      }
+      const error = this.#applyOp(memory, word, gateway, session, nowMs, scope);
+      if (error >= 0) this.#reject(rejections, packedOrdinal(words, word), error);
+      word += packedBytes(words, word) >> 2;
+      left -= 1;
+    }
+  }
+
+  /** Where keys are new, or ops unusual, the kernel is asked less and less often, until it finds something to do. */
+  #mayMerge(): boolean {
+    if (this.#opsUntilAsked === 0) return true;
+    this.#opsUntilAsked -= 1;
+    return false;
+  }
+
+  /** Has the kernel join ops from `word` on, and returns how many it joined; `#nextWord` is behind them. */
+  #mergeRun(memory: RingMemory, word: number, left: number, gateway: number, session: number, nowMs: number): number {
+    const kernel = this.#kernel;
+    const mapId = memory.words[word + PACKED.MAP_ID] as number;
+    const map = this.#maps.byId(gateway, mapId);
+    const store = map?.existing(KIND_LWW);
+    if (kernel === undefined || map === undefined || store === undefined || map.guard !== undefined) return 0;
+    const opsMax = Math.min(left, store.kernelRunMax);
+    const merged = opsMax === 0 ? 0 : kernel.merge(word, opsMax, mapId, store.kernelTables, (nowMs / 1000) >>> 0);
+    if (merged === 0) {
+      this.#opsUntilAsked = this.#opsUntilAskedNext;
+      this.#opsUntilAskedNext = Math.min(OPS_UNTIL_ASKED_MAX, this.#opsUntilAskedNext * 2);
+      return 0;
+    }
+    this.#opsUntilAskedNext = 1;
+    this.#nextWord = kernel.nextWord;
+    const isHeard = this.#changes.isHeard(map);
+    let at = word;
+    for (let index = 0; index < merged; index++) {
+      const isChanged = store.joined(kernel.results[index] as number, nowMs);
+      if (!isHeard) continue;
+      if (isChanged) this.#tellPut(map, memory, at, gateway, session);
+      at += packedBytes(memory.words, at) >> 2;
+    }
+    return merged;
+  }
+
+  #tellPut(map: GridMap, memory: RingMemory, word: number, gateway: number, session: number): void {
+    const writerListens = (packedFlags(memory.words, word) & FLAG_WRITER_LISTENS) !== 0;
+    fillImage(this.#image, memory, word);
+    this.#changes.changed(map, OP_PUT, this.#image, gateway, session, writerListens);
   }
 
   #reject(rejections: Rejections, ordinal: number, error: number): void {
@@ -184,7 +269,10 @@ export class CrdtService implements ManagedService {
   }
 
   /** Touches the memory of all the ops' records first, so that the waits for it overlap. */
-  #warm(words: Int32Array, firstWord: number, count: number, gateway: number): void {
+  #warm(words: Int32Array, firstWord: number, count: number, gateway: number, isKernelUsed: boolean): void {
+    const mapId = words[firstWord + PACKED.MAP_ID] as number;
+    const tables = this.#maps.byId(gateway, mapId)?.existing(KIND_LWW)?.kernelTables ?? 0;
+    if (isKernelUsed && tables !== 0) return this.#kernel?.warm(firstWord, count, mapId, tables);
     let touched = this.#touched;
     let word = firstWord;
     for (let index = 0; index < count; index++) {
@@ -341,6 +429,13 @@ function stampRemoval(image: RecordImage, nowMs: number): void {
 /** Somebody removed this tag before its add came here: a removed tag never comes back. */
 function isOrphan(map: GridMap, image: RecordImage): boolean {
   return map.orphans.count > 0 && map.orphans.has(image.source, image.tagStart, image.tagBytes);
+}
+
+/** Word behind `count` ops. */
+function endOfOps(words: Int32Array, firstWord: number, count: number): number {
+  let word = firstWord;
+  for (let left = count; left > 0; left--) word += packedBytes(words, word) >> 2;
+  return word;
 }
 
 /** Points the image at the packed op. */

@@ -6,8 +6,10 @@ import { FLAG_WRITER_LISTENS, OP, OP_WORDS } from '../../protocol/op-index.ts';
 import { bytesWhenPacked, PACKED, packMemory, packOp } from '../../protocol/packed-op.ts';
 import { Scanner } from '../../protocol/scanner.ts';
 import type { MapDataStore } from '../../storage/map-data-store.ts';
+import type { MergeKernel } from '../../storage/merge-kernel.ts';
 import { NullDataStore } from '../../storage/null-data-store.ts';
 import type { RecordImage } from '../../storage/record.ts';
+import type { RecordObserver } from '../../storage/record-observer.ts';
 import { RecordStore } from '../../storage/record-store.ts';
 import { ExpiryQueue } from '../../storage/expiry-queue.ts';
 import { Slab } from '../../storage/slab.ts';
@@ -28,6 +30,8 @@ export interface EngineOptions {
   /** The clock that says what has expired; without it nothing has. */
   readonly nowMs?: () => number;
   readonly mayWrite?: () => boolean;
+  readonly observer?: RecordObserver;
+  readonly kernel?: MergeKernel | undefined;
 }
 
 /** The services of one worker. */
@@ -45,12 +49,13 @@ export class EngineUnderTest {
   watermarkMs = 0;
 
   constructor(options: EngineOptions = {}) {
-    const slab = new Slab();
+    const { kernel, observer } = options;
+    const slab = new Slab(kernel?.memory);
     const dataStore = options.dataStore ?? new NullDataStore();
     this.listeners = options.listeners ?? [1];
     this.queue = new ExpiryQueue(slab);
     const newStore = (map: Uint8Array, kind: 0 | 1): RecordStore =>
-      new RecordStore({ map, kind, slab, dataStore, decode, expiry: this.queue });
+      new RecordStore({ map, kind, slab, dataStore, observer, decode, expiry: this.queue });
     this.maps = new MapCatalogue(newStore, options.mapsMax ?? 100);
     this.changes = new ChangeEvents(options.gateways ?? 1, { broadcastSessions: (gateway) => this.listeners[gateway] ?? 0 });
     this.crdt = new CrdtService({
@@ -59,6 +64,7 @@ export class EngineUnderTest {
       nodeId: utf8(NODE_ID),
       pruneWatermarkMs: () => this.watermarkMs,
       fences: this.fences,
+      kernel,
       onDeadLetter: (_map: GridMap, image: RecordImage) => this.staleKeys.push(keyOf(image)),
     });
     const { nowMs, mayWrite = () => true } = options;
