@@ -1,13 +1,15 @@
 /**
- * Records as a worker gets them: bytes in shared memory, and beside them an image with the numbers.
+ * Records as a worker gets them: packed ops in shared memory (packed-op.ts), and beside each an image of it.
  *
- *   256 × [key][node][value]     filled again and again; only the digits of keys and the clocks change
+ *   256 × [head][key][node][value]     filled again and again; only the digits of keys, their hashes and the clocks change
  *
  * Keys are random; one record in twelve has an older clock, and loses once its key is there. A seed makes every run
  * and every variant merge the same records.
  */
 import { Packr } from 'msgpackr';
 import { fnv1aUtf8 } from '../engine/partition/hash.ts';
+import type { RingMemory } from '../engine/protocol/envelope.ts';
+import { PACKED, PACKED_SPANS_START } from '../engine/protocol/packed-op.ts';
 import { RecordImage } from '../engine/storage/record.ts';
 
 export const BATCH_RECORDS = 256;
@@ -27,45 +29,66 @@ const VALUE = new Packr({ useRecords: false, variableMapSize: false }).pack({
 });
 const KEY = Buffer.from('k-0000000');
 const NODE = Buffer.from('bench-01');
-const RECORD_BYTES = KEY.length + NODE.length + VALUE.length;
+const OP_BYTES = (PACKED_SPANS_START + KEY.length + NODE.length + VALUE.length + 7) & ~7;
+/** Name of the map, which the first op carries behind its value. */
+export const MAP = Buffer.from('b');
+export const MAP_ID = 1;
 
 export class RecordBatch {
   readonly images: RecordImage[] = [];
-  readonly #bytes = new Uint8Array(new SharedArrayBuffer(BATCH_RECORDS * RECORD_BYTES));
+  /** The ops, the first of them at 0. */
+  readonly memory: RingMemory;
   readonly #keys: number;
   #random = SEED;
   #millis = 1_700_000_000_000;
 
   constructor(keys: number) {
     this.#keys = keys;
-    for (let place = 0; place < BATCH_RECORDS; place++) this.images.push(this.#layOut(place * RECORD_BYTES));
+    const buffer = new SharedArrayBuffer(BATCH_RECORDS * OP_BYTES);
+    this.memory = { bytes: new Uint8Array(buffer), words: new Int32Array(buffer), floats: new Float64Array(buffer) };
+    for (let place = 0; place < BATCH_RECORDS; place++) this.images.push(this.#layOut(place * OP_BYTES));
+    this.memory.bytes.set(MAP, PACKED_SPANS_START + KEY.length + NODE.length + VALUE.length);
+    this.memory.words[PACKED.ORDINAL_NAME_BYTES] = MAP.length << 16;
   }
 
   #layOut(start: number): RecordImage {
+    const { bytes, words, floats } = this.memory;
+    const word = start >> 2;
     const image = new RecordImage();
-    image.source = this.#bytes;
-    image.keyStart = start;
+    image.source = bytes;
+    image.keyStart = start + PACKED_SPANS_START;
     image.keyBytes = KEY.length;
-    image.nodeStart = start + KEY.length;
+    image.tagStart = image.keyStart + KEY.length;
+    image.nodeStart = image.tagStart;
     image.nodeBytes = NODE.length;
     image.valueStart = image.nodeStart + NODE.length;
     image.valueBytes = VALUE.length;
-    this.#bytes.set(KEY, image.keyStart);
-    this.#bytes.set(NODE, image.nodeStart);
-    this.#bytes.set(VALUE, image.valueStart);
+    words[word + PACKED.MAP_ID] = MAP_ID;
+    words[word + PACKED.ORDINAL_NAME_BYTES] = (start / OP_BYTES) | 0;
+    floats[(word >> 1) + PACKED.TTL_MS_F64] = Number.NaN;
+    words[word + PACKED.KEY_TAG_BYTES] = KEY.length;
+    words[word + PACKED.NODE_BYTES_FLAGS] = NODE.length;
+    words[word + PACKED.VALUE_BYTES] = VALUE.length;
+    bytes.set(KEY, image.keyStart);
+    bytes.set(NODE, image.nodeStart);
+    bytes.set(VALUE, image.valueStart);
     return image;
   }
 
   fill(): void {
+    const { bytes, words, floats } = this.memory;
     for (const image of this.images) {
+      const word = (image.keyStart - PACKED_SPANS_START) >> 2;
       let key = this.#next() % this.#keys;
       for (let digit = 6; digit >= 0; digit--) {
-        this.#bytes[image.keyStart + 2 + digit] = 0x30 + (key % 10);
+        bytes[image.keyStart + 2 + digit] = 0x30 + (key % 10);
         key = Math.floor(key / 10);
       }
-      image.keyHash = fnv1aUtf8(this.#bytes, image.keyStart, image.keyStart + KEY.length);
+      image.keyHash = fnv1aUtf8(bytes, image.keyStart, image.keyStart + KEY.length);
       this.#millis += 1;
       image.millis = this.#next() % LOSING_ONE_IN === 0 ? 1_600_000_000_000 : this.#millis;
+      words[word + PACKED.KEY_HASH] = image.keyHash;
+      floats[(word >> 1) + PACKED.MILLIS_F64] = image.millis;
     }
   }
 

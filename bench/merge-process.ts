@@ -48,7 +48,7 @@ function runMerges(plan: MergePlan): MergeReport {
     batch.fill();
     const startMs = performance.now();
     const cpuBefore = process.cpuUsage();
-    applied += store.merge(batch.images, startMs);
+    applied += store.merge(batch, startMs);
     const { user, system } = process.cpuUsage(cpuBefore);
     const batchMs = performance.now() - startMs;
     cpuUs += user + system;

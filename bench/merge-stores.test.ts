@@ -10,7 +10,7 @@ test('both stores keep and refuse the same records', () => {
     const applied: number[] = [];
     for (let round = 0; round < 20; round++) {
       batch.fill();
-      applied.push(store.merge(batch.images, 1_700_000_000_000));
+      applied.push(store.merge(batch, 1_700_000_000_000));
     }
     return { applied, records: store.records };
   });

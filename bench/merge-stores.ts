@@ -1,20 +1,26 @@
 /**
  * The two stores that MERGE compares, behind one call per batch.
  *
- *   record-store  the product's, Merkle leaves included, with no data store below: bytes in, bytes kept
+ *   record-store  the product's, as a worker uses it, Merkle leaves included, with no data store below: packed ops in, bytes kept
  *   map           what one writes first: key and value decoded, an object per record in a Map
  */
 import { unpack } from 'msgpackr';
-import { WARMED_OPS } from '../engine/domains/crdt/crdt-service.ts';
+import { ChangeEvents } from '../engine/domains/crdt/change-events.ts';
+import { CrdtService, Rejections } from '../engine/domains/crdt/crdt-service.ts';
+import { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
 import { NullDataStore } from '../engine/storage/null-data-store.ts';
 import { KIND_LWW, type RecordImage } from '../engine/storage/record.ts';
 import { RecordStore } from '../engine/storage/record-store.ts';
 import { Slab } from '../engine/storage/slab.ts';
+import { loadMergeKernel } from '../workers/kernel-file.ts';
+import { MAP, type RecordBatch } from './merge-batch.ts';
+
+const KERNEL_MEMORY_BYTES = 2 ** 32;
 
 export interface MergeStore {
   readonly records: number;
   /** Merges a batch and returns how many of its records were newer and are now stored. */
-  merge(batch: readonly RecordImage[], nowMs: number): number;
+  merge(batch: RecordBatch, nowMs: number): number;
 }
 
 interface MapRecord {
@@ -31,9 +37,9 @@ class ObjectMap implements MergeStore {
     return this.#records.size;
   }
 
-  merge(batch: readonly RecordImage[]): number {
+  merge({ images }: RecordBatch): number {
     let applied = 0;
-    for (const image of batch) if (this.#mergeOne(image)) applied += 1;
+    for (const image of images) if (this.#mergeOne(image)) applied += 1;
     return applied;
   }
 
@@ -57,29 +63,34 @@ function isNewer(image: RecordImage, nodeId: string, stored: MapRecord): boolean
 }
 
 class ProductStore implements MergeStore {
-  /** What warming has read: kept so that the reads are not optimised away. */
-  touched = 0;
-  readonly #store = new RecordStore({
-    map: Buffer.from('bench'),
-    kind: KIND_LWW,
-    slab: new Slab(),
-    dataStore: new NullDataStore(),
+  readonly #kernel = loadMergeKernel(KERNEL_MEMORY_BYTES);
+  readonly #slab = new Slab(this.#kernel?.memory);
+  readonly #maps = new MapCatalogue(
+    (map, kind) => new RecordStore({ map, kind, slab: this.#slab, dataStore: new NullDataStore() }),
+    1,
+  );
+  readonly #crdt = new CrdtService({
+    maps: this.#maps,
+    changes: new ChangeEvents(1, { broadcastSessions: () => 0 }),
+    nodeId: Buffer.from('bench'),
+    pruneWatermarkMs: () => 0,
+    onDeadLetter: () => {},
+    kernel: this.#kernel,
   });
+  readonly #rejections = new Rejections();
 
   get records(): number {
-    return this.#store.records;
+    return this.#store?.records ?? 0;
   }
 
-  merge(batch: readonly RecordImage[], nowMs: number): number {
-    const store = this.#store;
-    const appliedBefore = store.applied;
-    // As a worker does it (crdt-service.ts): the memory of some records is touched before the first of them is joined.
-    for (let first = 0; first < batch.length; first += WARMED_OPS) {
-      const end = Math.min(batch.length, first + WARMED_OPS);
-      for (let at = first; at < end; at++) this.touched ^= store.warm((batch[at] as RecordImage).keyHash);
-      for (let at = first; at < end; at++) store.join(batch[at] as RecordImage, nowMs);
-    }
-    return store.applied - appliedBefore;
+  merge({ memory, images }: RecordBatch, nowMs: number): number {
+    const appliedBefore = this.#store?.applied ?? 0;
+    this.#crdt.applyOps(memory, 0, images.length, 0, 0, nowMs, this.#rejections);
+    return (this.#store?.applied ?? 0) - appliedBefore;
+  }
+
+  get #store(): RecordStore | undefined {
+    return this.#maps.find(MAP)?.existing(KIND_LWW);
   }
 }
 
