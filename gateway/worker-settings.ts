@@ -34,6 +34,7 @@ export function workerConfig(config: Config): PartitionWorkerData['config'] {
     journalEventsMax: Math.ceil(config.journalEventsMax / config.workerThreads),
     journalBytesMax: Math.ceil(config.journalBytesMax / config.workerThreads),
     journalTtlMs: config.journalTtlMs,
+    maxMemory: config.maxMemory,
     evictionPolicy: config.evictionPolicy,
   };
 }

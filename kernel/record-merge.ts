@@ -8,7 +8,7 @@
  *
  * A run ends before the first op that is anything else: of another map, a removal, of an OR-Map, with a TTL, fenced, judged,
  * without a clock, of a new key, of equal clocks, of a record that is removed or evicted, of another size class. It also ends
- * before a second op of a record, since the caller logs a record as it stands after the run. The caller joins that op itself.
+ * before a second change of a record, since the caller logs a record as it stands after the run. The caller joins that op itself.
  *
  * What it gains: eight bytes at a time, no check of bounds, no view and no object for each part of a record.
  */
@@ -102,27 +102,26 @@ function packedBytes(op: usize): usize {
 }
 
 /**
- * Touches what the joins of `count` ops will read first, as far as they are of the map: so the waits for memory overlap.
- * See RecordStore.warm.
+ * Touches what the joins of `count` ops will read first, so that the waits for memory overlap (see RecordStore.warm), as far as they
+ * are of the map and lie here. Returns how many are.
  */
-export function warm(offset: u32, count: i32, map: u32, tables: usize): void {
+export function warm(offset: u32, count: i32, map: u32, tables: usize): i32 {
   let op: usize = INPUT + offset;
   let sum = touched;
+  let warmed: i32 = 0;
   for (let left = count; left > 0; left--) {
-    if (load<u32>(op) == map) sum ^= warmed(tables, load<u32>(op, OP_KEY_HASH));
+    const keyHash = load<u32>(op, OP_KEY_HASH);
+    const table = tableOf(tables, keyHash);
+    const slots: usize = load<u32>(table);
+    if (load<u32>(op) == map && slots != 0) {
+      const block = blockOf(load<u32>(slots + ((slotHash(keyHash) << 3) & load<u32>(table, 4)), 4));
+      sum ^= load<u32>(block, KEY_TAG_BYTES) ^ load<u32>(block, LAST_LINE);
+      warmed += 1;
+    }
     op += packedBytes(op);
   }
   touched = sum;
-}
-
-@inline
-function warmed(tables: usize, keyHash: u32): u32 {
-  const table = tableOf(tables, keyHash);
-  const slots = load<u32>(table);
-  if (slots == 0) return 0;
-  const ref = load<u32>(slots + ((slotHash(keyHash) << 3) & load<u32>(table, 4)), 4);
-  const block = blockOf(ref);
-  return load<u32>(block, KEY_TAG_BYTES) ^ load<u32>(block, LAST_LINE);
+  return warmed;
 }
 
 /**

@@ -4,6 +4,7 @@ import {
   cgroupMemoryBytes,
   estimatedFixedBytes,
   isBoundTooSmall,
+  kernelReserveBytes,
   machineMemoryBytes,
   memoryBound,
   SHARE_BYTES_MIN,
@@ -23,6 +24,14 @@ test('the bound is what was configured, else 70 % of the machine or its containe
   assert.equal(memoryBound(0, 8 * GIB, Number.POSITIVE_INFINITY), Math.floor(5.6 * GIB));
   assert.equal(memoryBound(0, 8 * GIB, GIB), Math.floor(0.7 * GIB));
   assert.equal(memoryBound(300 * MIB, 8 * GIB, GIB), 300 * MIB);
+});
+
+test('a worker reserves twice its share for the kernel, at most what that can address, and nothing where that would count as taken', () => {
+  const lax = reader({ '/proc/sys/vm/overcommit_memory': '0\n' });
+  assert.equal(kernelReserveBytes(GIB, 4, lax), GIB / 2);
+  assert.equal(kernelReserveBytes(64 * GIB, 4, lax), 4 * GIB);
+  assert.equal(kernelReserveBytes(GIB, 4, reader({})), GIB / 2);
+  assert.equal(kernelReserveBytes(GIB, 4, reader({ '/proc/sys/vm/overcommit_memory': '2\n' })), 0);
 });
 
 test('the memory limit of a container is the smallest on the way to the root, in both versions of cgroups', () => {

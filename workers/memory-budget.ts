@@ -6,7 +6,7 @@
  *   │  but workers   the process less what the workers say they take; at least an ESTIMATE of what it will be, to which the
  *   │                bytes of sessions are COUNTED: what they hold and have not read (gateway/session.ts)
  *   └─ workers       the rest, in even shares
- *      └─ one share  ├─ heap and array buffers of the thread: MEASURED (indexes, staging, expiry, log frame, Postgres buffers)
+ *      └─ one share  ├─ heap, array buffers and kernel's memory of the thread: MEASURED (indexes, staging, expiry, log frame, Postgres)
  *                    ├─ slack for what doubles or waits for the garbage collector: 1/16
  *                    └─ slab: RESERVED segments, touched or not; eviction keeps records within it
  *
@@ -27,6 +27,8 @@ export const SHARE_BYTES_MIN = 32 * MIB;
 const PROCESS_BYTES = 64 * MIB;
 const GATEWAY_BYTES = 24 * MIB;
 const SLACK_SHARE = 1 / 16;
+const KERNEL_BYTES_MAX = 2 ** 32;
+const NEVER_OVERCOMMITS = '2';
 
 /** What a node has, apart from records. */
 export interface NodeSizes {
@@ -38,6 +40,15 @@ export interface NodeSizes {
 /** The bound of the process, in bytes. @param configuredBytes 0 takes the default. */
 export function memoryBound(configuredBytes: number, machineBytes: number, limitBytes: number): number {
   return configuredBytes > 0 ? configuredBytes : Math.floor(DEFAULT_SHARE * Math.min(machineBytes, limitBytes));
+}
+
+/**
+ * What a worker reserves for records that its kernel can reach (engine/storage/kernel-memory.ts): twice its share, since shares of
+ * threads differ, and no more than the kernel can address. Nothing where the system counts what is reserved as taken.
+ */
+export function kernelReserveBytes(boundBytes: number, workers: number, read: ReadText = readText): number {
+  if (read('/proc/sys/vm/overcommit_memory')?.trim() === NEVER_OVERCOMMITS) return 0;
+  return Math.min(KERNEL_BYTES_MAX, Math.ceil((2 * boundBytes) / workers));
 }
 
 /** What the process will take without its workers, before it can be measured. */

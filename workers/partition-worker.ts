@@ -60,6 +60,8 @@ export interface PartitionWorkerConfig extends DomainConfig {
   readonly shutdownStorageMs: number;
   readonly pgJson: boolean;
   readonly maxMaps: number;
+  /** Of the process, in bytes; 0 takes the default. */
+  readonly maxMemory: number;
   readonly evictionPolicy: 'lru' | 'lfu' | 'none';
 }
 

@@ -43,6 +43,7 @@ import { BREAKER_DEFAULTS, CircuitBreaker } from '../engine/operation/circuit-br
 import { PostgresDataStore } from './postgres/postgres-data-store.ts';
 import { TranscodedJson } from './postgres/transcoded-json.ts';
 import type { WorkerFaults } from './faults/worker-faults.ts';
+import { cgroupMemoryBytes, kernelReserveBytes, machineMemoryBytes, memoryBound } from './memory-budget.ts';
 import { WorkerMemory } from './worker-memory.ts';
 import { type LoggedPast, type LogPlace, openFiles, openLog, replayPast } from './wal/worker-log.ts';
 import type { LogFiles } from '../engine/storage/log-files.ts';
@@ -70,18 +71,17 @@ export interface WorkerStorageEvents {
   onWarning(text: string): void;
 }
 
-/** Reserved for what the kernel can reach, as much as it can address: pages that nobody touches cost nothing. */
-const KERNEL_MEMORY_BYTES = 2 ** 32;
+const NO_KERNEL = 'the system does not let memory be reserved for merges in WebAssembly: they are slower in this worker';
 
 /** What wraps the data store and the files of the log, for faults and tests. */
 export type StorageFaults = Pick<WorkerFaults, 'dataStore' | 'logFiles'>;
 
 export class WorkerStorage {
-  /** Joins usual writes; undefined where nothing is compiled. */
-  readonly kernel: MergeKernel | undefined = loadMergeKernel(KERNEL_MEMORY_BYTES);
-  readonly slab = new Slab(this.kernel?.memory);
-  readonly backlog = new LeafBacklog(this.slab);
-  readonly expiry = new ExpiryQueue(this.slab);
+  /** Joins usual writes; undefined where there is none (kernel-file.ts). */
+  readonly kernel: MergeKernel | undefined;
+  readonly slab: Slab;
+  readonly backlog: LeafBacklog;
+  readonly expiry: ExpiryQueue;
   readonly maps: MapCatalogue;
   /** The newest token of each lock. */
   readonly fences = new FenceTable();
@@ -123,6 +123,11 @@ export class WorkerStorage {
     this.#faults = faults;
     this.#workerId = workerId;
     this.#events = events;
+    const boundBytes = memoryBound(data.config.maxMemory, machineMemoryBytes(), cgroupMemoryBytes());
+    this.kernel = loadMergeKernel(kernelReserveBytes(boundBytes, data.memory.workers), () => events.onWarning(NO_KERNEL));
+    this.slab = new Slab(this.kernel?.memory);
+    this.backlog = new LeafBacklog(this.slab);
+    this.expiry = new ExpiryQueue(this.slab);
     const store = openStore(data, workerId, this.breaker);
     this.store = store === undefined ? undefined : (faults?.dataStore(store) ?? store);
     this.flushing = flushingOf(data, this.store);

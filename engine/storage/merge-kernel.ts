@@ -6,12 +6,15 @@
  * It does what `RecordStore.join` does up to the record's block, of a put that overwrites; all else it leaves to it, and all
  * that follows from a change (log, staging, Merkle leaf, events) is as ever. A property test holds the two together.
  */
+import { assert } from '../assert.ts';
 import type { RingMemory } from '../protocol/envelope.ts';
 import { webAssembly } from '../web-assembly.ts';
 import { KernelMemory, type KernelPlaces } from './kernel-memory.ts';
 
 /** Ops of one run. */
 export const RUN_OPS_MAX = 32;
+/** Longer ops gain less by the kernel than it costs to bring them there. */
+const OP_BYTES_MAX = 2048;
 /** Copied word by word up to here: a view costs more. */
 const WORD_COPY_BYTES_MAX = 512;
 
@@ -19,8 +22,9 @@ interface KernelExports extends KernelPlaces {
   readonly INPUT: { readonly value: number };
   readonly INPUT_BYTES: { readonly value: number };
   readonly RESULTS: { readonly value: number };
+  readonly RESULTS_MAX: { readonly value: number };
   readonly NEXT: { readonly value: number };
-  warm(offset: number, count: number, map: number, tables: number): void;
+  warm(offset: number, count: number, map: number, tables: number): number;
   merge(offset: number, count: number, map: number, tables: number, nowS: number): number;
 }
 
@@ -38,13 +42,14 @@ export class MergeKernel {
 
   /**
    * @param module the compiled kernel. Throws when it is none.
-   * @param memoryBytes to reserve for records; throws a RangeError when the system does not let that much be reserved.
+   * @param memoryBytes to reserve for records; throws what the system says when it does not let that much be reserved.
    */
   constructor(module: Uint8Array, memoryBytes: number) {
     const { Module, Instance } = webAssembly;
     this.memory = new KernelMemory(memoryBytes);
     const kernel = new Instance(new Module(module), { env: { memory: this.memory.memory } }).exports as KernelExports;
     this.memory.begin(kernel);
+    assert(RUN_OPS_MAX <= kernel.RESULTS_MAX.value, 'results of a run have no room');
     const { buffer } = this.memory;
     this.results = new Int32Array(buffer, kernel.RESULTS.value, RUN_OPS_MAX);
     this.#next = new Int32Array(buffer, kernel.NEXT.value, 1);
@@ -54,10 +59,10 @@ export class MergeKernel {
     this.#merge = kernel.merge;
   }
 
-  /** Takes packed ops in, of words [from, to) of a ring. False when they are too long. */
-  take({ words, bytes }: RingMemory, from: number, to: number): boolean {
+  /** Brings `count` packed ops, words [from, to) of a ring, to where they are joined. False when they are too long. */
+  bring({ words, bytes }: RingMemory, from: number, to: number, count: number): boolean {
     const length = (to - from) << 2;
-    if (length > this.#input.length) return false;
+    if (length > this.#input.length || length > count * OP_BYTES_MAX) return false;
     this.#inputAt = from;
     if (length > WORD_COPY_BYTES_MAX) {
       this.#input.set(bytes.subarray(from << 2, to << 2));
@@ -68,9 +73,9 @@ export class MergeKernel {
     return true;
   }
 
-  /** Touches the records of `count` ops from a word of the ring on, as far as they are of the map. */
-  warm(word: number, count: number, mapId: number, tables: number): void {
-    this.#warm((word - this.#inputAt) << 2, count, mapId, tables);
+  /** Touches the records of `count` ops from a word of the ring on. False when some of them are of another map, or lie elsewhere. */
+  warm(word: number, count: number, mapId: number, tables: number): boolean {
+    return this.#warm((word - this.#inputAt) << 2, count, mapId, tables) === count;
   }
 
   /**

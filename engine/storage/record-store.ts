@@ -377,7 +377,7 @@ export class RecordStore implements ExpiringStore {
     if (table === undefined) return;
     const cursor = table.cursor();
     for (let ref = cursor.next(); ref !== 0; ref = cursor.next()) this.#leave(ref);
-    table.clear();
+    table.drop();
     this.#tables[partition] = undefined;
   }
 

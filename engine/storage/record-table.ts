@@ -145,6 +145,12 @@ export class RecordTable implements Storage {
     this.#slab.release(ref, bytes);
   }
 
+  /** Forgets all records, and is of no use from then on. */
+  drop(): void {
+    this.clear();
+    this.#index.drop();
+  }
+
   /** Forgets all records. */
   clear(): void {
     for (let position = this.#dense.length - 1; position >= 0; position--) {

@@ -105,12 +105,20 @@ export class SlotIndex {
   }
 
   clear(): void {
-    if (this.#old !== undefined) this.#memory?.releaseSlots(this.#old);
-    this.#memory?.releaseSlots(this.#slots);
+    this.drop();
     this.#slots = this.#make(SLOTS_MIN);
     this.#old = undefined;
     this.#used = 0;
     this.#moved = 0;
+  }
+
+  /** Lets the slots go. Of no use from then on. */
+  drop(): void {
+    const memory = this.#memory;
+    if (memory === undefined) return;
+    if (this.#entry !== 0) memory.words[this.#entry >>> 2] = 0;
+    if (this.#old !== undefined) memory.releaseSlots(this.#old);
+    memory.releaseSlots(this.#slots);
   }
 
   #shrink(): void {

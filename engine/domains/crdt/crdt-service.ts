@@ -96,8 +96,8 @@ export const JUDGED_REPEAT = -2;
 
 /** Ops whose memory is touched before the first of them is joined: what they touch fits the first-level cache. */
 export const WARMED_OPS = RUN_OPS_MAX;
-/** Ops that are joined here at most before the kernel is asked again. */
-const OPS_UNTIL_ASKED_MAX = 32;
+/** Ops that are joined here at most before the kernel is asked again: some groups of them. */
+const OPS_LEFT_OUT_MAX = 128;
 
 const FORBIDDEN = errorNumber('FORBIDDEN');
 const TOO_MANY_MAPS = errorNumber('TOO_MANY_MAPS');
@@ -124,9 +124,11 @@ export class CrdtService implements ManagedService {
   #refusal: WriteRefusal | undefined;
   /** What warming has read: kept so that the reads are not optimised away. */
   #touched = 0;
-  #nextWord = 0;
+  /** Word behind the kernel's last run. */
+  #runEnd = 0;
+  /** Ops that are joined here before the kernel is asked again, and how many it will be when it has nothing to do then. */
   #opsUntilAsked = 0;
-  #opsUntilAskedNext = 1;
+  #opsLeftOut = 1;
 
   constructor(options: CrdtServiceOptions) {
     this.#maps = options.maps;
@@ -166,19 +168,23 @@ export class CrdtService implements ManagedService {
     for (let first = 0; first < count; first += WARMED_OPS) {
       const ops = Math.min(count - first, WARMED_OPS);
       const end = endOfOps(memory.words, word, ops);
-      const isKernelUsed = this.#takeIn(memory, word, end, ops);
-      if (ops > 1) this.#warm(memory.words, word, ops, gateway, isKernelUsed);
-      this.#applyGroup(memory, word, ops, gateway, session, nowMs, rejections, scope, isKernelUsed);
+      const isBrought = this.#bring(memory, word, end, ops, gateway);
+      if (ops > 1) this.#warm(memory.words, word, ops, gateway, isBrought);
+      this.#applyGroup(memory, word, ops, gateway, session, nowMs, rejections, scope, isBrought);
       word = end;
     }
   }
 
-  /** Hands the ops to the kernel, unless all of them are to be joined here. */
-  #takeIn(memory: RingMemory, word: number, end: number, ops: number): boolean {
-    if (this.#kernel === undefined) return false;
-    if (this.#opsUntilAsked < ops) return this.#kernel.take(memory, word, end);
-    this.#opsUntilAsked -= ops;
-    return false;
+  /** Brings the ops to the kernel, unless it has nothing to do with the first of them, or had nothing to do of late. */
+  #bring(memory: RingMemory, word: number, end: number, ops: number, gateway: number): boolean {
+    if (this.#opsUntilAsked > 0) {
+      this.#opsUntilAsked = Math.max(0, this.#opsUntilAsked - ops);
+      return false;
+    }
+    const kernel = this.#kernel;
+    const map = this.#maps.byId(gateway, memory.words[word + PACKED.MAP_ID] as number);
+    if (kernel === undefined || map === undefined || mergedStore(map) === undefined) return false;
+    return kernel.bring(memory, word, end, ops);
   }
 
   /** Applies ops in their order: runs of usual ones by the kernel, each of the others by itself. */
@@ -191,14 +197,17 @@ export class CrdtService implements ManagedService {
     nowMs: number,
     rejections: Rejections,
     scope: number,
-    isKernelUsed: boolean,
+    isBrought: boolean,
   ): void {
     const words = memory.words;
     let word = firstWord;
     for (let left = ops; left > 0; ) {
-      const merged = isKernelUsed && this.#mayMerge() ? this.#mergeRun(memory, word, left, gateway, session, nowMs) : 0;
+      const isAsked = isBrought && this.#opsUntilAsked === 0;
+      const merged = isAsked ? this.#mergeRun(memory, word, left, gateway, session, nowMs) : 0;
+      if (isAsked) this.#noteAsked(merged);
+      else if (isBrought) this.#opsUntilAsked -= 1;
       if (merged > 0) {
-        word = this.#nextWord;
+        word = this.#runEnd;
         left -= merged;
         continue;
       }
@@ -210,28 +219,25 @@ export class CrdtService implements ManagedService {
   }
 
   /** Where keys are new, or ops unusual, the kernel is asked less and less often, until it finds something to do. */
-  #mayMerge(): boolean {
-    if (this.#opsUntilAsked === 0) return true;
-    this.#opsUntilAsked -= 1;
-    return false;
+  #noteAsked(merged: number): void {
+    if (merged > 0) {
+      this.#opsLeftOut = 1;
+      return;
+    }
+    this.#opsUntilAsked = this.#opsLeftOut;
+    this.#opsLeftOut = Math.min(OPS_LEFT_OUT_MAX, this.#opsLeftOut * 2);
   }
 
-  /** Has the kernel join ops from `word` on, and returns how many it joined; `#nextWord` is behind them. */
+  /** Has the kernel join ops from `word` on, and returns how many it joined; `#runEnd` is behind them. */
   #mergeRun(memory: RingMemory, word: number, left: number, gateway: number, session: number, nowMs: number): number {
     const kernel = this.#kernel;
     const mapId = memory.words[word + PACKED.MAP_ID] as number;
     const map = this.#maps.byId(gateway, mapId);
-    const store = map?.existing(KIND_LWW);
-    if (kernel === undefined || map === undefined || store === undefined || map.guard !== undefined) return 0;
+    const store = map && mergedStore(map);
+    if (kernel === undefined || map === undefined || store === undefined) return 0;
     const opsMax = Math.min(left, store.kernelRunMax);
-    const merged = opsMax === 0 ? 0 : kernel.merge(word, opsMax, mapId, store.kernelTables, (nowMs / 1000) >>> 0);
-    if (merged === 0) {
-      this.#opsUntilAsked = this.#opsUntilAskedNext;
-      this.#opsUntilAskedNext = Math.min(OPS_UNTIL_ASKED_MAX, this.#opsUntilAskedNext * 2);
-      return 0;
-    }
-    this.#opsUntilAskedNext = 1;
-    this.#nextWord = kernel.nextWord;
+    const merged = kernel.merge(word, opsMax, mapId, store.kernelTables, (nowMs / 1000) >>> 0);
+    this.#runEnd = kernel.nextWord;
     const isHeard = this.#changes.isHeard(map);
     let at = word;
     for (let index = 0; index < merged; index++) {
@@ -269,10 +275,8 @@ export class CrdtService implements ManagedService {
   }
 
   /** Touches the memory of all the ops' records first, so that the waits for it overlap. */
-  #warm(words: Int32Array, firstWord: number, count: number, gateway: number, isKernelUsed: boolean): void {
-    const mapId = words[firstWord + PACKED.MAP_ID] as number;
-    const tables = this.#maps.byId(gateway, mapId)?.existing(KIND_LWW)?.kernelTables ?? 0;
-    if (isKernelUsed && tables !== 0) return this.#kernel?.warm(firstWord, count, mapId, tables);
+  #warm(words: Int32Array, firstWord: number, count: number, gateway: number, isBrought: boolean): void {
+    if (isBrought && this.#isWarmedByKernel(words, firstWord, count, gateway)) return;
     let touched = this.#touched;
     let word = firstWord;
     for (let index = 0; index < count; index++) {
@@ -281,6 +285,13 @@ export class CrdtService implements ManagedService {
       word += packedBytes(words, word) >> 2;
     }
     this.#touched = touched;
+  }
+
+  /** False when not all of the ops are of the first one's map. */
+  #isWarmedByKernel(words: Int32Array, word: number, count: number, gateway: number): boolean {
+    const mapId = words[word + PACKED.MAP_ID] as number;
+    const tables = this.#maps.byId(gateway, mapId)?.existing(KIND_LWW)?.kernelTables ?? 0;
+    return tables !== 0 && this.#kernel?.warm(word, count, mapId, tables) === true;
   }
 
   /** Joins one op. Returns -1 when it was handled, else an error number. */
@@ -429,6 +440,12 @@ function stampRemoval(image: RecordImage, nowMs: number): void {
 /** Somebody removed this tag before its add came here: a removed tag never comes back. */
 function isOrphan(map: GridMap, image: RecordImage): boolean {
   return map.orphans.count > 0 && map.orphans.has(image.source, image.tagStart, image.tagBytes);
+}
+
+/** The store of which the kernel may join ops; undefined where each must be judged, or nothing of it lies in its memory. */
+function mergedStore(map: GridMap): RecordStore | undefined {
+  const store = map.guard === undefined ? map.existing(KIND_LWW) : undefined;
+  return store !== undefined && store.kernelRunMax > 0 ? store : undefined;
 }
 
 /** Word behind `count` ops. */

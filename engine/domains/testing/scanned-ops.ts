@@ -3,7 +3,7 @@ import { assert } from '../../assert.ts';
 import { decode, encode } from '../../protocol/codec.ts';
 import { EVENT_ROW, EVENT_ROW_WORDS, type RingMemory } from '../../protocol/envelope.ts';
 import { FLAG_WRITER_LISTENS, OP, OP_WORDS } from '../../protocol/op-index.ts';
-import { bytesWhenPacked, PACKED, packMemory, packOp } from '../../protocol/packed-op.ts';
+import { bytesWhenPacked, PACKED, packedBytes, packMemory, packOp } from '../../protocol/packed-op.ts';
 import { Scanner } from '../../protocol/scanner.ts';
 import type { MapDataStore } from '../../storage/map-data-store.ts';
 import type { MergeKernel } from '../../storage/merge-kernel.ts';
@@ -11,12 +11,13 @@ import { NullDataStore } from '../../storage/null-data-store.ts';
 import type { RecordImage } from '../../storage/record.ts';
 import type { RecordObserver } from '../../storage/record-observer.ts';
 import { RecordStore } from '../../storage/record-store.ts';
+import { LeafBacklog } from '../../storage/leaf-backlog.ts';
 import { ExpiryQueue } from '../../storage/expiry-queue.ts';
 import { Slab } from '../../storage/slab.ts';
 import { FenceTable } from '../coordination/fence-table.ts';
 import { ChangeEvents } from '../crdt/change-events.ts';
 import { Expiry } from '../crdt/expiry.ts';
-import { CrdtService, Rejections } from '../crdt/crdt-service.ts';
+import { CrdtService, Rejections, type RowJudge } from '../crdt/crdt-service.ts';
 import { type GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
 import { SyncService } from '../sync/sync-service.ts';
 
@@ -32,6 +33,8 @@ export interface EngineOptions {
   readonly mayWrite?: () => boolean;
   readonly observer?: RecordObserver;
   readonly kernel?: MergeKernel | undefined;
+  readonly backlogRecordsMax?: number;
+  readonly judge?: RowJudge;
 }
 
 /** The services of one worker. */
@@ -54,8 +57,9 @@ export class EngineUnderTest {
     const dataStore = options.dataStore ?? new NullDataStore();
     this.listeners = options.listeners ?? [1];
     this.queue = new ExpiryQueue(slab);
+    const backlog = new LeafBacklog(slab, options.backlogRecordsMax);
     const newStore = (map: Uint8Array, kind: 0 | 1): RecordStore =>
-      new RecordStore({ map, kind, slab, dataStore, observer, decode, expiry: this.queue });
+      new RecordStore({ map, kind, slab, dataStore, observer, decode, backlog, expiry: this.queue });
     this.maps = new MapCatalogue(newStore, options.mapsMax ?? 100);
     this.changes = new ChangeEvents(options.gateways ?? 1, { broadcastSessions: (gateway) => this.listeners[gateway] ?? 0 });
     this.crdt = new CrdtService({
@@ -65,6 +69,7 @@ export class EngineUnderTest {
       pruneWatermarkMs: () => this.watermarkMs,
       fences: this.fences,
       kernel,
+      ...(options.judge === undefined ? {} : { judge: options.judge }),
       onDeadLetter: (_map: GridMap, image: RecordImage) => this.staleKeys.push(keyOf(image)),
     });
     const { nowMs, mayWrite = () => true } = options;
@@ -80,8 +85,14 @@ export class EngineUnderTest {
     gateway = 0,
     session = 7,
     mapIds = new Map<string, number>(),
+    /** What a gateway adds to the flags of an op, by its place. */
+    flagsOf: (ordinal: number) => number = () => 0,
   ): Map<number, number> {
     const { memory, count } = scannedOps(ops, mapIds);
+    for (let ordinal = 0, word = 0; ordinal < count; ordinal++, word += packedBytes(memory.words, word) >> 2) {
+      const flags = memory.words[word + PACKED.NODE_BYTES_FLAGS] as number;
+      memory.words[word + PACKED.NODE_BYTES_FLAGS] = flags | (flagsOf(ordinal) << 16);
+    }
     const rejections = new Rejections();
     this.crdt.applyOps(memory, 0, count, gateway, session, nowMs, rejections);
     const rejected = new Map<number, number>();
