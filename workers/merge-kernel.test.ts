@@ -10,14 +10,14 @@ import { EngineUnderTest, utf8 } from '../engine/domains/testing/scanned-ops.ts'
 import { JUDGED_ALLOWED } from '../engine/domains/crdt/crdt-service.ts';
 import { encode } from '../engine/protocol/codec.ts';
 import { errorNumber } from '../engine/protocol/errors.ts';
-import { FLAG_EMPTY, FLAG_INVALID, FLAG_JUDGED, FLAG_WRITER_LISTENS } from '../engine/protocol/op-index.ts';
+import { FLAG_EMPTY, FLAG_INVALID, FLAG_JUDGED, FLAG_UNSTAMPED, FLAG_WRITER_LISTENS } from '../engine/protocol/op-index.ts';
 import { fnv1a, partitionOf } from '../engine/partition/hash.ts';
 import { droppableBytes, dropValue } from '../engine/storage/evicted-value.ts';
 import type { MapDataStore, StagedSource } from '../engine/storage/map-data-store.ts';
 import type { MergeKernel } from '../engine/storage/merge-kernel.ts';
 import { KIND_LWW, KIND_OR, RecordImage } from '../engine/storage/record.ts';
 import { CompositeObserver } from '../engine/storage/record-observer.ts';
-import type { RecordStore } from '../engine/storage/record-store.ts';
+import { RecordStore } from '../engine/storage/record-store.ts';
 import type { RecordMeta, RecordRef } from '../engine/storage/storage.ts';
 import { type StoredRecord, storedRecord } from '../engine/storage/stored-record.ts';
 import { loadMergeKernel } from './kernel-file.ts';
@@ -90,7 +90,7 @@ class World {
     const heard = this.heard;
     this.observers.add({
       watchesOld: old,
-      changed: (store, ref, existed) => heard.push([existed, described(store, ref)]),
+      changed: (store, ref, existed) => heard.push([existed, described(store, ref), neighbours(store)]),
       changing: (store, ref) => heard.push(['old', ref === 0 ? 0 : described(store, ref)]),
     });
   }
@@ -163,6 +163,16 @@ class World {
   }
 }
 
+/** Clocks of records that may be written by the same ops: a watcher may look at others than the one that changed. */
+function neighbours(store: StagedSource): number[] {
+  const places = ['key-0', 'key-1', 'key-2'].map((key) => partitionOf(fnv1a(key)));
+  assert.ok(store instanceof RecordStore);
+  return places.map((place) => {
+    const ref = store.recordAt(place, 0);
+    return ref === 0 ? 0 : store.millisOf(ref);
+  });
+}
+
 function refsOf(store: RecordStore): RecordRef[] {
   const refs: RecordRef[] = [];
   const cursor = store.cursor();
@@ -174,7 +184,7 @@ function described(store: StagedSource, ref: RecordRef): { record: StoredRecord;
   const image = new RecordImage();
   store.read(ref, image);
   const meta: RecordMeta = { version: 0, createdS: 0, updatedS: 0, accessedS: 0, hits: 0, costBytes: 0 };
-  if ('meta' in store) (store as RecordStore).meta(ref, meta);
+  if (store instanceof RecordStore) store.meta(ref, meta);
   return { record: storedRecord(store.kind, store.map, image), meta };
 }
 
@@ -241,8 +251,12 @@ const op: fc.Arbitrary<object> = fc.oneof(
   {
     weight: 3,
     arbitrary: fc
-      .tuple(fc.oneof(put, evenPut), fc.constantFrom(FLAG_JUDGED, FLAG_EMPTY, FLAG_INVALID, FLAG_WRITER_LISTENS))
+      .tuple(fc.oneof(put, evenPut), fc.constantFrom(FLAG_JUDGED, FLAG_EMPTY, FLAG_INVALID, FLAG_UNSTAMPED, FLAG_WRITER_LISTENS))
       .map(([usual, flags]) => ({ ...usual, flags })),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.oneof(put, evenPut).map(({ record, ...op }) => ({ ...op, record: { timestamp: record.timestamp } })),
   },
   {
     weight: 2,
