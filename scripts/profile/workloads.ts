@@ -20,6 +20,7 @@ export type Workload = (server: Doors, ms: number, round: number) => Promise<voi
 export const WORKLOADS: ReadonlyMap<string, Workload> = new Map([
   ['ingest-1', ingest({ opsPerFrame: 1, window: 64 })],
   ['ingest-10', ingest({ opsPerFrame: 10, window: 32 })],
+  ['ingest-10-keys', ingest({ opsPerFrame: 10, window: 32, keys: 330_000 })],
   ['ingest-100', ingest({ opsPerFrame: 100, window: 4 })],
   ['wait-50', ingest({ opsPerFrame: 10, window: 1 })],
   ['merge-hot', ingest({ opsPerFrame: 10, window: 16, mix: 'hot' })],
@@ -34,7 +35,7 @@ export const WORKLOADS: ReadonlyMap<string, Workload> = new Map([
 
 const REDIS_KEYS = 100_000;
 
-function ingest(shape: Pick<LoadPlan, 'opsPerFrame' | 'window' | 'mix'>): Workload {
+function ingest(shape: Pick<LoadPlan, 'opsPerFrame' | 'window'> & Partial<Pick<LoadPlan, 'mix' | 'keys'>>): Workload {
   return async ({ port, pid }, ms, round) => {
     await runGenerator({
       port,
