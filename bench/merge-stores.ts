@@ -6,8 +6,9 @@
  */
 import { unpack } from 'msgpackr';
 import { ChangeEvents } from '../engine/domains/crdt/change-events.ts';
-import { CrdtService, Rejections } from '../engine/domains/crdt/crdt-service.ts';
+import { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
 import { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
+import { Rejections } from '../engine/domains/crdt/rejections.ts';
 import { NullDataStore } from '../engine/storage/null-data-store.ts';
 import { KIND_LWW, type RecordImage } from '../engine/storage/record.ts';
 import { RecordStore } from '../engine/storage/record-store.ts';

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { LEAVES } from '../engine/crdt/merkle-tree.ts';
 import { EngineUnderTest, utf8 } from '../engine/domains/testing/scanned-ops.ts';
-import { JUDGED_ALLOWED } from '../engine/domains/crdt/crdt-service.ts';
+import { JUDGED_ALLOWED } from '../engine/domains/crdt/row-judge.ts';
 import { encode } from '../engine/protocol/codec.ts';
 import { errorNumber } from '../engine/protocol/errors.ts';
 import { FLAG_EMPTY, FLAG_INVALID, FLAG_JUDGED, FLAG_UNSTAMPED, FLAG_WRITER_LISTENS } from '../engine/protocol/op-index.ts';

@@ -13,8 +13,9 @@
  * those up to `loggedTo` are answered without being run again.
  */
 import { assert, broken } from '../engine/assert.ts';
-import { type CrdtService, Rejections } from '../engine/domains/crdt/crdt-service.ts';
+import type { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
 import type { MapCatalogue } from '../engine/domains/crdt/map-catalogue.ts';
+import { Rejections } from '../engine/domains/crdt/rejections.ts';
 import type { LateParts, RequestAnswer, RequestHandlers } from '../engine/operation/request-handler.ts';
 import { partitionOf } from '../engine/partition/hash.ts';
 import {

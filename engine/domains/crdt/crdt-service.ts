@@ -3,7 +3,7 @@
  *
  * Runs on the partition's own thread: a merge needs no lock and never suspends. A write older than the stored one
  * counts as handled, not refused: the join makes it a no-op, and a client that sends again after a lost ack must see
- * success. The hot path: a kernel joins runs of puts that overwrite (merge-kernel.ts); of each other op, an image over the ring's
+ * success. The hot path: a kernel joins runs of puts that overwrite (merge-runs.ts); of each other op, an image over the ring's
  * own bytes is joined into the map's store.
  */
 import { type ErrorCode, errorNumber } from '../../protocol/errors.ts';
@@ -19,15 +19,7 @@ import {
   OP_PUT,
   OP_REMOVE,
 } from '../../protocol/op-index.ts';
-import {
-  PACKED,
-  PACKED_SPANS_START,
-  packedBytes,
-  packedFence,
-  packedFlags,
-  packedNameBytes,
-  packedOrdinal,
-} from '../../protocol/packed-op.ts';
+import { PACKED, packedBytes, packedFence, packedFlags, packedNameBytes, packedOrdinal } from '../../protocol/packed-op.ts';
 import { compareLwwStamps } from '../../crdt/lww.ts';
 import type { RingMemory } from '../../protocol/envelope.ts';
 import type { ManagedService } from '../../operation/service-registry.ts';
@@ -40,28 +32,11 @@ import type { RecordRef } from '../../storage/storage.ts';
 import type { ChangeEvents, EventKind } from './change-events.ts';
 import { NO_SCOPE } from '../security/access.ts';
 import type { GridMap, MapCatalogue } from './map-catalogue.ts';
+import { MergeRuns } from './merge-runs.ts';
+import { pointAtOp } from './packed-image.ts';
+import type { Rejections } from './rejections.ts';
+import { JUDGED_ALLOWED, JUDGED_REPEAT, type RowJudge } from './row-judge.ts';
 import type { WriteRefusal } from './write-guard.ts';
-
-/** Ops of the call that were not applied: pairs (ordinal, error number). Reused by the caller. */
-export class Rejections {
-  readonly pairs: number[] = [];
-  /** What a guard said of the op at this ordinal. */
-  readonly details = new Map<number, string>();
-  /** An op can only be judged once a value was read back: the whole call must be refused, and comes again. */
-  mustComeAgain = false;
-
-  add(ordinal: number, error: number, detail?: string): void {
-    this.pairs.push(ordinal, error);
-    if (detail !== undefined) this.details.set(ordinal, detail);
-    if (error === UNAVAILABLE) this.mustComeAgain = true;
-  }
-
-  clear(): void {
-    if (this.pairs.length > 0) this.pairs.length = 0;
-    if (this.details.size > 0) this.details.clear();
-    this.mustComeAgain = false;
-  }
-}
 
 export interface CrdtServiceOptions {
   readonly maps: MapCatalogue;
@@ -82,23 +57,8 @@ export interface CrdtServiceOptions {
   readonly kernel?: MergeKernel | undefined;
 }
 
-/** Says by the row rules of its writer whether a write may be joined. */
-export interface RowJudge {
-  /**
-   * JUDGED_ALLOWED: it may; the image may have been given another value. JUDGED_REPEAT: it has been joined before. Else an error
-   * number; UNAVAILABLE when it can only be judged later. The image is valid during the call.
-   */
-  judge(map: GridMap, image: RecordImage, gateway: number, scope: number, nowMs: number): number;
-}
-
-export const JUDGED_ALLOWED = -1;
-export const JUDGED_REPEAT = -2;
-
 /** Ops whose memory is touched before the first of them is joined: what they touch fits the first-level cache. */
-export const WARMED_OPS = RUN_OPS_MAX;
-/** Ops that are joined here at most before the kernel is asked again: some groups of them. */
-const OPS_LEFT_OUT_MAX = 128;
-
+const WARMED_OPS = RUN_OPS_MAX;
 const FORBIDDEN = errorNumber('FORBIDDEN');
 const TOO_MANY_MAPS = errorNumber('TOO_MANY_MAPS');
 const STALE_OPERATION = errorNumber('STALE_OPERATION');
@@ -117,18 +77,14 @@ export class CrdtService implements ManagedService {
   readonly #onValueNeeded: CrdtServiceOptions['onValueNeeded'];
   readonly #judge: RowJudge | undefined;
   readonly #fences: CrdtServiceOptions['fences'];
-  readonly #kernel: MergeKernel | undefined;
+  /** Joins usual ops; undefined: all are joined here. */
+  readonly #runs: MergeRuns | undefined;
   readonly #image = new RecordImage();
   readonly #stored = new RecordImage();
   /** What a guard said of the write at hand. */
   #refusal: WriteRefusal | undefined;
   /** What warming has read: kept so that the reads are not optimised away. */
   #touched = 0;
-  /** Word behind the kernel's last run. */
-  #runEnd = 0;
-  /** Ops that are joined here before the kernel is asked again, and how many it will be when it has nothing to do then. */
-  #opsUntilAsked = 0;
-  #opsLeftOut = 1;
 
   constructor(options: CrdtServiceOptions) {
     this.#maps = options.maps;
@@ -139,7 +95,7 @@ export class CrdtService implements ManagedService {
     this.#onValueNeeded = options.onValueNeeded;
     this.#judge = options.judge;
     this.#fences = options.fences;
-    this.#kernel = options.kernel;
+    this.#runs = options.kernel && new MergeRuns(options.kernel, options.maps, options.changes);
   }
 
   init(): void {}
@@ -168,23 +124,11 @@ export class CrdtService implements ManagedService {
     for (let first = 0; first < count; first += WARMED_OPS) {
       const ops = Math.min(count - first, WARMED_OPS);
       const end = endOfOps(memory.words, word, ops);
-      const isBrought = this.#bring(memory, word, end, ops, gateway);
-      if (ops > 1) this.#warm(memory.words, word, ops, gateway, isBrought);
-      this.#applyGroup(memory, word, ops, gateway, session, nowMs, rejections, scope, isBrought);
+      this.#runs?.begin(memory, word, end, ops, gateway);
+      if (ops > 1) this.#warm(memory.words, word, ops, gateway);
+      this.#applyGroup(memory, word, ops, gateway, session, nowMs, rejections, scope);
       word = end;
     }
-  }
-
-  /** Brings the ops to the kernel, unless it has nothing to do with the first of them, or had nothing to do of late. */
-  #bring(memory: RingMemory, word: number, end: number, ops: number, gateway: number): boolean {
-    if (this.#opsUntilAsked > 0) {
-      this.#opsUntilAsked = Math.max(0, this.#opsUntilAsked - ops);
-      return false;
-    }
-    const kernel = this.#kernel;
-    const map = this.#maps.byId(gateway, memory.words[word + PACKED.MAP_ID] as number);
-    if (kernel === undefined || map === undefined || mergedStore(map) === undefined) return false;
-    return kernel.bring(memory, word, end, ops);
   }
 
   /** Applies ops in their order: runs of usual ones by the kernel, each of the others by itself. */
@@ -197,17 +141,14 @@ export class CrdtService implements ManagedService {
     nowMs: number,
     rejections: Rejections,
     scope: number,
-    isBrought: boolean,
   ): void {
     const words = memory.words;
+    const runs = this.#runs;
     let word = firstWord;
     for (let left = ops; left > 0; ) {
-      const isAsked = isBrought && this.#opsUntilAsked === 0;
-      const merged = isAsked ? this.#mergeRun(memory, word, left, gateway, session, nowMs) : 0;
-      if (isAsked) this.#noteAsked(merged);
-      else if (isBrought) this.#opsUntilAsked -= 1;
-      if (merged > 0) {
-        word = this.#runEnd;
+      const merged = runs === undefined ? 0 : runs.join(memory, word, left, gateway, session, nowMs);
+      if (runs !== undefined && merged > 0) {
+        word = runs.nextWord;
         left -= merged;
         continue;
       }
@@ -216,43 +157,6 @@ export class CrdtService implements ManagedService {
       word += packedBytes(words, word) >> 2;
       left -= 1;
     }
-  }
-
-  /** Where keys are new, or ops unusual, the kernel is asked less and less often, until it finds something to do. */
-  #noteAsked(merged: number): void {
-    if (merged > 0) {
-      this.#opsLeftOut = 1;
-      return;
-    }
-    this.#opsUntilAsked = this.#opsLeftOut;
-    this.#opsLeftOut = Math.min(OPS_LEFT_OUT_MAX, this.#opsLeftOut * 2);
-  }
-
-  /** Has the kernel join ops from `word` on, and returns how many it joined; `#runEnd` is behind them. */
-  #mergeRun(memory: RingMemory, word: number, left: number, gateway: number, session: number, nowMs: number): number {
-    const kernel = this.#kernel;
-    const mapId = memory.words[word + PACKED.MAP_ID] as number;
-    const map = this.#maps.byId(gateway, mapId);
-    const store = map && mergedStore(map);
-    if (kernel === undefined || map === undefined || store === undefined) return 0;
-    const opsMax = Math.min(left, store.kernelRunMax);
-    const merged = kernel.merge(word, opsMax, mapId, store.kernelTables, (nowMs / 1000) >>> 0);
-    this.#runEnd = kernel.nextWord;
-    const isHeard = this.#changes.isHeard(map);
-    let at = word;
-    for (let index = 0; index < merged; index++) {
-      const isChanged = store.joined(kernel.results[index] as number, nowMs);
-      if (!isHeard) continue;
-      if (isChanged) this.#tellPut(map, memory, at, gateway, session);
-      at += packedBytes(memory.words, at) >> 2;
-    }
-    return merged;
-  }
-
-  #tellPut(map: GridMap, memory: RingMemory, word: number, gateway: number, session: number): void {
-    const writerListens = (packedFlags(memory.words, word) & FLAG_WRITER_LISTENS) !== 0;
-    fillImage(this.#image, memory, word);
-    this.#changes.changed(map, OP_PUT, this.#image, gateway, session, writerListens);
   }
 
   #reject(rejections: Rejections, ordinal: number, error: number): void {
@@ -267,7 +171,7 @@ export class CrdtService implements ManagedService {
     for (let index = 0; index < count; index++) {
       const mapId = words[word + PACKED.MAP_ID] as number;
       const map = this.#maps.byId(gateway, mapId) ?? this.#open(memory, word, gateway, mapId);
-      fillImage(this.#image, memory, word);
+      pointAtOp(this.#image, memory, word);
       if (map !== undefined) this.#onDeadLetter(map, this.#image, 'INTERNAL');
       rejections.add(packedOrdinal(words, word), INTERNAL);
       word += packedBytes(words, word) >> 2;
@@ -275,8 +179,8 @@ export class CrdtService implements ManagedService {
   }
 
   /** Touches the memory of all the ops' records first, so that the waits for it overlap. */
-  #warm(words: Int32Array, firstWord: number, count: number, gateway: number, isBrought: boolean): void {
-    if (isBrought && this.#isWarmedByKernel(words, firstWord, count, gateway)) return;
+  #warm(words: Int32Array, firstWord: number, count: number, gateway: number): void {
+    if (this.#runs?.warm(words, firstWord, count, gateway) === true) return;
     let touched = this.#touched;
     let word = firstWord;
     for (let index = 0; index < count; index++) {
@@ -285,13 +189,6 @@ export class CrdtService implements ManagedService {
       word += packedBytes(words, word) >> 2;
     }
     this.#touched = touched;
-  }
-
-  /** False when not all of the ops are of the first one's map. */
-  #isWarmedByKernel(words: Int32Array, word: number, count: number, gateway: number): boolean {
-    const mapId = words[word + PACKED.MAP_ID] as number;
-    const tables = this.#maps.byId(gateway, mapId)?.existing(KIND_LWW)?.kernelTables ?? 0;
-    return tables !== 0 && this.#kernel?.warm(word, count, mapId, tables) === true;
   }
 
   /** Joins one op. Returns -1 when it was handled, else an error number. */
@@ -303,7 +200,7 @@ export class CrdtService implements ManagedService {
     if ((flags & FLAG_EMPTY) !== 0) return -1;
 
     const image = this.#image;
-    fillImage(image, memory, word);
+    pointAtOp(image, memory, word);
     const kind = flags & OP_KIND_MASK;
     if ((flags & FLAG_JUDGED) !== 0) {
       const judged = this.#judge?.judge(map, image, gateway, scope, nowMs) ?? FORBIDDEN;
@@ -384,7 +281,7 @@ export class CrdtService implements ManagedService {
   #open(memory: RingMemory, word: number, gateway: number, mapId: number): GridMap | undefined {
     const nameBytes = packedNameBytes(memory, word);
     if (nameBytes === 0) return undefined;
-    fillImage(this.#image, memory, word);
+    pointAtOp(this.#image, memory, word);
     const start = this.#image.valueStart + this.#image.valueBytes;
     return this.#maps.open(gateway, mapId, memory.bytes, start, start + nameBytes);
   }
@@ -442,40 +339,11 @@ function isOrphan(map: GridMap, image: RecordImage): boolean {
   return map.orphans.count > 0 && map.orphans.has(image.source, image.tagStart, image.tagBytes);
 }
 
-/** The store of which the kernel may join ops; undefined where each must be judged, or nothing of it lies in its memory. */
-function mergedStore(map: GridMap): RecordStore | undefined {
-  const store = map.guard === undefined ? map.existing(KIND_LWW) : undefined;
-  return store !== undefined && store.kernelRunMax > 0 ? store : undefined;
-}
-
 /** Word behind `count` ops. */
 function endOfOps(words: Int32Array, firstWord: number, count: number): number {
   let word = firstWord;
   for (let left = count; left > 0; left--) word += packedBytes(words, word) >> 2;
   return word;
-}
-
-/** Points the image at the packed op. */
-function fillImage(image: RecordImage, memory: RingMemory, word: number): void {
-  const words = memory.words;
-  const spans = words[word + PACKED.KEY_TAG_BYTES] as number;
-  const nodeAndFlags = words[word + PACKED.NODE_BYTES_FLAGS] as number;
-  const valueBytes = words[word + PACKED.VALUE_BYTES] as number;
-  image.source = memory.bytes;
-  image.millis = memory.floats[(word >> 1) + PACKED.MILLIS_F64] as number;
-  image.ttlMs = memory.floats[(word >> 1) + PACKED.TTL_MS_F64] as number;
-  image.counter = (words[word + PACKED.COUNTER] as number) >>> 0;
-  image.keyHash = (words[word + PACKED.KEY_HASH] as number) >>> 0;
-  image.keyStart = (word << 2) + PACKED_SPANS_START;
-  image.keyBytes = spans & 0xffff;
-  image.tagStart = image.keyStart + image.keyBytes;
-  image.tagBytes = spans >>> 16;
-  image.nodeStart = image.tagStart + image.tagBytes;
-  image.nodeBytes = nodeAndFlags & 0xffff;
-  image.valueStart = image.nodeStart + image.nodeBytes;
-  image.valueBytes = valueBytes;
-  const kind = (nodeAndFlags >>> 16) & OP_KIND_MASK;
-  image.tombstone = kind === OP_REMOVE || kind === OP_OR_REMOVE || (kind === OP_PUT && valueBytes === 0);
 }
 
 function eventKind(kind: number, image: RecordImage): EventKind {

@@ -3,7 +3,7 @@ import test from 'node:test';
 import { errorNumber } from '../../protocol/errors.ts';
 import { KIND_LWW, KIND_OR, RecordImage } from '../../storage/record.ts';
 import { EngineUnderTest, scannedOps, utf8 } from '../testing/scanned-ops.ts';
-import { Rejections } from './crdt-service.ts';
+import { Rejections } from './rejections.ts';
 import type { WriteGuard } from './write-guard.ts';
 
 const FORBIDDEN = errorNumber('FORBIDDEN');

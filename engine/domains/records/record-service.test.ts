@@ -3,7 +3,7 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { decode, encode } from '../../protocol/codec.ts';
 import { REQUEST_RECORD_PAGE, REQUEST_RECORD_READ, REQUEST_RECORD_WRITE } from '../../protocol/envelope.ts';
-import { JUDGED_ALLOWED } from '../crdt/crdt-service.ts';
+import { JUDGED_ALLOWED } from '../crdt/row-judge.ts';
 import { HIDDEN, UNSCOPED } from '../security/access.ts';
 import { BoundedEngine, packedText, textOf } from '../testing/bounded-engine.ts';
 import { utf8 } from '../testing/scanned-ops.ts';

@@ -16,7 +16,7 @@ import { isExpiredImage } from '../../storage/expired-record.ts';
 import { KIND_LWW, KIND_OR, RecordImage } from '../../storage/record.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
 import type { RecordRef } from '../../storage/storage.ts';
-import { JUDGED_ALLOWED, JUDGED_REPEAT, type RowJudge } from '../crdt/crdt-service.ts';
+import { JUDGED_ALLOWED, JUDGED_REPEAT, type RowJudge } from '../crdt/row-judge.ts';
 import type { GridMap } from '../crdt/map-catalogue.ts';
 import { HIDDEN } from './access.ts';
 import type { Grants } from './grants.ts';

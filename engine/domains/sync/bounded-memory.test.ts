@@ -9,7 +9,7 @@ import { errorNumber } from '../../protocol/errors.ts';
 import { KIND_LWW, RecordImage } from '../../storage/record.ts';
 import { JOIN_APPLIED, JOIN_DUPLICATE, JOIN_EVICTED, JOIN_STALE } from '../../storage/record-store.ts';
 import { imageOf, recordOf } from '../../storage/stored-record.ts';
-import { Rejections } from '../crdt/crdt-service.ts';
+import { Rejections } from '../crdt/rejections.ts';
 import { BoundedEngine, MIB, textOf, packedText } from '../testing/bounded-engine.ts';
 import { scannedOps, utf8 } from '../testing/scanned-ops.ts';
 

@@ -8,7 +8,7 @@ import { REQUEST_LEAF, REQUEST_LEAVES, REQUEST_OR_DIFF } from '../../protocol/en
 import { decodeText } from '../../protocol/wire-text.ts';
 import { KIND_OR } from '../../storage/record.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
-import { JUDGED_ALLOWED, type RowJudge } from '../crdt/crdt-service.ts';
+import { JUDGED_ALLOWED, type RowJudge } from '../crdt/row-judge.ts';
 import type { GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
 import type { RecordImage } from '../../storage/record.ts';
 import { NO_SCOPE, type RowView } from '../security/access.ts';

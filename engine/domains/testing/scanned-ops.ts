@@ -17,8 +17,10 @@ import { Slab } from '../../storage/slab.ts';
 import { FenceTable } from '../coordination/fence-table.ts';
 import { ChangeEvents } from '../crdt/change-events.ts';
 import { Expiry } from '../crdt/expiry.ts';
-import { CrdtService, Rejections, type RowJudge } from '../crdt/crdt-service.ts';
+import { CrdtService } from '../crdt/crdt-service.ts';
 import { type GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
+import { Rejections } from '../crdt/rejections.ts';
+import type { RowJudge } from '../crdt/row-judge.ts';
 import { SyncService } from '../sync/sync-service.ts';
 
 export const NODE_ID = 'server-1';
