@@ -128,6 +128,15 @@ test('a write without a clock wins over whatever is stored, tombstones of the fu
   assert.deepEqual(await under.write('k', undefined), { outcome: 'absent' });
 });
 
+test('a TTL counts from now, also where the write must be stamped ahead of this clock', async () => {
+  const under = new ServiceUnderTest();
+  under.engine.write({ key: 'k', tombstone: true, millis: under.engine.time.nowMs() + 50_000, counter: 0 });
+  await under.write('k', 1, { ttlMs: 10 });
+  assert.equal(await under.read('k'), 1);
+  await under.engine.time.run(under.engine.time.wait(20));
+  assert.equal(await under.read('k'), undefined);
+});
+
 test('what is too large, and a map too many, is refused by name', async () => {
   const under = new ServiceUnderTest();
   const longKey = await under.write('k'.repeat(3000), 1);

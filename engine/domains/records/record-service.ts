@@ -151,9 +151,10 @@ export class RecordService implements RequestHandler {
     image.nodeBytes = nodeId.length;
     image.valueStart = key.length + nodeId.length;
     image.valueBytes = valueBytes;
-    image.ttlMs = ttlMs ?? Number.NaN;
     image.tombstone = value === undefined;
     stampAfter(map.store(KIND_LWW), image, nowMs);
+    // It lives from now on, though its clock may stand where that of the record before it stood, ahead of this server's.
+    image.ttlMs = ttlMs === undefined ? Number.NaN : Math.floor(nowMs) + ttlMs - image.millis;
   }
 
   /** Lets the row rules of the writer have their say; hidden fields stay as they are stored. Throws GridError. */
