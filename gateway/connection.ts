@@ -20,7 +20,10 @@ export interface Connection {
 export interface Dialled {
   /** The header Host; '' when there was none. */
   readonly host: string;
+  /** With the query. */
   readonly path: string;
+  /** By TLS: here, or at a proxy that says so. */
+  readonly isSecure: boolean;
 }
 
 /** Why the server closes a connection; counted by name in the metrics. */

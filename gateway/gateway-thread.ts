@@ -187,6 +187,7 @@ class GatewayThread {
         frameBytesMax: config.frameBytesMax,
         unreadBytesMax: config.sessionBackpressureBytesMax,
         idleTimeoutMs: config.idleTimeoutMs,
+        isSecure: config.tlsCertFile !== undefined,
         refuses: (origin, host) => refuses(origin, host) ?? (this.#serves() ? undefined : '503 Service Unavailable'),
       },
       {

@@ -179,9 +179,10 @@ test('the partition map names this node for every partition, with the address th
   client.heard();
   for (const dialled of [
     undefined,
-    { host: 'grid.example:8080', path: '/' },
-    { host: '[::1]:80', path: '/ws' },
-    { host: 'a b', path: '/' },
+    { host: 'grid.example:8080', path: '/', isSecure: false },
+    { host: '[::1]:80', path: '/ws', isSecure: false },
+    { host: 'grid.example', path: '/ws?events=interest', isSecure: true },
+    { host: 'a b', path: '/', isSecure: false },
   ]) {
     Object.assign(client, { dialled });
     client.say({ type: 'PARTITION_MAP_REQUEST', payload: { currentVersion: 5 } });
@@ -203,6 +204,7 @@ test('the partition map names this node for every partition, with the address th
       { websocket: 'ws://127.0.0.1:4711', http: 'http://127.0.0.1:4711' },
       { websocket: 'ws://grid.example:8080', http: 'http://grid.example:8080' },
       { websocket: 'ws://[::1]:80/ws', http: 'http://[::1]:80' },
+      { websocket: 'wss://grid.example/ws?events=interest', http: 'https://grid.example' },
       { websocket: 'ws://127.0.0.1:4711', http: 'http://127.0.0.1:4711' },
       { websocket: 'ws://127.0.0.1:4711', http: 'http://127.0.0.1:4711' },
     ],

@@ -240,16 +240,17 @@ test('kill -9 forgets no token: older ones stay refused, the newest stays good, 
 test('the partition map has the port that the server listens on, in the words of its client', async (t) => {
   const node = await startGrid({ gatewayThreads: 2 });
   t.after(() => node.grid.stop());
-  for (const [path, suffix] of [
-    ['/', ''],
-    ['/ws', '/ws'],
+  for (const [path, suffix, headers, scheme] of [
+    ['/', '', {}, 'ws'],
+    ['/ws?events=interest', '/ws\\?events=interest', {}, 'ws'],
+    ['/ws', '/ws', { 'x-forwarded-proto': 'https' }, 'wss'],
   ] as const) {
-    const session = await WireSession.open({ port: node.port, path });
+    const session = await WireSession.open({ port: node.port, path, headers });
     session.send({ type: 'PARTITION_MAP_REQUEST', payload: { currentVersion: 0 } });
     const map = payloadOf(await session.next('PARTITION_MAP')) as { nodes: { endpoints: { websocket: string; http: string } }[] };
     const endpoints = map.nodes[0]?.endpoints;
-    assert.match(endpoints?.websocket ?? '', new RegExp(`^ws://[^/]+:${node.port}${suffix}$`));
-    const health = await fetch(`${endpoints?.http}/health`);
+    assert.match(endpoints?.websocket ?? '', new RegExp(`^${scheme}://[^/]+:${node.port}${suffix}$`));
+    const health = await fetch(`${endpoints?.http.replace('https', 'http')}/health`);
     assert.equal(health.status, 200, 'the address leads here');
     await session.close();
   }

@@ -2,7 +2,8 @@
  * The partition map of this node: it owns every partition, and its clients' own address leads to it.
  *
  * A cluster client drops a connection whose endpoint is not textually the address that it dialled (protocol reference §10). So the endpoint
- * is made of what the client sent as Host when it connected; where it sent none, of the port that the node listens on.
+ * is made of what the client sent when it connected: Host, path and query, and whether it came by TLS, also to a proxy. Where it sent no
+ * Host, of the port that the node listens on.
  */
 import type { CallStatus } from '../engine/operation/operation.ts';
 import { PARTITION_COUNT } from '../engine/partition/hash.ts';
@@ -39,9 +40,10 @@ export class PartitionMapDesk implements Desk {
   /** Always answered, whatever version the client has: without an answer it waits 5 s. It takes only what is newer. */
   #map(dialled: Dialled | undefined): object {
     const { nodeId, clock } = this.#context;
-    const { host, path } = dialled ?? { host: '', path: '/' };
+    const { host, path, isSecure } = dialled ?? { host: '', path: '/', isSecure: false };
     const address = HOST.test(host) ? host : `127.0.0.1:${this.#facts.port()}`;
-    const endpoints = { websocket: `ws://${address}${path === '/' ? '' : path}`, http: `http://${address}` };
+    const tls = isSecure ? 's' : '';
+    const endpoints = { websocket: `ws${tls}://${address}${path === '/' ? '' : path}`, http: `http${tls}://${address}` };
     const partitions = Array.from({ length: PARTITION_COUNT }, (_, partitionId) => ({
       partitionId,
       ownerNodeId: nodeId,

@@ -76,6 +76,14 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+test('the partition map leads its client back by TLS', async () => {
+  const session = await WireSession.open({ port, path: '/ws', ca: CERTS.one });
+  session.send({ type: 'PARTITION_MAP_REQUEST', payload: { currentVersion: 0 } });
+  const { nodes } = payloadOf(await session.next('PARTITION_MAP'));
+  assert.match(JSON.stringify(nodes), new RegExp(`"websocket":"wss://[^/]+:${port}/ws","http":"https://[^/]+:${port}"`));
+  session.socket.close();
+});
+
 test('WebSocket, HTTP and Redis serve one key by TLS, and nothing in the clear', async () => {
   const session = await WireSession.open({ port, ca: CERTS.one });
   session.sendOps(put('1', 'letters', 'k', { sealed: true }));

@@ -24,6 +24,8 @@ export interface WebSocketOptions {
   /** Hard bound of unread bytes; the gateway closes softer and earlier (outgoing.ts). */
   readonly unreadBytesMax: number;
   readonly idleTimeoutMs: number;
+  /** The port speaks TLS. */
+  readonly isSecure: boolean;
   /** Why an upgrade is refused, as an HTTP status line, or undefined. */
   readonly refuses: (origin: string, host: string) => string | undefined;
 }
@@ -127,7 +129,7 @@ function upgrade(options: WebSocketOptions, response: HttpResponse, request: Htt
   const data: SocketData = {
     byInterest: request.getQuery('events') === 'interest',
     priority: isPriority(priority) ? priority : 'normal',
-    dialled: { host: request.getHeader('host'), path: request.getUrl() },
+    dialled: dialledOf(request, options.isSecure),
     connection: undefined,
     session: undefined,
   };
@@ -138,6 +140,15 @@ function upgrade(options: WebSocketOptions, response: HttpResponse, request: Htt
     request.getHeader('sec-websocket-extensions'),
     context,
   );
+}
+
+function dialledOf(request: HttpRequest, isSecure: boolean): Dialled {
+  const query: string | undefined = request.getQuery(); // undefined where there is none, whatever its type says
+  return {
+    host: request.getHeader('host'),
+    path: request.getUrl() + (query === undefined || query === '' ? '' : `?${query}`),
+    isSecure: isSecure || request.getHeader('x-forwarded-proto') === 'https',
+  };
 }
 
 function opened(socket: WebSocket<SocketData>, events: WebSocketEvents): Session | undefined {

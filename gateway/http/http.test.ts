@@ -55,7 +55,7 @@ describe('the endpoints', () => {
 
   before(async () => {
     const nobody = { opened: () => undefined, message: () => {}, drained: () => {}, closed: () => {} };
-    const limits = { frameBytesMax: 65_536, unreadBytesMax: 65_536, idleTimeoutMs: 60_000 };
+    const limits = { frameBytesMax: 65_536, unreadBytesMax: 65_536, idleTimeoutMs: 60_000, isSecure: false };
     serveWebSocket(app, { ...limits, refuses: refusesStrangers }, nobody);
     const parts = { memory, version: '1.2.3', refuses: refusesStrangers, onFailure: assert.fail, nowMs: () => NOW_MS };
     serveHttp(app, httpOptions(testConfig({}), { ...parts, door: () => door }));
