@@ -1,7 +1,8 @@
 /**
  * The server process: starts a grid, says `PORT=<n>` when it serves, stops on SIGTERM and SIGINT.
  *
- * stdout carries that one line and nothing else; logs go to stderr. A second signal ends the process at once.
+ * stdout carries that one line and nothing else; logs go to stderr. A second signal ends the process at once. SIGHUP has TLS files read
+ * again and never ends it.
  */
 import pino from 'pino';
 import type { Config } from '../engine/config.ts';
@@ -19,6 +20,8 @@ export async function run(config: Config): Promise<void> {
     end = resolve;
   });
   onSignals(log, () => end(undefined));
+  let renew = (): void => log.info('there is no TLS certificate to be read again');
+  process.on('SIGHUP', () => renew()); // else it would end the process
   let grid: Grid;
   try {
     const starting = Grid.start(config, log, { onFatal: end });
@@ -29,7 +32,7 @@ export async function run(config: Config): Promise<void> {
     process.exitCode = 1;
     return;
   }
-  if (config.tlsCertFile !== undefined) process.on('SIGHUP', () => void grid.renewTls());
+  if (config.tlsCertFile !== undefined) renew = () => void grid.renewTls();
   process.stdout.write(`PORT=${grid.port}\n`);
   const failure = await ended;
   if (failure !== undefined) log.fatal({ error: describe(failure) }, 'the server cannot go on');

@@ -107,6 +107,16 @@ test('WebSocket, HTTP and Redis serve one key by TLS, and nothing in the clear',
   redis.close();
 });
 
+test('without TLS there is nothing to read on SIGHUP, and the server goes on', async () => {
+  const plain = new ServerProcess(['--port', '0'], { LATTICE_STORE: 'none', LATTICE_DATA_DIR: join(folder, 'plain') });
+  const at = await plain.port();
+  plain.signal('SIGHUP');
+  await eventually(() => assert.match(plain.stderr, /no TLS certificate to be read again/));
+  assert.equal((await fetch(`http://127.0.0.1:${at}/health`)).status, 200);
+  plain.signal('SIGTERM');
+  assert.deepEqual(await plain.exited, { code: 0, signal: null });
+});
+
 describe('another certificate', () => {
   test('is served to new connections on SIGHUP, by every thread, and open ones stay', async () => {
     const session = await WireSession.open({ port, ca: CERTS.one });
