@@ -43,7 +43,8 @@ export class RespListener {
     server.on(tls === undefined ? 'connection' : 'secureConnection', (socket) => listener.#accept(socket, door, onWritten));
     if (tls !== undefined) server.on('connection', (socket) => listener.#keep(socket));
     return new Promise((resolve, reject) => {
-      server.once('error', (error) => {
+      // Once it listens, nobody is told: a connection could not be accepted, for want of descriptors, and the next one may be.
+      server.on('error', (error) => {
         reject(new GridError('UNAVAILABLE', `${host}:${port} cannot be bound for Redis clients: ${error.message}`));
       });
       server.listen({ host, port, exclusive: true }, () => resolve(listener));
