@@ -323,4 +323,13 @@ describe('a map', () => {
       assert.equal((await ask('GET', `/maps/${map}?${new URLSearchParams({ [name]: text })}`)).status, 400, text.slice(0, 40));
     assert.equal((await ask('GET', `/maps/${map}?${new URLSearchParams({ where, cursor: 'bad' })}`)).status, 400);
   });
+
+  test('fails by the name of what went wrong', async () => {
+    const map = uniqueName('large');
+    for (let n = 0; n < 30; n++) await ask('PUT', `/maps/${map}/k${n}`, { n: 1, text: 'x'.repeat(100_000) });
+    const response = await ask('GET', `/maps/${map}?${new URLSearchParams({ where: '{"n":1}', limit: '100' })}`);
+    const { error, retryable, message } = await errorOf(response);
+    assert.deepEqual([response.status, error, retryable], [413, 'FRAME_TOO_LARGE', false]);
+    assert.match(String(message), /^the result is larger than \d+ bytes$/);
+  });
 });

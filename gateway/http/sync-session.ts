@@ -2,7 +2,7 @@
  * The ops and queries of one POST /sync, as a session says them and hears the answers.
  */
 import { type Data, encode, isData } from '../../engine/protocol/codec.ts';
-import { GridError } from '../../engine/protocol/errors.ts';
+import { ERROR_CODES, type ErrorCode, GridError } from '../../engine/protocol/errors.ts';
 import { checkBounds } from '../../engine/protocol/msgpack-bounds.ts';
 import type { Principal } from '../authentication.ts';
 import { DoorSession } from './door-session.ts';
@@ -137,8 +137,15 @@ function errorOf(payload: Data, message: unknown, context?: string): SyncError {
   return { code, message: String(message), ...(context === undefined ? {} : { context }) };
 }
 
+/** The error that an ERROR tells of a query: by its code, where it has one. */
 function errorFrom(payload: unknown): GridError {
-  const { code, message } = isData(payload) ? payload : {};
-  const name = code === 403 ? 'FORBIDDEN' : code === 501 ? 'FEATURE_DISABLED' : code === 429 ? 'RATE_LIMITED' : 'BAD_REQUEST';
-  return new GridError(name, String(message));
+  const { code: status, message, details } = isData(payload) ? payload : {};
+  const code = ERROR_CODES.find((one) => isData(details) && details.code === one) ?? codeOfStatus(status);
+  return new GridError(code, String(message).replace(`${code}: `, ''));
+}
+
+function codeOfStatus(status: unknown): ErrorCode {
+  if (status === 403) return 'FORBIDDEN';
+  if (status === 501) return 'FEATURE_DISABLED';
+  return status === 429 ? 'RATE_LIMITED' : 'BAD_REQUEST';
 }
