@@ -74,6 +74,11 @@ test('it is healthy, sleeps while nothing comes, and counts the heap of its thre
   const rows = [0, 1].map((row) => new CounterRow(grid.memory.threadCounters, THREAD_COUNTERS, row));
   await eventually(() => assert.ok((rows[0]?.get('heapUsedBytes') ?? 0) > 0));
   assert.equal(rows[1]?.get('heapUsedBytes'), 0);
+  await eventually(async () => {
+    const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+    const healthy = [...metrics.matchAll(/^lattice_thread_healthy\{thread="(\S+)"\} 1$/gm)].map(([, thread]) => thread);
+    assert.deepEqual(healthy.sort(), ['gateway-0', 'main', 'worker-0'], 'the main thread reports, too');
+  });
   const turnsOf = (): number => rows.reduce((sum, row) => sum + row.get('turns'), 0);
   const before = turnsOf();
   await new Promise((resolve) => setTimeout(resolve, 300));

@@ -408,7 +408,6 @@ class GatewayThread {
   #publishThread(): void {
     this.#loopDelay.sample();
     this.#thread.set('heapUsedBytes', getHeapStatistics().used_heap_size);
-    this.#thread.set('healthy', 1);
     this.#thread.set('lastHealthCheckAtMs', Date.now());
   }
 }

@@ -169,11 +169,8 @@ export const WORKER_METRICS: Readonly<Record<WorkerCounter, MetricDefinition>> =
 };
 
 export const THREAD_METRICS: Readonly<Record<ThreadCounter, MetricDefinition>> = {
-  activeTasks: gauge('thread_active_tasks', 'Tasks that the thread runs now.'),
-  spawnedTotal: counter('thread_tasks_spawned', 'Tasks that the thread has started.'),
   startedAtMs: gauge('thread_started_at_ms', 'Wall-clock time at which the thread started, in ms; 0 when it has not.'),
-  healthy: gauge('thread_healthy', '1 when the thread found itself well at its last check.'),
-  lastHealthCheckAtMs: gauge('thread_last_health_check_at_ms', 'Wall-clock time of the last check, in ms; 0 for none.'),
+  lastHealthCheckAtMs: gauge('thread_last_health_check_at_ms', 'Wall-clock time of the last report, in ms; 0 for none.'),
   turns: counter('thread_turns', 'Turns of the run loop.'),
   batches: counter('thread_batches', 'Turns of the run loop that found records.'),
   records: counter('thread_records', 'Ring records handled.'),

@@ -3,7 +3,9 @@
  *
  *   health   each `healthIntervalMs`   what has become worse or better goes to the log
  *   memory   each 500 ms               resident memory and the workers' own accounts ─▶ each worker's share, over or not
+ *   report   with it                   of this thread itself: how late the 500 ms were is how late its event loop is
  */
+import { getHeapStatistics } from 'node:v8';
 import type { Logger } from 'pino';
 import type { Config } from '../engine/config.ts';
 import { CounterRow, THREAD_COUNTERS } from '../workers/counters.ts';
@@ -28,6 +30,7 @@ export class NodeWatch {
   readonly #row: CounterRow<(typeof THREAD_COUNTERS)[number]>;
   readonly #timers: NodeJS.Timeout[] = [];
   #known: readonly Degradation[] = [];
+  #sampledMs = Number.NaN;
 
   constructor(config: Config, memory: GridMemory, log: Logger) {
     this.memoryBytesMax = memoryBound(config.maxMemory, machineMemoryBytes(), cgroupMemoryBytes());
@@ -47,7 +50,12 @@ export class NodeWatch {
         'LATTICE_MAX_MEMORY is too small for these threads and rings: it will not be kept',
       );
     this.#sampleMemory();
-    this.#timers.push(setInterval(() => this.#sampleMemory(), MEMORY_INTERVAL_MS));
+    this.#timers.push(
+      setInterval(() => {
+        this.#sampleMemory();
+        this.#report();
+      }, MEMORY_INTERVAL_MS),
+    );
   }
 
   watchHealth(): void {
@@ -71,8 +79,16 @@ export class NodeWatch {
     this.#state.isMemoryOver = residentBytes > this.memoryBytesMax;
   }
 
+  #report(): void {
+    const nowMs = performance.now();
+    const lateMs = Number.isNaN(this.#sampledMs) ? 0 : Math.max(0, nowMs - this.#sampledMs - MEMORY_INTERVAL_MS);
+    this.#sampledMs = nowMs;
+    for (const quantile of ['loopDelayP50Ms', 'loopDelayP99Ms', 'loopDelayMaxMs'] as const) this.#row.set(quantile, lateMs);
+    this.#row.set('heapUsedBytes', getHeapStatistics().used_heap_size);
+    this.#row.set('lastHealthCheckAtMs', Date.now());
+  }
+
   #checkHealth(): void {
-    this.#row.set('heapUsedBytes', process.memoryUsage().heapUsed);
     const { degraded } = judge(readFacts(this.#view, Date.now()));
     const { appeared, gone } = healthChange(this.#known, degraded);
     for (const { code, text } of appeared) this.#log.warn({ code }, `degraded: ${text}`);

@@ -91,6 +91,11 @@ test('each counter shows what its thread has published, under the labels of the 
   worker.set('mergesDuplicate', 1);
   worker.set('storageState', 1);
   new CounterRow(memory.threadCounters, THREAD_COUNTERS, 3).set('loopDelayP99Ms', 2.5);
+  for (const thread of [2, 3, 4])
+    new CounterRow(memory.threadCounters, THREAD_COUNTERS, thread).set(
+      'lastHealthCheckAtMs',
+      thread === 2 ? NOW_MS - 3.6e6 : NOW_MS,
+    );
   const state = new GridState(memory.state);
   state.startedMs = NOW_MS - 90_500;
   state.setWorkerState(1, 'loading');
@@ -115,6 +120,10 @@ test('each counter shows what its thread has published, under the labels of the 
     'lattice_lifecycle{state=starting}': 1,
     'lattice_degraded{reason=STORAGE_DEGRADED}': 1,
     'lattice_broadcast_sessions{gateway=1}': 2,
+    'lattice_thread_healthy{thread=gateway-0}': 0, // has not reported yet
+    'lattice_thread_healthy{thread=worker-0}': 0, // not for an hour
+    'lattice_thread_healthy{thread=worker-1}': 0, // storage is away
+    'lattice_thread_healthy{thread=main}': 1,
   };
   for (const [key, value] of Object.entries(expected)) assert.equal(samples.get(key), value, key);
 });

@@ -165,6 +165,12 @@ export class Observability {
         value: this.#verdict.degraded.filter(({ code }) => code === reason).length,
       })),
     );
+    gauge('lattice_thread_healthy', '1 while the thread reports and nothing of it is degraded.', () =>
+      this.#view.threads.map(({ name, row }) => ({
+        labels: { thread: name },
+        value: Number(row.get('lastHealthCheckAtMs') > 0 && !this.#verdict.degraded.some(({ subject }) => subject === name)),
+      })),
+    );
     gauge('lattice_worker_state', '1 for the state that the worker is in.', () =>
       workers.flatMap((_, worker) =>
         WORKER_STATES.map((one) => ({ labels: { worker, state: one }, value: Number(one === state.workerState(worker)) })),

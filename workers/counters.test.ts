@@ -1,33 +1,26 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Worker } from 'node:worker_threads';
-import {
-  averageProcessingMs,
-  CHANNEL_COUNTERS,
-  CounterRow,
-  createCounters,
-  LoopDelaySampler,
-  THREAD_COUNTERS,
-} from './counters.ts';
+import { CounterRow, createCounters, LoopDelaySampler, THREAD_COUNTERS } from './counters.ts';
+
+const NAMES = ['sent', 'received', 'refused'] as const;
 
 test('rows do not touch each other, and start at 0', () => {
-  const memory = createCounters(CHANNEL_COUNTERS, 3);
-  const rows = [0, 1, 2].map((row) => new CounterRow(memory, CHANNEL_COUNTERS, row));
+  const memory = createCounters(NAMES, 3);
+  const rows = [0, 1, 2].map((row) => new CounterRow(memory, NAMES, row));
   const [first, second, third] = rows as [CounterRow<'sent'>, CounterRow<'sent'>, CounterRow<'sent'>];
   second.set('sent', 5);
   second.add(second.indexOf('sent'), 2);
   assert.deepEqual([first.get('sent'), second.get('sent'), third.get('sent')], [0, 7, 0]);
-  assert.throws(() => new CounterRow(memory, CHANNEL_COUNTERS, 3), /row 3 of 3/);
+  assert.throws(() => new CounterRow(memory, NAMES, 3), /row 3 of 3/);
 });
 
 test('all names are read with their values', () => {
-  const row = new CounterRow(createCounters(CHANNEL_COUNTERS, 1), CHANNEL_COUNTERS, 0);
-  for (const [n, name] of CHANNEL_COUNTERS.entries()) row.set(name, n + 1);
+  const row = new CounterRow(createCounters(NAMES, 1), NAMES, 0);
+  for (const [n, name] of NAMES.entries()) row.set(name, n + 1);
   const all = row.read();
-  assert.deepEqual(Object.keys(all), [...CHANNEL_COUNTERS]);
-  assert.deepEqual(Object.values(all), [1, 2, 3, 4, 5, 6, 7, 8]);
-  assert.equal(averageProcessingMs({ ...all, responses: 4, processingMsTotal: 10 }), 2.5);
-  assert.equal(averageProcessingMs({ ...all, responses: 0 }), 0);
+  assert.deepEqual(Object.keys(all), [...NAMES]);
+  assert.deepEqual(Object.values(all), [1, 2, 3]);
 });
 
 test('another thread sees what was counted', { timeout: 20_000 }, async () => {

@@ -15,11 +15,8 @@ const CELLS_PER_LINE = 8;
 
 /** What a thread says about itself. Gauges are marked; the others only grow. */
 export const THREAD_COUNTERS = [
-  'activeTasks', // gauge
-  'spawnedTotal',
   'startedAtMs', // wall clock; uptime = now - this
-  'healthy', // gauge, 1 or 0
-  'lastHealthCheckAtMs', // wall clock
+  'lastHealthCheckAtMs', // wall clock, of its last report
   'turns',
   'batches',
   'records',
@@ -29,20 +26,7 @@ export const THREAD_COUNTERS = [
   'heapUsedBytes', // gauge
 ] as const;
 
-/** What the sender of a channel (a pair of rings) says about it. What the rings count themselves is in RingStats. */
-export const CHANNEL_COUNTERS = [
-  'sent',
-  'received',
-  'responses',
-  'timeouts',
-  'sendFailures',
-  'pending', // gauge
-  'backpressureEvents',
-  'processingMsTotal',
-] as const;
-
 export type ThreadCounter = (typeof THREAD_COUNTERS)[number];
-export type ChannelCounter = (typeof CHANNEL_COUNTERS)[number];
 
 function cellsPerRow(names: readonly string[]): number {
   return Math.ceil(names.length / CELLS_PER_LINE) * CELLS_PER_LINE;
@@ -95,11 +79,6 @@ export class CounterRow<Name extends string> {
     const entries = this.#names.map((name, index) => [name, this.cells[index] as number] as const);
     return Object.fromEntries(entries) as Record<Name, number>; // Object.fromEntries forgets the names' type
   }
-}
-
-/** Average time between a request and its response, in ms; 0 before the first one. */
-export function averageProcessingMs(channel: Record<ChannelCounter, number>): number {
-  return channel.responses === 0 ? 0 : channel.processingMsTotal / channel.responses;
 }
 
 /** Wakes a thread 5 times a second, in native code. */

@@ -153,7 +153,6 @@ export class WorkerReport {
   #publishThread(nowMs: number): void {
     this.#loopDelay.sample();
     if (this.#sources.hasOwnHeap) this.#thread.set('heapUsedBytes', getHeapStatistics().used_heap_size);
-    this.#thread.set('healthy', 1);
     this.#thread.set('lastHealthCheckAtMs', nowMs);
   }
 }
