@@ -126,6 +126,23 @@ test('who is gone hears nothing, and a counter that nobody wrote or watches make
   assert.deepEqual(ann.frames.length, 2);
 });
 
+test('while the worker of a counter takes nothing, what is for it is held, and comes in its order', async () => {
+  const node = await OneThreadNode.create();
+  const client = node.client();
+  node.state.setWorkerState(0, 'loading');
+  sync(client, 'hits', { a: 1 });
+  request(client, 'hits');
+  assert.equal(client.session.held.length, 2, 'in the bytes that a session may have held');
+  await node.pump();
+  assert.deepEqual(heard(client), []);
+  node.state.setWorkerState(0, 'ready');
+  await node.pump();
+  assert.deepEqual(heard(client), [
+    ['COUNTER_UPDATE', 'hits', wire({ a: 1 })],
+    ['COUNTER_RESPONSE', 'hits', wire({ a: 1 })],
+  ]);
+});
+
 test('names are 1 to 256 bytes, and a session watches so many counters and no more', async () => {
   const node = await OneThreadNode.create({ domains: { maxCounters: 2000 } });
   const ann = node.client();

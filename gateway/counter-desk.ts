@@ -91,25 +91,24 @@ export class CounterDesk implements Desk {
     if (!session.access.may(type === 'COUNTER_SYNC' ? 'writeCounter' : 'readCounter', name)) {
       return new GridError('FORBIDDEN', `counter ${name}`);
     }
+    const worker = this.#workerOf(name);
+    if (this.#context.links.firstRefused(1 << worker) >= 0)
+      return new GridError('UNAVAILABLE', `worker ${worker} does not answer, try again later`);
     const watched = this.#watched.get(session);
     if (watched === undefined || watched.size < WATCHED_MAX || watched.has(name)) return undefined;
     return new GridError('TOO_MANY_COUNTERS', `a connection watches up to ${WATCHED_MAX} counters`);
   }
 
-  /** False when no call is free now. */
+  /** False when no call is free now, or the worker takes nothing. */
   #ask(session: Session, message: CounterMessage): boolean {
     const { name } = message;
+    const worker = this.#workerOf(name);
+    if (!this.#context.links.takes(worker)) return false;
     const isSync = message.type === 'COUNTER_SYNC';
     const body = isSync ? { name, state: message.state, device: this.#deviceOf(session) } : { name };
     const kind = isSync ? REQUEST_COUNTER_SYNC : REQUEST_COUNTER_READ;
     const bytes = encode(body).slice();
-    return this.#context.calls.ask(
-      session,
-      kind,
-      [this.#workerOf(name)],
-      () => bytes,
-      new CounterGather(this.#context, session, message),
-    );
+    return this.#context.calls.ask(session, kind, [worker], () => bytes, new CounterGather(this.#context, session, message));
   }
 
   #deviceOf(session: Session): string {

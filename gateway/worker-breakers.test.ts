@@ -38,6 +38,10 @@ test('what goes to a worker that answers nothing is refused at once, and what go
   assert.deepEqual([errors(asking), asking.closes], [[SILENT], []]);
   assert.deepEqual([node.received().length, node.counters.refusedAtOnce], [0, 2]);
   assert.equal(node.state.workerBreaker(0, 0), 'OPEN');
+  const [counting, elsewhere] = [node.client(), node.client()];
+  counting.say({ type: 'COUNTER_REQUEST', payload: { name: node.keyOf(0) } });
+  elsewhere.say({ type: 'COUNTER_REQUEST', payload: { name: node.keyOf(1) } });
+  assert.deepEqual([errors(counting), errors(elsewhere)], [[SILENT], []]);
   assert.equal(node.state.workerBreaker(0, 1), 'CLOSED');
 });
 
