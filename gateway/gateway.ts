@@ -88,6 +88,7 @@ export class Gateway implements WebSocketEvents {
   readonly #locks: LockDesk;
   readonly #dispatcher: Dispatcher;
   readonly #held: HeldFrames;
+  readonly #doorCalls: DoorCalls;
   readonly #waits: PersistedWaits;
   readonly #links: WorkerLinks;
   readonly #breakers: WorkerBreakers | undefined;
@@ -145,6 +146,7 @@ export class Gateway implements WebSocketEvents {
       ageMaxMs: config.requestTimeoutMs,
       classes,
     });
+    this.#doorCalls = new DoorCalls(this.#held, () => this.#clock.nowMs);
     this.#dispatcher = new Dispatcher({
       desk: this.#desk,
       router: new WriteRouter(this.#links, maps, this.#calls, this.#askedClocks.quarantine),
@@ -445,6 +447,7 @@ export class Gateway implements WebSocketEvents {
       clock,
       counters,
       log,
+      queue: this.#options.config.priorities ? this.#doorCalls : undefined,
     });
   }
 
@@ -453,7 +456,7 @@ export class Gateway implements WebSocketEvents {
     const calls = new WorkerCalls({
       calls: this.#calls,
       links: this.#links,
-      queue: new DoorCalls(this.#held, () => this.#clock.nowMs),
+      queue: this.#doorCalls,
       deadlineMs: () => this.#clock.nowMs + config.requestTimeoutMs,
       onRetry: () => {
         this.#options.counters.requestsRetried += 1;

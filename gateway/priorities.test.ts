@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { PRIORITIES, type Priority } from '../engine/operation/priority.ts';
-import type { TestClient } from './testing/one-thread-node.ts';
+import { OneThreadNode, type TestClient } from './testing/one-thread-node.ts';
 import { PlayedNode, type SentOps } from './testing/played-node.ts';
+import { RedisEnd } from './testing/subject-doors.ts';
 
 const ON = { priorities: true, sessionBufferBytesMax: 256 << 20, opTimeoutMs: 600_000, requestTimeoutMs: 600_000 };
 const VALUE = 'x'.repeat(400);
@@ -76,6 +77,24 @@ test('a request of high priority passes a flood of low ones: at most a window is
   assert.equal(countOf(ahead, calm), 0);
   assert.ok(ahead.length < 40, `${ahead.length} frames were ahead`);
   assert.equal(turn(node)[0]?.session, calm.session.id);
+});
+
+test('commands of Redis wait for their turn as frames do, and get it while others wait', async () => {
+  const node = await OneThreadNode.create({ config: { ...ON, sessionBufferBytesMax: 16 << 20 }, takesRedis: true });
+  const [flood, redis] = [node.client(), new RedisEnd(node, undefined)];
+  for (let frame = 0; frame < 3000; frame++) write(flood, 'a');
+  redis.say('SET', 'b', '1');
+  for (let step = 0; step < 3; step++) {
+    await node.drainWorker(0);
+    node.drainGateway(0);
+    node.gateways[0]?.retry();
+  }
+  assert.equal(redis.heard(), '+OK\r\n');
+  assert.ok(flood.session.held.length > 1000, `${flood.session.held.length} frames wait`);
+  for (let command = 0; command < 20; command++) redis.say('INCR', 'b');
+  await node.pump();
+  assert.equal(redis.heard(), Array.from({ length: 20 }, (_, command) => `:${command + 2}\r\n`).join(''));
+  assert.equal(flood.session.held.length, 0);
 });
 
 test('without priorities frames are served in the order in which sessions began to wait', async () => {

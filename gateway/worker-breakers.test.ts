@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import type { TestClient } from './testing/one-thread-node.ts';
+import { OneThreadNode, type TestClient } from './testing/one-thread-node.ts';
 import { PlayedNode } from './testing/played-node.ts';
+import { RedisEnd } from './testing/subject-doors.ts';
+import { eventually } from './testing/test-grid.ts';
 
 const TWO = { workers: 2, config: { workerBreakerFailures: 3, workerBreakerOpenMs: 4000 } };
 
@@ -36,13 +38,27 @@ test('what goes to a worker that answers nothing is refused at once, and what go
   assert.equal(well.heardOf('OP_ACK').length, 1);
   asking.say({ type: 'SYNC_INIT', mapName: 'todos', lastSyncTimestamp: 0 });
   assert.deepEqual([errors(asking), asking.closes], [[SILENT], []]);
-  assert.deepEqual([node.received().length, node.counters.refusedAtOnce], [0, 2]);
-  assert.equal(node.state.workerBreaker(0, 0), 'OPEN');
   const [counting, elsewhere] = [node.client(), node.client()];
   counting.say({ type: 'COUNTER_REQUEST', payload: { name: node.keyOf(0) } });
   elsewhere.say({ type: 'COUNTER_REQUEST', payload: { name: node.keyOf(1) } });
   assert.deepEqual([errors(counting), errors(elsewhere)], [[SILENT], []]);
+  assert.deepEqual([node.received().length, node.counters.refusedAtOnce], [0, 2]);
+  assert.equal(node.state.workerBreaker(0, 0), 'OPEN');
   assert.equal(node.state.workerBreaker(0, 1), 'CLOSED');
+});
+
+test('a command of Redis for a worker that answers nothing is refused at once, too', async () => {
+  const config = { workerBreakerFailures: 2, workerBreakerOpenMs: 60_000, opTimeoutMs: 20, requestTimeoutMs: 20 };
+  const node = await OneThreadNode.create({ config, takesRedis: true });
+  const [first, second] = [new RedisEnd(node, undefined), new RedisEnd(node, undefined)];
+  for (const redis of [first, second]) redis.say('SET', 'k', '1');
+  await eventually(() => {
+    node.gateways[0]?.outbox.onTick(performance.now());
+    assert.equal(node.state.workerBreaker(0, 0), 'OPEN');
+  });
+  first.heard();
+  first.say('SET', 'k', '2');
+  assert.equal(first.heard(), '-TRYAGAIN UNAVAILABLE worker 0 does not answer: the command was not run\r\n');
 });
 
 test('after a pause one call probes; its answer closes the breaker, its silence opens it again', async () => {

@@ -93,9 +93,9 @@ export class WorkerCalls {
     return session.openCalls < QUESTION_CALLS_MAX && this.#ask(session, kind, workers, bodyOf, gather);
   }
 
-  /** As `ask`, for the gateway itself. False also while one of the workers takes nothing. */
+  /** As `ask`, for the gateway itself, which asks little and waits for nobody's turn. False also while one of the workers is not open. */
   gather(kind: number, workers: readonly number[], bodyOf: (worker: number) => Uint8Array, gather: Gather): boolean {
-    if (workers.some((worker) => !this.#options.links.takes(worker))) return false;
+    if (workers.some((worker) => !this.#options.links.isOpen(worker))) return false;
     return this.#ask(this.#door, kind, workers, bodyOf, gather);
   }
 

@@ -132,18 +132,19 @@ export class ReplyLine {
     this.#flush();
   }
 
-  /** A worker may take requests again. False while the connection still waits. */
-  retry(nowMs: number): boolean {
+  /** A worker may take requests again. Answers with the one that the connection still waits for, -1 when it does not. */
+  retry(nowMs: number): number {
     const { isClosing, context } = this.#connection;
     const held = this.#held;
-    if (held === undefined || isClosing) return true;
-    if (!this.#ask(held, (worker) => held.bodies.get(worker) ?? NO_BYTES)) {
-      if (nowMs - this.#heldSinceMs <= context.config.opTimeoutMs) return false;
+    if (held === undefined || isClosing) return -1;
+    const blocked = this.#ask(held, (worker) => held.bodies.get(worker) ?? NO_BYTES);
+    if (blocked >= 0) {
+      if (nowMs - this.#heldSinceMs <= context.config.opTimeoutMs) return blocked;
       held.fail('TRYAGAIN UNAVAILABLE no worker took the command in time: it was not run');
     }
     this.#held = undefined;
     this.#onRoom();
-    return true;
+    return -1;
   }
 
   /** Nobody is there any more. */
@@ -169,26 +170,35 @@ export class ReplyLine {
       turn.isAnswered = true;
       return;
     }
-    if (this.#ask(turn, this.#written)) {
+    const blocked = this.#ask(turn, this.#written);
+    if (blocked < 0) {
       for (let worker = 0; worker < writers.length; worker++) writers[worker]?.clear();
       return;
     }
     turn.keep(writers);
     this.#held = turn;
     this.#heldSinceMs = clock.nowMs;
-    hold(this.#connection);
+    hold(
+      this.#connection,
+      blocked,
+      [...turn.bodies.values()].reduce((bytes, body) => bytes + body.length, 0),
+    );
   }
 
-  /** False, and nothing sent, while one of the workers of the turn takes nothing. */
-  #ask(turn: Turn, bodyOf: (worker: number) => Uint8Array): boolean {
-    const { calls, links } = this.#connection.context;
+  /** Asks the workers of the turn: -1; or nothing while one of them takes nothing, and answers with it. The turn fails at once where one is silent. */
+  #ask(turn: Turn, bodyOf: (worker: number) => Uint8Array): number {
+    const { calls, links, counters } = this.#connection.context;
     const workers: number[] = [];
     for (let worker = 0; turn.asked >>> worker !== 0; worker++) {
       if ((turn.asked & (1 << worker)) === 0) continue;
-      if (!links.takes(worker)) return false;
+      if (!links.takes(worker)) return worker;
       workers.push(worker);
     }
-    return calls.ask(this.#session, REQUEST_COMMANDS, workers, bodyOf, turn);
+    const silent = links.firstRefused(turn.asked);
+    if (silent < 0) return calls.ask(this.#session, REQUEST_COMMANDS, workers, bodyOf, turn) ? -1 : (workers[0] ?? 0);
+    counters.refusedAtOnce += 1;
+    turn.fail(`TRYAGAIN UNAVAILABLE worker ${silent} does not answer: the command was not run`);
+    return -1;
   }
 
   /** What the turn at hand has for a worker. */

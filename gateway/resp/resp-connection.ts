@@ -103,8 +103,8 @@ export class RespConnection {
     return nowMs - this.#unreadSinceMs > timeoutMs;
   }
 
-  /** A worker may take requests again. False while the connection still waits. */
-  retry(nowMs: number): boolean {
+  /** A worker may take requests again. Answers with the one that the connection still waits for, -1 when it does not. */
+  retry(nowMs: number): number {
     return this.#line.retry(nowMs);
   }
 

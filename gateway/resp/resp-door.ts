@@ -5,6 +5,7 @@
  */
 import { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
 import { RespWriter } from '../../engine/protocol/resp-writer.ts';
+import type { DoorCalls } from '../door-calls.ts';
 import { CommandRouter } from './command-router.ts';
 import { JointActs } from './joint-acts.ts';
 import { KnownHashes } from './known-hashes.ts';
@@ -27,10 +28,15 @@ export type RespDoorOptions = Omit<
   | 'connections'
   | 'hold'
   | 'onSlowClosed'
->;
+> & {
+  /** While priorities are on: where requests wait for their turn among those of other doors and clients. */
+  readonly queue: DoorCalls | undefined;
+};
 
 /** What is between a client and this, in bytes and pauses, is judged so often. */
 const SWEEP_MS = 1000;
+/** Of all commands: the protocol has no word for another. */
+const CLASS = 'normal';
 
 export class RespDoor {
   /** Connections closed because their clients did not read. */
@@ -38,12 +44,14 @@ export class RespDoor {
   readonly #context: RespContext;
   readonly #connections = new Set<RespConnection>();
   readonly #held = new Set<RespConnection>();
+  readonly #queue: DoorCalls | undefined;
   #lastId = 0;
   #sweptMs = 0;
   #isDraining = false;
 
   constructor(options: RespDoorOptions) {
     const { links, calls, clock, config, mapNames, marks } = options;
+    this.#queue = options.queue;
     const writers = links.writers.map(() => new CommandBatchWriter());
     const actWriters = links.writers.map(() => new CommandBatchWriter());
     const known = new KnownHashes(2 * config.maxMaps);
@@ -59,7 +67,7 @@ export class RespDoor {
       slowLog: new SlowLog(),
       frames: new MessageFrames(),
       connections: this.#connections,
-      hold: (connection) => this.#held.add(connection),
+      hold: (connection, worker, bytes) => this.#hold(connection, worker, bytes),
       onSlowClosed: () => {
         this.slowConsumersClosed += 1;
       },
@@ -92,8 +100,21 @@ export class RespDoor {
   /** Workers may take something again, or time has passed. */
   retry(): void {
     if (this.#held.size === 0) return;
-    const { nowMs } = this.#context.clock;
-    for (const connection of [...this.#held]) if (connection.retry(nowMs)) this.#held.delete(connection);
+    for (const connection of [...this.#held]) this.#retry(connection);
+  }
+
+  /** Where there is a queue, nobody passes those who wait in it: the connection waits there, too, and this is how it is served. */
+  #hold(connection: RespConnection, worker: number, bytes: number): void {
+    this.#held.add(connection);
+    // When too many of its class wait, it is served when nobody does, or fails by its age.
+    this.#queue?.hold(CLASS, worker, { bytes, run: () => this.#retry(connection), expired: () => {} });
+  }
+
+  #retry(connection: RespConnection): number {
+    this.#held.delete(connection); // going on, it may have to wait again
+    const blocked = connection.retry(this.#context.clock.nowMs);
+    if (blocked >= 0) this.#held.add(connection);
+    return blocked;
   }
 
   tick(nowMs: number): void {
