@@ -67,6 +67,8 @@ export interface GatewayOptions {
   readonly operations: { readonly memory: SharedArrayBuffer; readonly offset: number };
   /** What each worker publishes, by its number. */
   readonly workers: readonly CounterRow<WorkerCounter>[];
+  /** When the youngest worker started, wall-clock ms; 0 when none has. */
+  readonly workersStartedMs: () => number;
   readonly authenticator: Authenticator;
   readonly devices: DeviceIdentity;
   /** Node id of this server in clocks. */

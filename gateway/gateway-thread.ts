@@ -264,6 +264,7 @@ class GatewayThread {
   async #open(command: Extract<GatewayCommand, { kind: 'open' }>): Promise<void> {
     const { config, memory, gateway } = this.#data;
     const inboxes = memory.inboxes[gateway] ?? [];
+    const threads = inboxes.map((_, worker) => new CounterRow(memory.threadCounters, THREAD_COUNTERS, memory.gateways + worker));
     this.#definitions = new Definitions(command.definitions);
     this.#gateway = new Gateway({
       gateway,
@@ -276,6 +277,7 @@ class GatewayThread {
       counters: new GatewayCounters(memory.gatewayCounters, gateway),
       operations: { memory: memory.operationCounters, offset: gateway * OperationMetrics.BYTES },
       workers: inboxes.map((_, worker) => new CounterRow(memory.workerCounters, WORKER_COUNTERS, worker)),
+      workersStartedMs: () => Math.max(...threads.map((row) => row.get('startedAtMs'))),
       authenticator: await Authenticator.create(config),
       devices: new DeviceIdentity(command.secret),
       nodeId: command.nodeId,

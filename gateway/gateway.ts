@@ -190,7 +190,7 @@ export class Gateway implements WebSocketEvents {
       say: (session, frame) => this.message(session, frame, true),
       close: (session) => this.closed(session),
       now: () => this.#hlc.now(),
-      startedMs: () => state.startedMs,
+      remembersSinceMs: () => Math.max(state.startedMs, options.workersStartedMs()),
       pruneWatermarkMs: context.pruneWatermarkMs,
       policiesChangedSince: context.policiesChangedSince,
     };

@@ -37,8 +37,8 @@ export interface HttpDoor {
   close(session: Session): void;
   /** The server's clock. */
   now(): Timestamp;
-  /** When the node started, wall-clock ms. */
-  startedMs(): number;
+  /** Since when every worker remembers when each record came to it: they forget that when they are replaced. Wall-clock ms. */
+  remembersSinceMs(): number;
   /** Tombstones with an older clock are forgotten. Wall-clock ms, 0 = none. */
   pruneWatermarkMs(): number;
   /** True when policies were changed since then, wall-clock ms, or may have been. */

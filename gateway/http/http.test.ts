@@ -17,7 +17,10 @@ import { serveWebSocket } from '../websocket.ts';
 
 const NOW_MS = 1_700_000_000_000;
 
-const door = await doorWithoutGrid({ now: () => ({ millis: NOW_MS, counter: 0, nodeId: 'node' }), startedMs: () => NOW_MS });
+const door = await doorWithoutGrid({
+  now: () => ({ millis: NOW_MS, counter: 0, nodeId: 'node' }),
+  remembersSinceMs: () => NOW_MS,
+});
 
 function listen(app: TemplatedApp): Promise<number> {
   return new Promise((resolve, reject) => {

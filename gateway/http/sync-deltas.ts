@@ -6,7 +6,8 @@
  *
  * A write may come late: made offline, or by a slow clock. By clocks alone a client that asks every few seconds would miss
  * it for ever, so a timestamp of ours counts as a moment of this server: some records of its second come twice, none is
- * left out. Who was away for longer than the server runs, or than tombstones are kept, is told to start again.
+ * left out. Who was away for longer than the server runs, or since a worker was replaced, which does not know when its records came, or
+ * for longer than tombstones are kept, is told to start again.
  */
 import type { PagePosition, SeenRecord } from '../../engine/domains/records/record-requests.ts';
 import { decode } from '../../engine/protocol/codec.ts';
@@ -41,8 +42,13 @@ export class DeltaReader {
   #isTooLongAgo(millis: number, isOurs: boolean): boolean {
     const door = this.#door;
     if (millis === 0) return false;
-    if (isOurs && millis < door.startedMs()) return true;
+    if (isOurs && millis < door.remembersSinceMs()) return true;
     return millis < door.pruneWatermarkMs() || door.policiesChangedSince(millis);
+  }
+
+  #assertRemembered(millis: number, isOurs: boolean): void {
+    if (this.#isTooLongAgo(millis, isOurs))
+      throw new GridError('STALE_OPERATION', 'the last sync is too long ago to be caught up: sync from millis 0');
   }
 
   /** Rejects with GridError: FORBIDDEN, STALE_OPERATION when the client must start again, BAD_REQUEST for a bad cursor. */
@@ -53,8 +59,7 @@ export class DeltaReader {
     if (!access.may('read', mapName)) throw new GridError('FORBIDDEN', `read access denied for map: ${mapName}`);
     const { millis, counter, nodeId } = lastSyncTimestamp;
     const isOurs = nodeId === this.#door.nodeId;
-    if (this.#isTooLongAgo(millis, isOurs))
-      throw new GridError('STALE_OPERATION', 'the last sync is too long ago to be caught up: sync from millis 0');
+    this.#assertRemembered(millis, isOurs);
     // Before the workers are asked: what comes while they answer is new at the next sync.
     const begun = cursor == null ? this.#door.now() : undefined;
     const from = cursor == null ? undefined : placeOf(cursor, this.#door.nodeId);
@@ -66,6 +71,7 @@ export class DeltaReader {
       since: { millis, counter, node: encodeText(nodeId), ...(isOurs ? { arrivedS: Math.floor(millis / 1000) } : {}) },
       scope: access.scope,
     });
+    this.#assertRemembered(millis, isOurs); // a worker may have been replaced meanwhile
     const serverSyncTimestamp = begun ?? from?.begun ?? this.#door.now();
     const delta = { mapName, records: page.records.map(deltaRecord), serverSyncTimestamp };
     if (page.next === undefined) return delta;

@@ -8,7 +8,7 @@ import { packageFolder } from '../../workers/package-folder.ts';
 import { decodeFrame, encodeFrame } from '../testing/client-codec.ts';
 import { SharedNode } from '../testing/shared-node.ts';
 import { signedToken, TEST_SECRET } from '../testing/signed-token.ts';
-import { eventually, startGrid, type TestGrid } from '../testing/test-grid.ts';
+import { eventually, startGrid, type TestGrid, testStorage } from '../testing/test-grid.ts';
 import { nextStamp, put, uniqueName, type WireStamp } from '../testing/wire-ops.ts';
 
 const node = new SharedNode();
@@ -142,6 +142,31 @@ describe('what is new in a map', () => {
     const { deltas } = await sync(request({ syncMaps: [{ mapName: map, lastSyncTimestamp }] }));
     assert.deepEqual(
       deltas?.[0]?.records.map(({ key }) => key),
+      ['offline'],
+    );
+  });
+
+  test('is not told by when it came once a worker was replaced, which does not know: the client is told to start again', async (t) => {
+    const storage = await testStorage();
+    const own = await startGrid({ ...storage.config, store: 'write-behind', wal: true });
+    t.after(async () => {
+      await own.grid.stop();
+      await storage.close();
+    });
+    const map = uniqueName('replaced');
+    const first = await sync(request({ syncMaps: [{ mapName: map, lastSyncTimestamp: ZERO }] }), own.port);
+    const lastSyncTimestamp = first.deltas?.[0]?.serverSyncTimestamp;
+    const late = put('1', map, 'offline', 1, { millis: 1_000, counter: 0, nodeId: 'slow' });
+    await sync(request({ operations: [late] }), own.port);
+    await new Promise((resolve) => setTimeout(resolve, 1100)); // moments are told apart by seconds
+    assert.equal(own.grid.crashWorker(0), true);
+    await eventually(async () => {
+      const { errors, deltas } = await sync(request({ syncMaps: [{ mapName: map, lastSyncTimestamp }] }), own.port);
+      assert.deepEqual([errors?.[0]?.code, deltas], [410, []]);
+    });
+    const again = await sync(request({ syncMaps: [{ mapName: map, lastSyncTimestamp: ZERO }] }), own.port);
+    assert.deepEqual(
+      again.deltas?.[0]?.records.map(({ key }) => key),
       ['offline'],
     );
   });

@@ -9,7 +9,7 @@ import type { HttpDoor } from '../http/http-door.ts';
 import { NodeDesk } from '../node-desk.ts';
 import { WholeReads } from '../whole-reads.ts';
 
-type Replaceable = Pick<HttpDoor, 'open' | 'say' | 'close' | 'now' | 'startedMs'>;
+type Replaceable = Pick<HttpDoor, 'open' | 'say' | 'close' | 'now' | 'remembersSinceMs'>;
 
 /** A door of which `parts` do something; most others fail the test that asks them. */
 export async function doorWithoutGrid(parts: Partial<Replaceable>): Promise<HttpDoor> {
@@ -32,7 +32,7 @@ export async function doorWithoutGrid(parts: Partial<Replaceable>): Promise<Http
     say: assert.fail,
     close: () => assert.fail(),
     now: () => ({ millis: 0, counter: 0, nodeId: 'node' }),
-    startedMs: () => 0,
+    remembersSinceMs: () => 0,
     pruneWatermarkMs: () => 0,
     policiesChangedSince: () => false,
     ...parts,

@@ -275,6 +275,7 @@ export class OneThreadNode {
         counters: new GatewayCounters(this.memory.gatewayCounters, gateway),
         operations: { memory: this.memory.operationCounters, offset: gateway * OperationMetrics.BYTES },
         workers: workerRows(this.memory),
+        workersStartedMs: () => 0,
         authenticator,
         devices: new DeviceIdentity(new Uint8Array(32)),
         nodeId: 'server-1',

@@ -94,6 +94,7 @@ export class PlayedNode {
       counters: this.counters,
       operations: { memory: this.memory.operationCounters, offset: 0 },
       workers: this.workers,
+      workersStartedMs: () => 0,
       authenticator,
       devices: new DeviceIdentity(new Uint8Array(32)),
       nodeId: 'server-1',
