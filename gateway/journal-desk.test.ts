@@ -3,6 +3,10 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import { ALL_ROWS, HIDDEN, NO_ROWS, type RowView } from '../engine/domains/security/access.ts';
+import { utf8 } from '../engine/domains/testing/scanned-ops.ts';
+import { fnv1a } from '../engine/partition/hash.ts';
+import { dropValue } from '../engine/storage/evicted-value.ts';
+import { KIND_LWW, RecordImage } from '../engine/storage/record.ts';
 import { type Message, OneThreadNode, type TestClient } from './testing/one-thread-node.ts';
 import { SubjectAccess } from './subject-access.ts';
 import { nextStamp, put } from './testing/wire-ops.ts';
@@ -343,6 +347,49 @@ test('a subject hears of the rows that it may see, cut to what it may see of the
   const answer = await read(node, cid, { fromSequence: '0' });
   assert.deepEqual(short(eventsIn(answer)), ['PUT open/k']);
 });
+
+test('a subject of which nobody can tell whether it saw a row that is gone hears of a gap, and of no key', async () => {
+  const node = await OneThreadNode.create({ domains: { journal: 'on' } });
+  const [ann, bob, cid] = [node.client(), node.client(), node.client()];
+  const isOwn = (value: unknown): unknown => ((value as { owner?: string }).owner === 'bob' ? value : HIDDEN);
+  bob.session.access = new PlayedAccess(5, true, { see: isOwn });
+  for (const client of [bob, cid]) subscribe(client, 's');
+  const text = 'x'.repeat(500);
+  write(ann, 'rows', 'dropped', { owner: 'bob', text });
+  write(ann, 'rows', 'kept', { owner: 'ann', text });
+  await node.pump();
+  for (const client of [bob, cid]) client.heard();
+  dropFromMemory(node, 'rows', 'dropped');
+  remove(ann, 'rows', 'dropped');
+  remove(ann, 'rows', 'kept');
+  await node.pump();
+  assert.deepEqual(short(events(cid)), ['DELETE rows/dropped', 'DELETE rows/kept']);
+  const errors = bob.heardOf('ERROR').map(({ payload }) => payload as { code: number; details: object });
+  const details = { type: 'JOURNAL_GAP', subscriptionId: 's', fromSequence: String(BASE + 3n), toSequence: String(BASE + 3n) };
+  assert.deepEqual(
+    errors.map((error) => [error.code, error.details]),
+    [[410, details]],
+    'what it could see before is not told of the row that it never saw',
+  );
+  subscribe(bob, 'again', { fromSequence: String(BASE + 2n) });
+  await node.pump();
+  assert.equal(bob.heardOf('ERROR').length, 1, 'of the past as well');
+  const answer = await read(node, bob, { fromSequence: String(BASE + 1n) });
+  assert.deepEqual(short(eventsIn(answer)), ['PUT rows/dropped']);
+  assert.deepEqual(answer.gap, { fromSequence: String(BASE + 3n), toSequence: String(BASE + 3n) });
+});
+
+/** Drops the value of a record from memory. */
+function dropFromMemory(node: OneThreadNode, map: string, key: string): void {
+  const store = node.catalogues[0]?.find(utf8(map))?.existing(KIND_LWW) ?? assert.fail('no such map');
+  const image = new RecordImage();
+  image.source = utf8(key);
+  image.keyBytes = image.source.length;
+  image.keyHash = fnv1a(key);
+  const ref = store.find(image);
+  assert.notEqual(ref, 0);
+  dropValue(store, ref);
+}
 
 /** A subject that sees all of the map `open`, and of the others what it is told. */
 class PlayedAccess extends SubjectAccess {

@@ -19,7 +19,7 @@ import type { ClientMessage } from '../engine/protocol/messages.ts';
 import type { Desk, DeskContext } from './desk.ts';
 import { JournalFeed } from './journal-feed.ts';
 import { JournalPages } from './journal-pages.ts';
-import { readFrame, seenBy } from './journal-view.ts';
+import { readFrame, seenBy, UNTELLABLE } from './journal-view.ts';
 import type { Session } from './session.ts';
 
 const SUBSCRIPTIONS_MAX = 64;
@@ -121,9 +121,12 @@ export class JournalDesk implements Desk {
     let bytes = 0;
     let next = page.next;
     let isCut = false;
+    // A read from a process before this one misses the rest of that one's events, dropped or not.
+    let missing = page.dropped >= from ? { from, to: page.dropped } : undefined;
     for (const event of page.events) {
       const seen = seenBy(session, event);
-      if (seen === undefined) continue;
+      if (seen === UNTELLABLE) missing = { from: missing?.from ?? event.number, to: event.number };
+      if (seen === undefined || seen === UNTELLABLE) continue;
       if (events.length > 0 && bytes + seen.bytes.length > READ_BYTES_MAX) {
         next = event.number;
         isCut = true;
@@ -132,8 +135,10 @@ export class JournalDesk implements Desk {
       events.push(seen.bytes);
       bytes += seen.bytes.length;
     }
-    // A read from a process before this one misses the rest of that one's events, dropped or not.
-    const gap = page.dropped >= from ? { fromSequence, toSequence: this.#sequence.textOf(page.dropped) } : undefined;
+    const gap = missing && {
+      fromSequence: missing.from === from ? fromSequence : this.#sequence.textOf(missing.from),
+      toSequence: this.#sequence.textOf(missing.to),
+    };
     return readFrame({ requestId, events, hasMore: isCut || page.more, nextSequence: this.#sequence.textOf(next), gap });
   }
 

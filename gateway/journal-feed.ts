@@ -25,7 +25,7 @@ import { REQUEST_JOURNAL_READ } from '../engine/protocol/envelope.ts';
 import { GridError } from '../engine/protocol/errors.ts';
 import type { DeskContext } from './desk.ts';
 import { JournalPages } from './journal-pages.ts';
-import { eventFrame, seenBy } from './journal-view.ts';
+import { eventFrame, seenBy, UNTELLABLE } from './journal-view.ts';
 import type { Session } from './session.ts';
 
 const TAIL_EVENTS = 1000;
@@ -174,11 +174,17 @@ export class JournalFeed {
       const isWhole = session.access.scope === 0;
       if (!isWanted(ofSession, event, isWhole ? event.type : ALL_TYPES)) continue;
       const seen = seenBy(session, event);
-      if (seen === undefined || (!isWhole && !isWanted(ofSession, event, seen.type))) continue;
+      if (seen === UNTELLABLE) this.#tellUntellable(session, ofSession, event);
+      if (seen === undefined || seen === UNTELLABLE || (!isWhole && !isWanted(ofSession, event, seen.type))) continue;
       if (seen === event) shared ??= eventFrame(event.bytes);
       this.#context.enqueue(session, seen === event && shared !== undefined ? shared : eventFrame(seen.bytes));
       this.delivered += 1;
     }
+  }
+
+  #tellUntellable(session: Session, ofSession: ReadonlyMap<string, Subscribed>, event: PagedEvent): void {
+    for (const subscribed of ofSession.values())
+      if (wants(subscribed, event, ALL_TYPES)) this.#sendGap(session, subscribed.id, event.number, event.number);
   }
 
   #replay(session: Session, subscribed: Subscribed): void {
@@ -209,7 +215,8 @@ export class JournalFeed {
     if (page.dropped >= since) this.#sendGap(session, subscribed.id, since, page.dropped);
     for (const event of page.events) {
       const seen = seenBy(session, event);
-      if (seen === undefined || (seen.type & subscribed.types) === 0) continue;
+      if (seen === UNTELLABLE) this.#sendGap(session, subscribed.id, event.number, event.number);
+      if (seen === undefined || seen === UNTELLABLE || (seen.type & subscribed.types) === 0) continue;
       this.#context.enqueue(session, eventFrame(seen.bytes));
       this.delivered += 1;
     }
@@ -235,9 +242,11 @@ export class JournalFeed {
 
 /** @param type bits of which one is enough. */
 function isWanted(ofSession: ReadonlyMap<string, Subscribed>, event: PagedEvent, type: number): boolean {
-  for (const { map, types, since, isReplaying } of ofSession.values()) {
-    if (isReplaying || event.number < since) continue;
-    if ((map === undefined || map === event.map) && (types & type) !== 0) return true;
-  }
+  for (const subscribed of ofSession.values()) if (wants(subscribed, event, type)) return true;
   return false;
+}
+
+function wants({ map, types, since, isReplaying }: Subscribed, event: PagedEvent, type: number): boolean {
+  if (isReplaying || event.number < since) return false;
+  return (map === undefined || map === event.map) && (types & type) !== 0;
 }

@@ -4,6 +4,9 @@
  *   value seen, previous hidden   PUT: the row came into sight      both seen    as it is, fields cut
  *   value hidden, previous seen   DELETE: it went out of sight      none seen    no event
  *
+ * The value before a change is not known when it had been dropped from memory. Where it would say whether the subject is to hear of the
+ * change, nobody can tell: UNTELLABLE. It is told of a gap, and so to look for itself.
+ *
  * Nothing is decoded for a subject without rules about rows.
  */
 import { ALL_ROWS, HIDDEN, NO_ROWS, type RowView } from '../engine/domains/security/access.ts';
@@ -18,8 +21,10 @@ export interface SeenEvent {
   readonly bytes: Uint8Array;
 }
 
+export const UNTELLABLE: unique symbol = Symbol('untellable');
+
 /** The event for the session, or undefined when it may not see it. The event itself when it may see all of it. */
-export function seenBy(session: Session, event: PagedEvent): SeenEvent | undefined {
+export function seenBy(session: Session, event: PagedEvent): SeenEvent | typeof UNTELLABLE | undefined {
   const view = session.access.rows(event.map);
   if (view === ALL_ROWS) return event;
   if (view === NO_ROWS) return undefined;
@@ -27,12 +32,12 @@ export function seenBy(session: Session, event: PagedEvent): SeenEvent | undefin
   return isData(fields) ? cut(view, fields) : undefined;
 }
 
-function cut(view: RowView, fields: Data): SeenEvent | undefined {
+function cut(view: RowView, fields: Data): SeenEvent | typeof UNTELLABLE | undefined {
   const { value, previousValue, type: _type, ...rest } = fields;
   const key = String(fields.key);
   const now = fields.type === 'DELETE' ? HIDDEN : view.see(value, key);
   const before = 'previousValue' in fields ? view.see(previousValue, key) : HIDDEN;
-  if (now === HIDDEN && before === HIDDEN) return undefined;
+  if (now === HIDDEN && before === HIDDEN) return fields.type === 'PUT' || 'previousValue' in fields ? undefined : UNTELLABLE;
   const type: JournalType = now === HIDDEN ? 'DELETE' : before === HIDDEN ? 'PUT' : 'UPDATE';
   const seen = {
     ...rest,
