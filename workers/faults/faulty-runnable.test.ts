@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { type FaultOptions, Faults } from '../../engine/faults.ts';
 import {
+  CALL_NONE,
   ENVELOPE_BYTES,
   FLAG_MORE,
   RECORD_ACKS,
@@ -74,8 +75,9 @@ function fixture(options: Partial<FaultOptions>): Fixture {
 test('writes and questions may be lost on the way to a worker, and nothing else', () => {
   const { inner, faults, ring, write } = fixture({ faultRingDropPermille: 1000 });
   for (const type of [RECORD_OPS, RECORD_INTEREST, RECORD_REQUEST]) write(type, 1);
+  write(RECORD_REQUEST, CALL_NONE);
   ring.drain(100, FaultyRunnable.ofWorker(inner, faults));
-  assert.deepEqual(inner.log, [`${RECORD_INTEREST}:1`]);
+  assert.deepEqual(inner.log, [`${RECORD_INTEREST}:1`, `${RECORD_REQUEST}:${CALL_NONE}`], 'nor what has no deadline');
 });
 
 test('answers to writes may be lost on the way back, events and replies never', () => {

@@ -4,14 +4,15 @@
  *   worker     OPS and REQUEST may be lost before they are handled, and a batch waits before it is logged and answered
  *   gateway    ACKS, RESULT and PERSISTED may be lost on their way back
  *
- * What is lost has a deadline at which its caller is told, so nothing hangs. Interest and events have none: they are
- * never lost. A call that comes in parts is lost whole.
+ * What is lost has a deadline at which its caller is told, so nothing hangs. Interest, events and what a worker is told without a
+ * call have none: they are never lost. A call that comes in parts is lost whole.
  *
  * While a batch waits there are no ticks: a flush would take records to Postgres that are merged and not logged yet.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Faults } from '../../engine/faults.ts';
 import {
+  CALL_NONE,
   ENVELOPE,
   RECORD_ACKS,
   RECORD_OPS,
@@ -83,6 +84,7 @@ export class FaultyRunnable implements Runnable {
     const what = (this.#isWorker ? LOST_BY_WORKER : LOST_BY_GATEWAY).get(ring.words[word + ENVELOPE.TYPE] as number);
     if (what === undefined) return false;
     if (!this.#isWorker) return this.#faults.losesRecord(what);
-    return this.#faults.losesCall(ring.index, ring.words[word + ENVELOPE.CALL] as number, what);
+    const call = ring.words[word + ENVELOPE.CALL] as number;
+    return call !== CALL_NONE && this.#faults.losesCall(ring.index, call, what);
   }
 }
