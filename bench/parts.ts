@@ -33,7 +33,7 @@ export const PARTS: readonly Part[] = [
     name: 'ingest',
     title: 'Writes over WebSocket',
     about:
-      'OP_BATCH frames in which every op wins its merge, from a generator process of its own that keeps so many in flight on each connection (a closed loop: a server that stands still is sent less, so latencies say how long a batch takes and leave long stalls out). Beside the raw server: `naive`, a server of one thread that decodes into a Map, and `pm`, one that posts decoded ops to worker threads.',
+      'OP_BATCH frames in which every op wins its merge, from a generator process of its own that keeps so many in flight on each connection (a closed loop: a server that stands still is sent less, so latencies say how long a batch takes and leave long stalls out), for two seconds behind one of warming up. Beside the raw server: `naive`, a server of one thread that decodes into a Map, and `pm`, one that posts decoded ops to worker threads.',
     scenarios: ['F1', 'F10', 'F10c', 'F100', 'F10x200', 'W50', 'W200', 'W1', 'IDLE'],
     plot: PER_CPU,
     run: runIngest,
@@ -42,7 +42,7 @@ export const PARTS: readonly Part[] = [
     name: 'ingest-wal',
     title: 'What durability costs',
     about:
-      'The same writes with the log off, and synced when the system likes, each 10 ms, and before each acknowledgement. ISO: flushes that follow one another without pauses.',
+      'The same writes with the log off, and synced when the system likes (`fsync-off`), each 10 ms (`fsync-10`), and before each acknowledgement (`fsync-always`). ISO: `flushing` has flushes that follow one another without pauses, `alone` neither log nor Postgres.',
     scenarios: ['F1-WAL', 'F10-WAL', 'W50-WAL', 'W1-WAL', 'ISO'],
     plot: PER_CPU,
     run: runIngestWal,
@@ -51,7 +51,7 @@ export const PARTS: readonly Part[] = [
     name: 'fan-out',
     title: 'One writer, many subscribers',
     about:
-      'Writes on a schedule (an open loop: latencies run from when a write was due), and subscribers of which every tenth reads slowly. Deliveries are counted, and each must come once. The client of a live query gets the event of the map, too: two deliveries a write. `raw` publishes the bytes of the events, `raw-joined` those of a turn of its loop in one frame, as Lattice joins events; that is the reference. Times of slow subscribers, which read 16 KiB a second, are told apart.',
+      'Writes on a schedule (an open loop: latencies run from when a write was due), and subscribers of which every tenth reads slowly. Deliveries are counted, and each must come once, save that updates of a query may be joined and a slow subscriber may be closed, which is counted. The client of a live query gets the event of the map, too: two deliveries a write. `raw` publishes the bytes of the events, also beside topics and queries, whose messages have other lengths, and `raw-joined` those of a turn of its loop in one frame, as Lattice joins them; that is the reference. Who does not keep up with the schedule has less per second, and times that grow as long as the window lasts. Times of slow subscribers, which read 16 KiB a second, are told apart.',
     scenarios: FAN_OUT_SCENARIOS,
     plot: { figure: 'opsPerCpuSecond', heading: 'deliveries per CPU second of the server', logarithmic: true },
     run: runFanOutPart,
@@ -60,7 +60,7 @@ export const PARTS: readonly Part[] = [
     name: 'live-query',
     title: 'A thousand live queries',
     about:
-      'Queries `owner = i AND done = false ORDER BY ts LIMIT 50` over 20 connections, while rows change on a schedule (an open loop: latencies run from when a write was due to its row in a view). Every view is compared with the rows before and after. `raw` is told which bytes go to which connection.',
+      'Queries `owner = i AND done = false ORDER BY ts LIMIT 50` over 20 connections, while rows change on a schedule (an open loop: latencies run from when a write was due to its row in a view). Every view is compared with the rows before and after. An update may change two views, of which each counts. `raw` is told which bytes go to which connection.',
     scenarios: ['W4'],
     plot: { figure: 'opsPerCpuSecond', heading: 'updates per CPU second of the server', logarithmic: true },
     run: runLiveQueryPart,
@@ -78,7 +78,7 @@ export const PARTS: readonly Part[] = [
     name: 'merge-ingest',
     title: 'Merging from many connections',
     about:
-      'Batches of 10 with clocks shuffled within the last minute, into keys of their own or into 1000 hot ones, at every durability level, 16 in flight on each connection (a closed loop; `W2-PACED` is an open one). After each run the state must be that of an oracle. Redis keeps what came last and merges nothing. The peers that merge keep all in memory, get the same ops from as many connections, fewer of them where they are slow, and tell every writer of every write; they acknowledge nothing, so they have no latencies: the time is up to the last change of their document. `lattice-told` tells every connection of every write of the others that won, too, and what it sent is counted against what was due. `raw` answers the same frames with nothing behind it; all rows are divided by `redis-hset`.',
+      'Batches of 10 with clocks shuffled within the last minute, into keys of their own or into 1000 hot ones, at every durability level, 16 in flight on each connection (a closed loop; `W2-PACED` is an open one). After each run the state must be that of an oracle. Redis keeps what came last and merges nothing. Of the writes of a hot key with shuffled clocks nearly all lose, the more the longer a run lasts: Lattice neither logs nor tells those, while Redis stores each and the CRDT libraries, whose clocks are their own, tell each. Rows of hot keys so say what an application pays for such a load; with keys of their own all do the same work. The peers that merge keep all in memory, get the same ops from as many connections, fewer of them where they are slow, and tell every writer of every write; they acknowledge nothing, so they have no latencies: the time is up to the last change of their document. `lattice-told` tells every connection of every write of the others that won, too, and what it sent is counted against what was due. `raw` answers the same frames with nothing behind it; all rows are divided by `redis-hset`.',
     scenarios: MERGE_SCENARIOS.map(({ name }) => name),
     plot: PER_CPU,
     run: runMergeIngest,
@@ -96,7 +96,7 @@ export const PARTS: readonly Part[] = [
     name: 'write-behind',
     title: 'Postgres behind writes at full speed',
     about:
-      'The merges of above into servers that differ in their log and their flushes. `alone` has neither log nor Postgres. In the rows with `-gc` the ticks of the workers expire and prune as much as they can all the time, else they have nothing to collect. Rows reached Postgres in the measured window; the lag is the greatest age of a write that had not, up to the last flush. A server that did not log, sync and flush as its name says makes a run void.',
+      'The merges of W2 into servers that differ in their log and their flushes. `alone` has neither log nor Postgres. In the rows with `-gc` the ticks of the workers expire and prune as much as they can all the time, else they have nothing to collect. Rows reached Postgres in the measured window; the lag is the greatest age of a write that had not, up to the last flush. A server that did not log, sync and flush as its name says makes a run void.',
     scenarios: WRITE_BEHIND_SCENARIOS.map(({ name }) => name),
     plot: { figure: 'p99Us', heading: 'p99 of a batch, µs', logarithmic: true },
     run: runWriteBehind,

@@ -6,6 +6,7 @@
  * measuring process, opsPerSecond) divided by the reference of the same session.
  */
 import { labelOf } from './figure-labels.ts';
+import { short } from './number-text.ts';
 import type { ScenarioResult } from './result.ts';
 import { judge, notJudged, type Verdict } from './targets.ts';
 
@@ -80,14 +81,6 @@ function verdictText({ target, measured, gateMet, stretchMet }: Verdict): string
   const sign = target.direction === 'least' ? '≥' : '≤';
   const gate = target.gate === undefined ? 'no gate' : `gate ${sign} ${target.gate} ${gateMet ? 'met' : 'NOT MET'}`;
   return `  → ${target.label.padEnd(20)} ${short(measured).padStart(7)}   ${gate}, stretch ${sign} ${target.stretch} ${stretchMet ? 'met' : 'not met'}`;
-}
-
-/** Three significant digits, thousands as k, millions as M. */
-function short(value: number): string {
-  const size = Math.abs(value);
-  if (size >= 1e6) return `${(value / 1e6).toPrecision(3)}M`;
-  if (size >= 1e4) return `${(value / 1e3).toPrecision(3)}k`;
-  return size >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
 }
 
 function rounded(value: number): number | null {

@@ -68,6 +68,11 @@ export class ScenarioResult {
     return spreadOf(this.#values(variant, figure));
   }
 
+  /** What the variant is divided by. */
+  ceilingOf(variant: string): string | undefined {
+    return this.#ceilings[variant];
+  }
+
   /** Median of a figure divided by that of the variant's ceiling; NaN without one. */
   ratioToCeiling(variant: string, figure: string): number {
     const ceiling = this.#ceilings[variant];

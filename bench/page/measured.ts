@@ -20,7 +20,7 @@ export interface Session {
   readonly system: string;
   /** Versions of the peers that took part. */
   readonly peers: Readonly<Record<string, string>>;
-  /** Short runs: good to see that everything works, not to be quoted. */
+  /** Short runs, or fewer than five: good to see that everything works, not to be quoted. */
   readonly quick: boolean;
 }
 
@@ -29,7 +29,9 @@ export interface MeasuredVariant {
   readonly runs: number;
   readonly voidRuns: readonly string[];
   readonly figures: Readonly<Record<string, Spread>>;
-  /** Per CPU second, of the variant that it is divided by; null without one. */
+  /** The variant that it is divided by; itself, where it is what the others are divided by. */
+  readonly reference?: string;
+  /** Per CPU second, of its reference; null without one. */
   readonly ratioPerCpu: number | null;
   readonly ratioWall: number | null;
 }
@@ -64,14 +66,7 @@ export function measuredOf(part: string, result: ScenarioResult, session: Sessio
     scenario: result.scenario,
     title: result.title,
     session,
-    variants: names.map((name) => ({
-      name,
-      runs: result.runs(name),
-      voidRuns: result.voidRuns.filter(({ variant }) => variant === name).map(({ reason }) => reason),
-      figures: Object.fromEntries(result.figures(name).map((figure) => [figure, result.spread(name, figure)])),
-      ratioPerCpu: finite(result.ratioToCeiling(name, 'opsPerCpuSecond')),
-      ratioWall: finite(result.ratioToCeiling(name, 'opsPerSecond')),
-    })),
+    variants: names.map((name) => variantOf(name, result)),
     unmeasured: result.unmeasured,
     verdicts: judge(result).map(({ target, measured, gateMet, stretchMet }) => ({
       label: target.label,
@@ -83,6 +78,19 @@ export function measuredOf(part: string, result: ScenarioResult, session: Sessio
       stretchMet,
     })),
     notJudged: notJudged(result).map(({ target, reason }) => ({ label: target.label, reason })),
+  };
+}
+
+function variantOf(name: string, result: ScenarioResult): MeasuredVariant {
+  const reference = result.ceilingOf(name);
+  return {
+    name,
+    runs: result.runs(name),
+    voidRuns: result.voidRuns.filter(({ variant }) => variant === name).map(({ reason }) => reason),
+    figures: Object.fromEntries(result.figures(name).map((figure) => [figure, result.spread(name, figure)])),
+    ...(reference === undefined ? {} : { reference }),
+    ratioPerCpu: finite(result.ratioToCeiling(name, 'opsPerCpuSecond')),
+    ratioWall: finite(result.ratioToCeiling(name, 'opsPerSecond')),
   };
 }
 

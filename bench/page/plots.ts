@@ -5,6 +5,7 @@
  */
 import { importPeer } from '../peer-packages.ts';
 import type { Measured } from './measured.ts';
+import { isLattice } from './sides.ts';
 
 /** What is drawn of a part. */
 export interface PlotShape {
@@ -14,9 +15,12 @@ export interface PlotShape {
   readonly logarithmic?: boolean;
 }
 
+const SIDES = ['Lattice', 'others'] as const;
+
 interface Bar {
   readonly scenario: string;
   readonly variant: string;
+  readonly side: (typeof SIDES)[number];
   readonly median: number;
   readonly min: number;
   readonly max: number;
@@ -39,7 +43,16 @@ export function barsOf(measured: readonly Measured[], { figure }: PlotShape): Ba
     variants.flatMap(({ name, figures }) => {
       const spread = figures[figure];
       if (spread === undefined || !(spread.median > 0)) return [];
-      return [{ scenario, variant: name, median: spread.median, min: spread.min, max: spread.max }];
+      return [
+        {
+          scenario,
+          variant: name,
+          side: SIDES[isLattice(name) ? 0 : 1],
+          median: spread.median,
+          min: spread.min,
+          max: spread.max,
+        },
+      ];
     }),
   );
 }
@@ -82,6 +95,8 @@ const SILENT: Logger = {
 };
 
 const COLOR = {
-  condition: { test: "indexof(datum.variant, 'lattice') === 0", value: '#c2410c' },
-  value: '#94a3b8',
+  field: 'side',
+  type: 'nominal',
+  scale: { domain: SIDES, range: ['#c2410c', '#94a3b8'] },
+  legend: { title: null, orient: 'top' },
 };

@@ -39,7 +39,7 @@ test('Lattice is divided by raw sockets, and what a variant does not have is lef
   assert.match(tables, /^Measured on 2026-01-02 \(abc1234\); 2 cores of A CPU, Node 20\.1\.0\./);
   assert.match(tables, /^\| 10 ops a batch, 50 × 32 \| 1\.25M a second \| 0\.25 \| 0\.1 \| 2 \| 3 \|$/m);
   assert.match(tables, /^\| 10 ops a batch, 50 connections wait .* \| ≤ 0\.25 \| 0\.25 \| ≥ 3 \| ≥ 3 \|$/m);
-  assert.match(tables, /^\| A client with nothing syncs 100 000 keys \| 100 a second \| 0\.5 \| 0\.25 \| – \| – \|$/m);
+  assert.match(tables, /^\| A client with nothing syncs 100 000 keys \| 100 a second \| ≤ 0\.5 \| 0\.25 \| – \| – \|$/m);
   assert.match(tables, /\| naive not run \|$/m);
   assert.doesNotMatch(tables, /log off/);
 });
@@ -47,9 +47,48 @@ test('Lattice is divided by raw sockets, and what a variant does not have is lef
 test('Lattice is divided by each peer; those without figures are named as void or not run', () => {
   const rate = (opsPerSecond: number): Figures => ({ opsPerSecond });
   const tables = ratioTables([
-    measured('W2-HOT100', { 'lattice-told': rate(3000), tinybase: rate(2000), 'y-websocket': rate(6000) }, ['gun']),
+    measured('W2-UNIQUE100', { 'lattice-told': rate(3000), tinybase: rate(2000), 'y-websocket': rate(6000) }, ['gun']),
     measured('W6', { lattice: { rssBytesPerRecord: 270 }, redis: { rssBytesPerRecord: 135 } }),
   ]);
   assert.match(tables, /\| 3000 a second \| y-websocket 0\.5, tinybase 1\.5, automerge-repo not run, gun void \|$/m);
   assert.match(tables, /^\| Memory of a million records \(less is better\) \| 270 B a record \| redis 2, js-map not run,/m);
+});
+
+test('a ratio says which of the two the generator has bounded', () => {
+  const rows = (own: number, other: number): string =>
+    ratioTables([
+      measured('F100', {
+        lattice: { opsPerSecond: 100, opsPerCpuSecond: 50, p50Us: 300, p99Us: 900, generatorCores: own },
+        raw: { opsPerSecond: 400, opsPerCpuSecond: 200, p50Us: 100, p99Us: 300, generatorCores: other },
+      }),
+    ]);
+  assert.match(rows(0.5, 0.5), /\| 0\.25 \| 0\.25 \| 3 \| 3 \|$/m);
+  assert.match(rows(0.5, 0.9), /\| ≤ 0\.25 \| 0\.25 \| ≥ 3 \| ≥ 3 \|$/m);
+  assert.match(rows(0.9, 0.5), /\| ≥ 0\.25 \| 0\.25 \| ≤ 3 \| ≤ 3 \|$/m);
+  assert.match(rows(0.9, 0.9), /\| ~ 0\.25 \| 0\.25 \| ~ 3 \| ~ 3 \|$/m);
+});
+
+test('on a schedule a row says who keeps up, and who does not has no times', () => {
+  const at = (opsPerSecond: number, p99Us: number): Figures => ({ opsPerSecond, opsPerCpuSecond: 100, p50Us: 10, p99Us });
+  const tables = ratioTables([
+    measured('FAN-1000x500', {
+      'lattice-event': at(980, 4000),
+      'lattice-query': at(1000, 900_000),
+      'raw-joined': at(1000, 2000),
+      'redis-pubsub': at(990, 8000),
+      'socket.io': at(320, 1_000_000),
+    }),
+  ]);
+  assert.match(tables, /^\| Map events to 1000 subscribers, 500 writes\/s \| 980 a second \| keeps up \| 1 \| 1 \| 2 \|$/m);
+  assert.match(
+    tables,
+    /^\| A live query of 1000 subscribers and the events, 500 writes\/s \| 1000 a second \| 0\.5 of what was due \| 1 \| – \| – \|$/m,
+  );
+  assert.match(tables, /\| p99 4\.00 ms \| redis-pubsub 0\.5, socket\.io did 0\.32 of what was due, y-websocket not run,/);
+});
+
+test('one session is named once, however many commands it took', () => {
+  const [first, second] = [measured('F1', { lattice: { opsPerSecond: 1 } }), measured('F10', { lattice: { opsPerSecond: 1 } })];
+  const later = { ...second, session: { ...second.session, startedAt: '2026-01-02T05:00:00.000Z' } };
+  assert.match(ratioTables([first, later]), /^Measured on 2026-01-02 \(abc1234\); 2 cores/);
 });

@@ -4,16 +4,24 @@
  * Written into bench/RESULTS.md by `npm run bench`, and into README.md by `node scripts/readme.mjs`. A row names a scenario, the form
  * of Lattice and what it is divided by; a row of which nothing was measured is left out.
  *
- * Where the generator was as busy as it can be, the other could do more: then a ratio is a bound (≤ of rates, ≥ of times).
+ *   the generator was as busy as it can be beside the other   the other could do more: ≤ of rates, ≥ of times
+ *   … beside Lattice                                          Lattice could do more: ≥ of rates, ≤ of times
+ *   … beside both                                             ~
+ *
+ * On a schedule everybody who keeps up has the same rate, which says nothing; and who does not has times that grow with the window.
  */
+import { short, timeText } from '../number-text.ts';
 import type { Measured, MeasuredVariant } from './measured.ts';
-import { short } from './number-text.ts';
 
 interface RawRow {
   readonly what: string;
   readonly scenario: string;
   readonly ours: string;
   readonly raw: string;
+  /** Sent on a schedule: of each message of raw sockets, Lattice owes so many. */
+  readonly owedPerMessage?: number;
+  /** The client, which is the same beside both, is what bounds them. */
+  readonly isClientBound?: boolean;
 }
 
 interface PeerRow {
@@ -22,21 +30,24 @@ interface PeerRow {
   readonly ours: string;
   readonly figure: keyof typeof FIGURES;
   readonly peers: readonly string[];
+  /** Sent on a schedule: who has less than this variant's rate did not keep up. */
+  readonly pace?: string;
 }
 
 /** Figures as a row says them, and whether little of them is good. */
 const FIGURES = {
   opsPerSecond: { text: (value: number) => `${short(value)} a second`, isCost: false },
   opsPerCpuSecond: { text: (value: number) => `${short(value)} per CPU second`, isCost: false },
-  p50Us: { text: (value: number) => `p50 ${short(value)} µs`, isCost: true },
-  p99Us: { text: (value: number) => `p99 ${short(value)} µs`, isCost: true },
+  p50Us: { text: (value: number) => `p50 ${timeText(value)}`, isCost: true },
+  p99Us: { text: (value: number) => `p99 ${timeText(value)}`, isCost: true },
   rssBytesPerRecord: { text: (value: number) => `${short(value)} B a record`, isCost: true },
-  loadMs: { text: (value: number) => `${short(value)} ms`, isCost: true },
-  restartMs: { text: (value: number) => `${short(value)} ms`, isCost: true },
+  restartMs: { text: (value: number) => timeText(value * 1000), isCost: true },
 } as const;
 
 /** Cores of the generator, which has one thread, from which on it is what bounds a run. */
 const GENERATOR_BOUND_CORES = 0.85;
+/** Of the rate of a schedule: who has less does not keep up. */
+const KEPT_UP = 0.95;
 
 const TOLD = ['y-websocket', 'tinybase', 'automerge-repo', 'gun'];
 const FAN_OUT = ['redis-pubsub', 'socket.io', 'y-websocket', 'hocuspocus', 'gun'];
@@ -54,17 +65,20 @@ const RAW_ROWS: readonly RawRow[] = [
   { what: '10 ops a batch, 50 connections wait for each ack', scenario: 'W50', ours: 'lattice', raw: 'raw' },
   { what: '10 ops a batch, one connection waits for each ack', scenario: 'W1', ours: 'lattice', raw: 'raw' },
   { what: '… gateway and worker in one thread', scenario: 'W1', ours: 'fused', raw: 'raw' },
-  { what: 'Map events to 1000 subscribers, 500 writes/s', scenario: 'FAN-1000x500', ours: 'lattice-event', raw: 'raw-joined' },
-  { what: 'Messages of a topic to 1000 subscribers, 500 a second', scenario: 'FAN-1000x500', ours: 'lattice-topic', raw: 'raw' },
+  paced('Map events to 100 subscribers, 500 writes/s', 'FAN-100x500', 'lattice-event', 'raw-joined'),
+  paced('Map events to 1000 subscribers, 500 writes/s', 'FAN-1000x500', 'lattice-event', 'raw-joined'),
+  paced('Messages of a topic to 1000 subscribers, 500 a second', 'FAN-1000x500', 'lattice-topic', 'raw-joined'),
+  paced('A live query of 1000 subscribers and the events, 50 writes/s', 'FAN-1000x50', 'lattice-query', 'raw-joined', 2),
+  paced('A live query of 1000 subscribers and the events, 500 writes/s', 'FAN-1000x500', 'lattice-query', 'raw-joined', 2),
+  paced('1000 live queries of 50 rows, 500 updates/s', 'W4', 'lattice', 'raw'),
   {
-    what: 'A live query of 1000 subscribers, which brings the event, too',
-    scenario: 'FAN-1000x500',
-    ours: 'lattice-query',
-    raw: 'raw',
+    what: 'A client with nothing syncs 100 000 keys',
+    scenario: 'SYNC-COLD',
+    ours: 'lattice',
+    raw: 'replay',
+    isClientBound: true,
   },
-  { what: '1000 live queries of 50 rows, 500 updates/s', scenario: 'W4', ours: 'lattice', raw: 'raw' },
-  { what: 'A client with nothing syncs 100 000 keys', scenario: 'SYNC-COLD', ours: 'lattice', raw: 'replay' },
-  { what: '… when 1 % of them have changed', scenario: 'SYNC-1PCT', ours: 'lattice', raw: 'replay' },
+  { what: '… when 1 % of them have changed', scenario: 'SYNC-1PCT', ours: 'lattice', raw: 'replay', isClientBound: true },
 ];
 
 const PEER_ROWS: readonly PeerRow[] = [
@@ -76,8 +90,13 @@ const PEER_ROWS: readonly PeerRow[] = [
   row('SET of Redis, 1 in flight, nothing kept', 'RESP-SET-P1', 'alone', 'opsPerCpuSecond', ['redis']),
   row('Merges, 100 connections, new keys (Redis merges nothing)', 'W2-UNIQUE100', 'lattice', 'opsPerCpuSecond', ['redis-hset']),
   row('… every connection told of the others’ writes', 'W2-UNIQUE100', 'lattice-told', 'opsPerSecond', TOLD),
-  row('Merges, 100 connections, 1000 hot keys', 'W2-HOT100', 'lattice', 'opsPerCpuSecond', ['redis-hset']),
-  row('… every connection told of the others’ writes', 'W2-HOT100', 'lattice-told', 'opsPerSecond', TOLD),
+  row(
+    'Merges, 100 connections, 1000 hot keys, of which nearly all lose (Redis stores each)',
+    'W2-HOT100',
+    'lattice',
+    'opsPerCpuSecond',
+    ['redis-hset'],
+  ),
   row('One counter of 64 clients, INCR', 'W5-HOT', 'lattice-resp', 'opsPerCpuSecond', [
     'redis-no',
     'redis-everysec',
@@ -88,12 +107,16 @@ const PEER_ROWS: readonly PeerRow[] = [
   row('Map events to 100 subscribers, 500 writes/s', 'FAN-100x500', 'lattice-event', 'opsPerCpuSecond', FAN_OUT),
   row('Map events to 1000 subscribers, 50 writes/s', 'FAN-1000x50', 'lattice-event', 'opsPerCpuSecond', FAN_OUT),
   row('Map events to 1000 subscribers, 500 writes/s', 'FAN-1000x500', 'lattice-event', 'opsPerCpuSecond', FAN_OUT),
-  row('… the time they take', 'FAN-1000x500', 'lattice-event', 'p99Us', FAN_OUT),
+  { ...row('… the time they take', 'FAN-1000x500', 'lattice-event', 'p99Us', FAN_OUT), pace: 'raw-joined' },
   row('Memory of a million records', 'W6', 'lattice', 'rssBytesPerRecord', ['redis', 'js-map', 'y-map', 'tinybase']),
   row('… from a restart to ready', 'W6', 'lattice', 'restartMs', ['redis']),
   row('Durable records, 1024 outstanding', 'LOG', 'log-1024', 'opsPerSecond', ['lmdb-1024', 'lmdb-overlap-1024']),
   row('Rows into Postgres, 5000 a transaction', 'FLUSH', 'lattice', 'opsPerSecond', ['multi-values', 'psql']),
 ];
+
+function paced(what: string, scenario: string, ours: string, raw: string, owedPerMessage = 1): RawRow {
+  return { what, scenario, ours, raw, owedPerMessage };
+}
 
 function row(what: string, scenario: string, ours: string, figure: keyof typeof FIGURES, peers: readonly string[]): PeerRow {
   return { what, scenario, ours, figure, peers };
@@ -104,7 +127,7 @@ export function ratioTables(measured: readonly Measured[]): string {
   return [
     measuredWhen(measured),
     '',
-    'Lattice divided by the other; ≤ and ≥ where the generator was as busy as it can be, so that the other could do more.',
+    'Lattice divided by the other. Where the generator was as busy as it can be, a ratio is a bound (≤, ≥), or a guess (~) when it was beside both. CPU is that of the server; its Postgres, where it has one, is a process of its own.',
     '',
     '| Beside raw sockets | Lattice | per second ÷ raw | per CPU second ÷ raw | p50 ÷ raw | p99 ÷ raw |',
     '|---|---|---|---|---|---|',
@@ -127,33 +150,54 @@ function measuredWhen(measured: readonly Measured[]): string {
     ({ startedAt, commit, quick }) => `${startedAt.slice(0, 10)} (${commit}${quick ? ', short runs' : ''})`,
   );
   const machines = newest.map(({ cpu, cores, node }) => `${cores} cores of ${cpu}, Node ${node.slice(1)}`);
-  return `Measured on ${runs.join(', ')}; ${[...new Set(machines)].join('; ')}. Medians; \`lattice\` logs and has Postgres behind it.`;
+  return `Measured on ${[...new Set(runs)].join(', ')}; ${[...new Set(machines)].join('; ')}. Medians; \`lattice\` logs and has Postgres behind it.`;
 }
 
-function rawLine({ what, scenario, ours, raw }: RawRow, measured: readonly Measured[]): string[] {
+function rawLine(row: RawRow, measured: readonly Measured[]): string[] {
+  const { what, scenario, ours, raw, owedPerMessage } = row;
   const [own, other] = [variantOf(measured, scenario, ours), variantOf(measured, scenario, raw)];
   if (own === undefined || other === undefined || !hasFigure(own, 'opsPerSecond')) return [];
-  const ratios = (['opsPerSecond', 'opsPerCpuSecond', 'p50Us', 'p99Us'] as const).map((figure) => ratioText(own, other, figure));
-  return [`| ${what} | ${FIGURES.opsPerSecond.text(medianOf(own, 'opsPerSecond'))} | ${ratios.join(' | ')} |`];
+  const owed = owedPerMessage === undefined ? Number.NaN : medianOf(other, 'opsPerSecond') * owedPerMessage;
+  const kept = medianOf(own, 'opsPerSecond') / owed;
+  const rate = owedPerMessage === undefined ? ratioText(own, other, 'opsPerSecond', row) : keptText(kept);
+  const times = (['p50Us', 'p99Us'] as const).map((figure) => (kept < KEPT_UP ? '–' : ratioText(own, other, figure)));
+  const cells = [
+    FIGURES.opsPerSecond.text(medianOf(own, 'opsPerSecond')),
+    rate,
+    ratioText(own, other, 'opsPerCpuSecond'),
+    ...times,
+  ];
+  return [`| ${what} | ${cells.join(' | ')} |`];
 }
 
-function peerLine({ what, scenario, ours, figure, peers }: PeerRow, measured: readonly Measured[]): string[] {
+/** @param kept what was done of what was due, 0 to 1 */
+function keptText(kept: number): string {
+  return kept < KEPT_UP ? `${Number(kept.toPrecision(2))} of what was due` : 'keeps up';
+}
+
+function peerLine(row: PeerRow, measured: readonly Measured[]): string[] {
+  const { what, scenario, ours, figure, peers } = row;
   const own = variantOf(measured, scenario, ours);
   if (own === undefined || !hasFigure(own, figure)) return [];
   const { text, isCost } = FIGURES[figure];
-  const ratios = peers.map((peer) => `${peer} ${peerText(measured, own, { scenario, figure, peer })}`);
+  const ratios = peers.map((peer) => `${peer} ${peerText(measured, own, row, peer)}`);
   return [`| ${what}${isCost ? ' (less is better)' : ''} | ${text(medianOf(own, figure))} | ${ratios.join(', ')} |`];
 }
 
 function peerText(
   measured: readonly Measured[],
   own: MeasuredVariant,
-  { scenario, figure, peer }: Pick<PeerRow, 'scenario' | 'figure'> & { readonly peer: string },
+  { scenario, figure, pace }: PeerRow,
+  peer: string,
 ): string {
   const other = variantOf(measured, scenario, peer);
-  if (other !== undefined) return ratioText(own, other, figure);
-  const isVoid = measured.some((one) => one.scenario === scenario && one.variants.some(({ name }) => name === peer));
-  return isVoid ? 'void' : 'not run';
+  if (other === undefined) {
+    const isVoid = measured.some((one) => one.scenario === scenario && one.variants.some(({ name }) => name === peer));
+    return isVoid ? 'void' : 'not run';
+  }
+  const pacing = pace === undefined ? undefined : variantOf(measured, scenario, pace);
+  const kept = pacing === undefined ? 1 : medianOf(other, 'opsPerSecond') / medianOf(pacing, 'opsPerSecond');
+  return kept < KEPT_UP ? `did ${keptText(kept)}` : ratioText(own, other, figure);
 }
 
 /** The variant with figures; undefined when it was not run, or all its runs were void. */
@@ -170,10 +214,27 @@ function medianOf({ figures }: MeasuredVariant, figure: string): number {
   return figures[figure]?.median ?? Number.NaN;
 }
 
-function ratioText(own: MeasuredVariant, other: MeasuredVariant, figure: keyof typeof FIGURES): string {
+function ratioText(
+  own: MeasuredVariant,
+  other: MeasuredVariant,
+  figure: keyof typeof FIGURES,
+  { isClientBound = false }: Pick<RawRow, 'isClientBound'> = {},
+): string {
   const ratio = medianOf(own, figure) / medianOf(other, figure);
   if (!Number.isFinite(ratio)) return '–';
-  const isBound = figure !== 'opsPerCpuSecond' && medianOf(other, 'generatorCores') >= GENERATOR_BOUND_CORES;
-  const sign = isBound ? (FIGURES[figure].isCost ? '≥ ' : '≤ ') : '';
+  const bounds = { own: isBound(own), other: isBound(other) || isClientBound };
+  const sign = figure === 'opsPerCpuSecond' ? '' : signOf(bounds, FIGURES[figure].isCost);
   return `${sign}${Number(ratio.toPrecision(2))}`;
+}
+
+/** True when the generator was what bounded the variant's runs. */
+function isBound(variant: MeasuredVariant): boolean {
+  return medianOf(variant, 'generatorCores') >= GENERATOR_BOUND_CORES;
+}
+
+function signOf({ own, other }: { readonly own: boolean; readonly other: boolean }, isCost: boolean): string {
+  if (own && other) return '~ ';
+  if (own) return isCost ? '≤ ' : '≥ ';
+  if (other) return isCost ? '≥ ' : '≤ ';
+  return '';
 }

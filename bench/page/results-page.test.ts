@@ -27,11 +27,15 @@ function measured(startedAt = '2026-01-02T03:04:05.000Z', quick = false): Measur
 
 test('the page shows medians with their spread, ratios, void runs with reasons, what was not run, and missed gates', () => {
   const page = resultsPage([PART, { name: 'other', title: 'Never run', about: '' }], [measured()], new Map());
-  assert.match(page, /\| lattice \| 1\.00M \(900k–1\.20M\) \| 500k \(450k–600k\) \| 100 \(100–100\) .*\| 0\.0625 \|/);
-  assert.match(page, /rows\/s into Postgres meanwhile 7 \(7–7\) \| 3, 1 void \|/);
-  assert.match(page, /\* void run of lattice: void: sent 10, applied 9/);
-  assert.match(page, /\* void run of pm: void: no answer/);
-  assert.match(page, /\| peer \| .*not run: not installed \\\| here/);
+  assert.match(
+    page,
+    /\| lattice \| 1\.00M \(900k–1\.20M\) \| 500k \(450k–600k\) \| 100 µs \(100 µs–100 µs\) .*\| 0\.0625 of raw \| 3, 1 void \|/,
+  );
+  assert.match(page, /\| raw \| 8\.00M .* 20\.0 µs \(20\.0 µs–20\.0 µs\) \| reference \| 1 \|/);
+  assert.match(page, /\| \| lattice \|\n\|---\|---\|\n\| rows\/s into Postgres meanwhile \| 7 \(7–7\) \|/);
+  assert.match(page, /\* a run of lattice was void: sent 10, applied 9/);
+  assert.match(page, /\* a run of pm was void: no answer/);
+  assert.match(page, /\| peer \| (\| )*not run: not installed \\\| here \|/);
   assert.match(page, /rate ÷ raw = 0\.125, must be ≥ 0\.18: \*\*missed\*\*/);
   assert.match(page, /rate ÷ postMessage: \*\*not judged\*\*, all runs of pm were void/);
   assert.match(page, /per CPU second of the server/);
@@ -52,9 +56,10 @@ test('of pieces without a server no figure is said to be of one, and a ratio by 
     { ...PART, name: 'wal' },
   ];
   const page = resultsPage(parts, [measuredOf('ring', scan, now), measuredOf('wal', log, now)], new Map());
-  assert.match(page, /\| scanner \| 1830 \(1830–1830\) \| 1\.83 \(wall\) \| ns an op 55 \(55–55\) \| 1 \|/);
-  assert.match(page, /\| per second \| per CPU second \| of its reference/);
-  assert.match(page, /\| log \| .*\| 0\.48 \| {2}\| 1 \|/);
+  assert.match(page, /\| scanner \| 1830 \(1830–1830\) \| 1\.83 of msgpackr \(wall\) \| 1 \|/);
+  assert.match(page, /\| ns an op \| 55 \(55–55\) \| 100 \(100–100\) \|/);
+  assert.match(page, /\| per second \| per CPU second \| of its reference, per CPU \| runs \|/);
+  assert.match(page, /\| log \| .*\| 0\.48 of lmdb \| 1 \|/);
 });
 
 test('results of before targets could be not judged are shown', () => {
@@ -74,8 +79,8 @@ test('a session names the socket library of the server, and only peers whose ver
 test('a plot has a bar for each variant that has its figure', () => {
   const bars = barsOf([measured()], { figure: 'opsPerSecond', heading: '' });
   assert.deepEqual(bars, [
-    { scenario: 'F10', variant: 'lattice', median: 1_000_000, min: 900_000, max: 1_200_000 },
-    { scenario: 'F10', variant: 'raw', median: 8_000_000, min: 8_000_000, max: 8_000_000 },
+    { scenario: 'F10', variant: 'lattice', side: 'Lattice', median: 1_000_000, min: 900_000, max: 1_200_000 },
+    { scenario: 'F10', variant: 'raw', side: 'others', median: 8_000_000, min: 8_000_000, max: 8_000_000 },
   ]);
   assert.deepEqual(barsOf([measured()], { figure: 'unknown', heading: '' }), []);
 });
@@ -84,11 +89,24 @@ test('what is measured anew takes the place of what was, but a short run never t
   const full = measured('2026-01-01T00:00:00.000Z');
   const short = measured('2026-01-02T00:00:00.000Z', true);
   const newer = measured('2026-01-03T00:00:00.000Z');
-  assert.deepEqual(mergedResults([full], [short]), [full]);
-  assert.deepEqual(mergedResults([short], [newer]), [newer]);
-  assert.deepEqual(mergedResults([], [short]), [short]);
+  const merged = (kept: Measured[], fresh: Measured[]): Measured[] => mergedResults(kept, fresh, new Set(['F10']));
+  assert.deepEqual(merged([full], [short]), [full]);
+  assert.deepEqual(merged([short], [newer]), [newer]);
+  assert.deepEqual(merged([], [short]), [short]);
   assert.deepEqual(
-    mergedResults([short], [measured('2026-01-04T00:00:00.000Z', true)])[0]?.session.startedAt,
+    merged([short], [measured('2026-01-04T00:00:00.000Z', true)])[0]?.session.startedAt,
     '2026-01-04T00:00:00.000Z',
   );
+});
+
+test('what another machine has measured goes, and so does a scenario that there is no longer', () => {
+  const known = measured('2026-01-01T00:00:00.000Z');
+  const fresh = measured('2026-01-02T00:00:00.000Z');
+  const other = { ...known, scenario: 'F1' };
+  const elsewhere = { ...other, session: { ...other.session, cpu: 'Another CPU' } };
+  const scenarios = new Set(['F1', 'F10']);
+  assert.deepEqual(mergedResults([other], [fresh], scenarios), [other, fresh]);
+  assert.deepEqual(mergedResults([elsewhere], [fresh], scenarios), [fresh]);
+  assert.deepEqual(mergedResults([other], [fresh], new Set(['F10'])), [fresh]);
+  assert.deepEqual(mergedResults([elsewhere], [], scenarios), [elsewhere], 'the page is written anew from what is kept');
 });

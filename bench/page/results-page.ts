@@ -4,8 +4,8 @@
  * Losing results stand like winning ones, void runs are named with their reasons, and what was not run says why.
  */
 import { labelOf } from '../figure-labels.ts';
+import { short, timeText } from '../number-text.ts';
 import type { Measured, MeasuredVariant, MeasuredVerdict, Session } from './measured.ts';
-import { short } from './number-text.ts';
 import { ratioTables } from './ratio-tables.ts';
 
 /** A part of the benchmark, for people. */
@@ -20,14 +20,15 @@ export interface PagePart {
 const COLUMNS: readonly (readonly [figure: string, heading: string])[] = [
   ['opsPerSecond', 'per second'],
   ['opsPerCpuSecond', 'per CPU second of the server'],
-  ['p50Us', 'p50 µs'],
-  ['p99Us', 'p99 µs'],
+  ['p50Us', 'p50'],
+  ['p99Us', 'p99'],
   ['serverCores', 'server cores'],
   ['rssMb', 'server RSS MB'],
 ];
 /** Parts that measure pieces inside one process. */
 const PARTS_WITHOUT_SERVER: ReadonlySet<string> = new Set(['ring', 'wal']);
 const NAMED = new Set(COLUMNS.map(([figure]) => figure));
+const TIMES_US: ReadonlySet<string> = new Set(['p50Us', 'p99Us']);
 
 /** @param plots path of the plot of a part, as the page links it. */
 export function resultsPage(
@@ -44,12 +45,17 @@ export function resultsPage(
     '## How to read it',
     '',
     '* Runs of the variants of a scenario alternate, on one machine, in the same minutes. Compare columns of one scenario, not days or machines.',
-    '* `lattice` is the server as it starts when nobody sets anything: log on, synced each 10 ms, Postgres behind it. The other forms are named.',
+    '* `lattice` is the server as it starts when nobody sets anything: log on, synced each 10 ms, Postgres behind it. What the other forms are',
+    '  stands at each part; `alone` has neither log nor Postgres, `log-off` no log, `fused` gateway and worker in one thread.',
     '* `raw` is a uWebSockets.js server with nothing behind it that moves the same bytes: the speed of the sockets. The ratio to it is what the',
-    '  machine’s noise touches least; per CPU second (of the server process and its threads, from /proc) is steadier than per second.',
-    '* A ratio marked `(wall)` is per second: CPU was not measured there.',
-    '* On four cores or more (on fewer with `--pin`) the generator has a core to itself and servers the others; on two they share both.',
-    '* A run in which not everything that was sent was applied or delivered is void: it is left out of the figures and named.',
+    '  machine’s noise touches least; per CPU second (of the server process and its threads, from /proc) is steadier than per second. Postgres is a',
+    '  process of its own: its cores are among the further figures.',
+    '* Each row says what it is divided by. A ratio marked `(wall)` is per second: CPU was not measured there.',
+    '* What must be reached and what is aimed at, and why not where it is not: [docs/PERFORMANCE.md](../docs/PERFORMANCE.md).',
+    '* Servers stay up from one scenario of a part to the next: their memory is that of all they were sent up to then.',
+    '* On four cores or more (on fewer with `--pin`) the generator has a core to itself and servers the others; on two they share both. Loads on a',
+    '  schedule are looked at each millisecond: up to that much is in every latency of theirs, of all variants alike.',
+    '* A run in which not everything that was sent was applied or delivered is void: it is left out of figures and plots, and named.',
     '',
     '## In one look',
     '',
@@ -95,6 +101,12 @@ function section(part: PagePart, all: readonly Measured[], plot: string | undefi
 
 function scenarioLines({ part, scenario, title, variants, unmeasured, verdicts, notJudged = [] }: Measured): string[] {
   const columns = COLUMNS.filter(([figure]) => variants.some(({ figures }) => figures[figure] !== undefined));
+  const hasRatios = variants.some(({ ratioPerCpu, ratioWall }) => ratioPerCpu !== null || ratioWall !== null);
+  const headings = [
+    ...columns.map((column) => headingOf(column, part)),
+    ...(hasRatios ? ['of its reference, per CPU'] : []),
+    'runs',
+  ];
   const judged = [
     ...verdicts.map(verdictLine),
     ...notJudged.map(({ label, reason }) => `* ${label}: **not judged**, ${escaped(reason)}`),
@@ -102,13 +114,33 @@ function scenarioLines({ part, scenario, title, variants, unmeasured, verdicts, 
   return [
     `### ${scenario}: ${title}`,
     '',
-    `| | ${columns.map((column) => headingOf(column, part)).join(' | ')} | of its reference, per CPU | others | runs |`,
-    `|---|${'---|'.repeat(columns.length)}---|---|---|`,
-    ...variants.map((variant) => row(variant, columns)),
-    ...unmeasured.map(({ variant, reason }) => `| ${variant} | ${'| '.repeat(columns.length)}| not run: ${escaped(reason)} | |`),
+    `| | ${headings.join(' | ')} |`,
+    `|---|${'---|'.repeat(headings.length)}`,
+    ...variants.map((variant) => row(variant, columns, hasRatios)),
+    ...unmeasured.map(({ variant, reason }) => `| ${variant} | ${'| '.repeat(headings.length - 1)}not run: ${escaped(reason)} |`),
     '',
+    ...furtherFigures(variants),
     ...voidLines(variants),
     ...(judged.length === 0 ? [] : [...judged, '']),
+  ];
+}
+
+/** What has no column, folded: a row a figure. */
+function furtherFigures(variants: readonly MeasuredVariant[]): string[] {
+  const measured = variants.filter(({ figures }) => Object.keys(figures).some((figure) => !NAMED.has(figure)));
+  const figures = new Set(measured.flatMap((variant) => Object.keys(variant.figures)).filter((figure) => !NAMED.has(figure)));
+  if (figures.size === 0) return [];
+  return [
+    '<details><summary>Further figures</summary>',
+    '',
+    `| | ${measured.map(({ name }) => name).join(' | ')} |`,
+    `|---|${'---|'.repeat(measured.length)}`,
+    ...[...figures].map(
+      (figure) => `| ${labelOf(figure)} | ${measured.map((variant) => spreadText(variant, figure)).join(' | ')} |`,
+    ),
+    '',
+    '</details>',
+    '',
   ];
 }
 
@@ -116,23 +148,23 @@ function headingOf([figure, heading]: readonly [string, string], part: string): 
   return figure === 'opsPerCpuSecond' && PARTS_WITHOUT_SERVER.has(part) ? 'per CPU second' : heading;
 }
 
-function row(variant: MeasuredVariant, columns: readonly (readonly [string, string])[]): string {
+function row(variant: MeasuredVariant, columns: readonly (readonly [string, string])[], hasRatios: boolean): string {
   const cells = columns.map(([figure]) => spreadText(variant, figure));
-  const others = Object.keys(variant.figures)
-    .filter((figure) => !NAMED.has(figure))
-    .map((figure) => `${labelOf(figure)} ${spreadText(variant, figure)}`);
+  if (hasRatios) cells.push(ratioText(variant));
   const runs = variant.voidRuns.length === 0 ? `${variant.runs}` : `${variant.runs}, ${variant.voidRuns.length} void`;
-  return `| ${variant.name} | ${cells.join(' | ')} | ${ratioText(variant)} | ${others.join('; ')} | ${runs} |`;
+  return `| ${[variant.name, ...cells, runs].join(' | ')} |`;
 }
 
 /** By time, where CPU was not measured, and marked so. */
-function ratioText({ ratioPerCpu, ratioWall }: MeasuredVariant): string {
-  if (ratioPerCpu !== null) return short(ratioPerCpu);
-  return ratioWall === null ? '–' : `${short(ratioWall)} (wall)`;
+function ratioText({ name, reference, ratioPerCpu, ratioWall }: MeasuredVariant): string {
+  const ratio = ratioPerCpu ?? ratioWall;
+  if (ratio === null || reference === undefined) return '–';
+  if (reference === name) return 'reference';
+  return `${short(ratio)} of ${reference}${ratioPerCpu === null ? ' (wall)' : ''}`;
 }
 
 function voidLines(variants: readonly MeasuredVariant[]): string[] {
-  const lines = variants.flatMap(({ name, voidRuns }) => voidRuns.map((reason) => `* void run of ${name}: ${escaped(reason)}`));
+  const lines = variants.flatMap(({ name, voidRuns }) => voidRuns.map((reason) => `* a run of ${name} was ${escaped(reason)}`));
   return lines.length === 0 ? [] : [...lines, ''];
 }
 
@@ -144,7 +176,8 @@ function verdictLine({ label, measured, sign, gate, stretch, gateMet, stretchMet
 function spreadText({ figures }: MeasuredVariant, figure: string): string {
   const spread = figures[figure];
   if (spread === undefined || !Number.isFinite(spread.median)) return '–';
-  return `${short(spread.median)} (${short(spread.min)}–${short(spread.max)})`;
+  const text = TIMES_US.has(figure) ? timeText : short;
+  return `${text(spread.median)} (${text(spread.min)}–${text(spread.max)})`;
 }
 
 function escaped(text: string): string {

@@ -1,5 +1,5 @@
 /**
- * What was measured, kept in bench/results.json: the newest of each scenario, where a short run never replaces a full one.
+ * What was measured on a machine, kept in bench/results.json: the newest of each scenario, where a short run never replaces a full one.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ import type { Measured, Session } from './measured.ts';
 
 const VERSION_DEADLINE_MS = 5_000;
 
-/** The session that begins now, on this machine. */
+/** The session that begins now, on this machine. @param quick see Session */
 export function sessionOfNow(quick: boolean): Session {
   const [cpu] = cpus();
   return {
@@ -27,14 +27,25 @@ export function sessionOfNow(quick: boolean): Session {
   };
 }
 
-/** The scenarios of `kept`, with those just measured in their place; a short one does not push out a full one. */
-export function mergedResults(kept: readonly Measured[], fresh: readonly Measured[]): Measured[] {
-  const merged = new Map(kept.map((measured) => [measured.scenario, measured]));
+/**
+ * The scenarios of `kept`, with those just measured in their place; a short one does not push out a full one. What another machine has
+ * measured goes, since figures of two machines are not compared, and so does what is measured no longer.
+ */
+export function mergedResults(kept: readonly Measured[], fresh: readonly Measured[], scenarios: ReadonlySet<string>): Measured[] {
+  const [first] = fresh;
+  const comparable = kept.filter(
+    ({ scenario, session }) => scenarios.has(scenario) && (first === undefined || isSameMachine(session, first.session)),
+  );
+  const merged = new Map(comparable.map((measured) => [measured.scenario, measured]));
   for (const measured of fresh) {
     const known = merged.get(measured.scenario);
     if (known === undefined || known.session.quick || !measured.session.quick) merged.set(measured.scenario, measured);
   }
   return [...merged.values()];
+}
+
+function isSameMachine(a: Session, b: Session): boolean {
+  return a.cpu === b.cpu && a.cores === b.cores && a.memoryGb === b.memoryGb && a.system === b.system && a.node === b.node;
 }
 
 export function readResults(path: string): Measured[] {
@@ -58,10 +69,7 @@ function commitOf(folder: string): string {
   const git = (...words: string[]): string =>
     execFileSync('git', words, { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   try {
-    return (
-      git('rev-parse', '--short', 'HEAD').trim() +
-      (git('status', '--porcelain', '--untracked-files=no', '--', '.', ...WRITTEN) === '' ? '' : '+')
-    );
+    return git('rev-parse', '--short', 'HEAD').trim() + (git('status', '--porcelain', '--', '.', ...WRITTEN) === '' ? '' : '+');
   } catch {
     return 'unknown'; // no git, or no checkout
   }

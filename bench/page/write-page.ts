@@ -13,7 +13,7 @@ import { mergedResults, readResults, writeResults } from './results-store.ts';
 export async function writePage(fresh: readonly Measured[], progress: (line: string) => void): Promise<string> {
   const folder = join(packageFolder(), 'bench');
   const store = join(folder, 'results.json');
-  const measured = mergedResults(readResults(store), fresh);
+  const measured = mergedResults(readResults(store), fresh, new Set(PARTS.flatMap(({ scenarios }) => scenarios)));
   writeResults(store, measured);
   const plots = await writePlots(join(folder, 'plots'), measured, progress);
   const page = join(folder, 'RESULTS.md');
