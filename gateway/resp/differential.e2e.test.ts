@@ -86,6 +86,11 @@ async function compare(
   theirs.close();
 }
 
+test('where sequences are asked for there is a redis-server to compare them with', () => {
+  const isAsked = process.env.LATTICE_TEST_SEQUENCES !== undefined;
+  assert.ok(hasRedis || !isAsked, 'no redis-server on PATH: nothing would be compared');
+});
+
 test('random sequences are answered as redis-server answers them, byte by byte', {
   skip: !hasRedis && 'no redis-server on PATH',
 }, async (t) => {
