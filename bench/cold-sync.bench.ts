@@ -15,8 +15,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RawWebSocket } from '../gateway/testing/raw-websocket.ts';
 import { untilFlushed } from './applied-ops.ts';
-import { type RunningServer, startServer } from './harness.ts';
-import type { RunSettings } from './ingest.bench.ts';
+import { startServer } from './harness.ts';
+import type { MeasuredServer, RunSettings } from './ingest.bench.ts';
 import { frameOf } from './memory-records.ts';
 import { descendantsCpuMs, sampleProcess, useBetween } from './process-stats.ts';
 import { type Figures, ScenarioResult } from './result.ts';
@@ -69,8 +69,8 @@ interface Measured {
 }
 
 /** One run: both walks at the server, then both again at a server that plays them back. */
-async function measure(
-  server: RunningServer,
+export async function measure(
+  server: MeasuredServer,
   records: number,
   folder: string,
   settings: RunSettings,
@@ -123,7 +123,7 @@ export function framesFile(frames: readonly Uint8Array[]): Uint8Array {
 }
 
 /** Walks while another client writes at `probePath`. */
-async function walked(server: RunningServer, walker: SyncWalker, probePath: string): Promise<[WalkReport, Figures]> {
+async function walked(server: MeasuredServer, walker: SyncWalker, probePath: string): Promise<[WalkReport, Figures]> {
   if (server.variant === 'lattice') await untilFlushed(server.port);
   const probe = await startProbe({ port: server.port, path: probePath });
   const before = sampleProcess(server.pid);

@@ -5,8 +5,14 @@ import { test } from 'node:test';
 import { readMerged } from './applied-ops.ts';
 import { Collection, type Garbage, readMergedOps, stageGarbage } from './garbage.ts';
 import { startServer } from './harness.ts';
+import type { RunSettings } from './ingest.bench.ts';
+import type { MergeScenario } from './merge-ingest.bench.ts';
+import { runWatched } from './write-behind.bench.ts';
 
-test('what is staged is expired and pruned by the ticks of a node from the moment that was said, and is no op', async () => {
+const SETTINGS: RunSettings = { quick: true, runs: 1, progress: () => {}, scenarios: undefined, pinning: undefined };
+const SCENARIO: MergeScenario = { name: 'W7-UNIQUE2', title: '', mix: 'unique', connections: 2 };
+
+test('what is staged is collected from the moment that was said, is no op, and makes a run void that outlasts it', async () => {
   const garbage: Garbage = { expiring: 3000, removed: 1500, leadMs: 1500 };
   const server = await startServer('alone-gc');
   try {
@@ -23,6 +29,8 @@ test('what is staged is expired and pruned by the ticks of a node from the momen
     assert.ok(prunedPerSecond > 0);
     assert.equal(await readMergedOps(server.port), 4500);
     assert.ok((await readMerged(server.port)) >= written);
+    const outcome = await runWatched(SCENARIO, server, SETTINGS, { expiring: 100, removed: 50, leadMs: 500 });
+    assert.match(String(outcome), /^void: (all 100 records had expired|\d+ records expired and \d+ tombstones)/);
   } finally {
     await server.stop();
   }

@@ -4,7 +4,8 @@
  *   for each scenario:  for each run:  for each variant:  one generator process, warm-up, measured window, check
  *
  * Runs of the variants alternate, so a noisy minute hits all of them. After each run of the product, its own count
- * of merges that won must have risen by the ops sent. `lattice` is the product with its defaults: write-ahead log on, forced
+ * of merges that won must have risen by the ops sent. A run is void when nothing was acknowledged in its window, an idle one when
+ * not all of its connections stayed open. `lattice` is the product with its defaults: write-ahead log on, forced
  * to the disk each 10 ms; `log-off` is without, acknowledged from memory; `fused` has gateway and
  * worker in one thread. All connections ask for `events=interest`: writes are not
  * told to 49 other connections that did not ask, here as in the references.
@@ -16,7 +17,7 @@ import type { LoadPlan, LoadReport } from './load.ts';
 import { flushedFigures, logFigures, readLogUse, reasonMisnamed } from './log-use.ts';
 import type { Pinning } from './pinning.ts';
 import { type Figures, ScenarioResult } from './result.ts';
-import { voidBecause } from './void-run.ts';
+import { reasonClosed, reasonUnmeasured, voidBecause } from './void-run.ts';
 
 /** How long and how often. */
 export interface RunSettings {
@@ -28,6 +29,9 @@ export interface RunSettings {
   /** Told what is going on. */
   readonly progress: (line: string) => void;
 }
+
+/** What a run needs to know of the server that it measures. */
+export type MeasuredServer = Pick<RunningServer, 'variant' | 'port' | 'pid'>;
 
 /** One row of load, and who gets it. */
 export interface Scenario {
@@ -129,14 +133,14 @@ async function runScenario(
 async function runOnce(scenario: Scenario, server: RunningServer, settings: RunSettings): Promise<Figures | string> {
   try {
     if (isProduct(server.variant)) return await runVerified(scenario, server, settings);
-    return figuresOf(scenario, await runGenerator(planOf(scenario, server, settings.quick), settings.pinning));
+    return outcomeOf(scenario, await runGenerator(planOf(scenario, server, settings.quick), settings.pinning));
   } catch (cause) {
     return voidBecause(cause);
   }
 }
 
 /** The product must have applied what it was sent, and logged it as its variant says. */
-async function runVerified(scenario: Scenario, server: RunningServer, settings: RunSettings): Promise<Figures | string> {
+export async function runVerified(scenario: Scenario, server: MeasuredServer, settings: RunSettings): Promise<Figures | string> {
   const { port, variant } = server;
   const appliedBefore = await readApplied(port);
   const before = await readLogUse(port);
@@ -145,20 +149,21 @@ async function runVerified(scenario: Scenario, server: RunningServer, settings: 
   const after = await readLogUse(port);
   await untilFlushed(port);
   const reason = lost ?? (report.opsSent > 0 ? reasonMisnamed(variant, before, after) : undefined);
-  if (reason === undefined) {
-    const ofLog = { ...logFigures(before, after, report.opsSent), ...flushedFigures(before, after) };
-    return { ...figuresOf(scenario, report), ...ofLog };
-  }
+  const outcome = reason ?? outcomeOf(scenario, report);
+  if (typeof outcome !== 'string')
+    return { ...outcome, ...logFigures(before, after, report.opsSent), ...flushedFigures(before, after) };
   return report.otherFrames === 0
-    ? reason
-    : `${reason}; ${report.otherFrames} other answers, first: ${report.otherText.slice(0, 300)}`;
+    ? outcome
+    : `${outcome}; ${report.otherFrames} other answers, first: ${report.otherText.slice(0, 300)}`;
 }
 
-function figuresOf(scenario: Scenario, report: LoadReport): Figures {
-  return scenario.window === 0 ? idleFigures(report) : loadFigures(report);
+/** Figures of what a generator reports, or why they say nothing: connections were closed, or nothing came within the window. */
+export function outcomeOf(scenario: Scenario, report: LoadReport): Figures | string {
+  if (scenario.window === 0) return reasonClosed(scenario.connections, report.openConnections) ?? idleFigures(report);
+  return reasonUnmeasured(report.opsMeasured) ?? loadFigures(report);
 }
 
-function planOf(scenario: Scenario, server: RunningServer, quick: boolean): LoadPlan {
+function planOf(scenario: Scenario, server: MeasuredServer, quick: boolean): LoadPlan {
   const idle = scenario.window === 0;
   return {
     port: server.port,

@@ -1,37 +1,22 @@
 import assert from 'node:assert/strict';
-import { createServer, type Server } from 'node:http';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { test } from 'node:test';
-import { decode, encode } from '@msgpack/msgpack';
+import { decode } from '@msgpack/msgpack';
 import { APPLIED_METRIC, metricSum, readApplied, reasonVoid, untilFlushed } from './applied-ops.ts';
+import { load, type MeasuredServer, outcomeOf, type RunSettings, runVerified } from './ingest.bench.ts';
 import { jsonLines } from './report.ts';
 import { ScenarioResult } from './result.ts';
 import { type LoadPlan, runLoad } from './load.ts';
+import { type Batch, FrameReader, type Op, withLosingServer } from './losing-server.ts';
+import { runMerges } from './merge-ingest.bench.ts';
 import { wallClockMs } from './metrics-watch.ts';
 import { judge } from './targets.ts';
 import { FrameSlice, SLICE_OPS_MAX } from './write-frames.ts';
 
-interface Clock {
-  readonly millis: number;
-  readonly counter: number;
-  readonly nodeId: string;
-}
-
-interface Op {
-  readonly id: string;
-  readonly mapName: string;
-  readonly opType: string;
-  readonly key: string;
-  readonly record: { readonly value: Record<string, unknown>; readonly timestamp: Clock };
-  readonly timestamp: Clock;
-  readonly synced: boolean;
-}
-
-interface Batch {
-  readonly type: string;
-  readonly payload: { readonly ops: Op[] };
-}
+const SETTINGS: RunSettings = { quick: true, runs: 1, progress: () => {}, scenarios: undefined, pinning: undefined };
+/** Little enough for a server that takes frames apart byte by byte. */
+const F10 = load('F10', '', 2, 10, 4, 800, ['lattice']);
 
 function slice(frames: number, opsPerFrame: number, firstKey = 0): FrameSlice {
   return new FrameSlice({ mapName: 'bench', keyPrefix: 'k-', firstKey, frames, opsPerFrame });
@@ -137,7 +122,7 @@ test('more ops than the digits of an id are refused', () => {
 });
 
 test('a run against a server that applies everything is valid', async () => {
-  await withServer(0, async (server, port) => {
+  await withLosingServer(0, async (server, port) => {
     const appliedBefore = await readApplied(port);
     const startedMs = wallClockMs();
     const report = await runLoad(planFor(port));
@@ -153,12 +138,36 @@ test('a run against a server that applies everything is valid', async () => {
   });
 });
 
-test('a run against a server that loses one op in a hundred and still acknowledges it is void', async () => {
-  await withServer(100, async (_, port) => {
-    const appliedBefore = await readApplied(port);
-    const report = await runLoad(planFor(port));
-    const reason = await reasonVoid(port, appliedBefore, report.opsSent);
-    assert.match(String(reason), /^void: \d+ ops sent, \d+ applied$/);
+test('a run is void when the server loses one op in a hundred and still acknowledges it', async () => {
+  const outcomes = await Promise.all([
+    withLosingServer(100, (_, port) => runVerified(F10, serverAt(port), SETTINGS)),
+    withLosingServer(100, (_, port) => runMerges(serverAt(port), { ...F10, mix: 'hot' }, SETTINGS)),
+  ]);
+  for (const outcome of outcomes) assert.match(String(outcome), /^void: \d+ ops sent, \d+ applied$/);
+});
+
+test('a run has figures when the server logged as its name says, and is void when it never synced', async () => {
+  const [named, unsynced] = await Promise.all([
+    withLosingServer(0, (_, port) => runVerified(F10, serverAt(port), SETTINGS)),
+    withLosingServer(0, (server, port) => {
+      server.batchesPerSync = 0;
+      return runVerified(F10, serverAt(port), SETTINGS);
+    }),
+  ]);
+  assert.ok(typeof named !== 'string' && (named.opsPerSecond ?? 0) > 0 && (named.opsPerLogSync ?? 0) > 0, String(named));
+  assert.match(String(unsynced), /^void: \d+ frames logged, 0 syncs and 0 rows flushed, which is not lattice$/);
+});
+
+test('an idle run is void unless all connections stay open, and a loaded one unless something is acknowledged', async () => {
+  await withLosingServer(0, async (_, port) => {
+    const report = await runLoad({ ...planFor(port), window: 0, keys: 0 });
+    assert.equal(report.openConnections, 4);
+    const idle = load('IDLE', '', 4, 1, 0, 0, ['lattice']);
+    const figures = outcomeOf(idle, report);
+    assert.ok(typeof figures !== 'string' && figures.cpuPercent !== undefined, String(figures));
+    assert.equal(outcomeOf(idle, { ...report, openConnections: 3 }), 'void: 4 connections were opened, 3 stayed so');
+    assert.equal(outcomeOf(F10, report), 'void: nothing was acknowledged in the window');
+    assert.notEqual(typeof outcomeOf(F10, { ...report, opsMeasured: 1 }), 'string');
   });
 });
 
@@ -186,7 +195,7 @@ test('a server that does not flush what it has staged fails the run, and one tha
 });
 
 test('acks that stay out fail the run', async () => {
-  await withServer(0, async (server, port) => {
+  await withLosingServer(0, async (server, port) => {
     server.silent = true;
     await assert.rejects(runLoad({ ...planFor(port), drainDeadlineMs: 200 }), /frames were never acknowledged/);
   });
@@ -235,6 +244,10 @@ test('a JSON line has the agreed fields, with null for what was not measured', (
   );
 });
 
+function serverAt(port: number): MeasuredServer {
+  return { variant: 'lattice', port, pid: process.pid };
+}
+
 function planFor(port: number): LoadPlan {
   return {
     port,
@@ -250,112 +263,4 @@ function planFor(port: number): LoadPlan {
     warmUpMs: 50,
     measureMs: 200,
   };
-}
-
-/** A server that acknowledges every op and loses one in `loseOneIn` (0: none) on the way to its store. */
-class LosingServer {
-  connections = 0;
-  /** Acknowledges nothing at all. */
-  silent = false;
-  /** What was wrong with the frames that came. */
-  readonly complaints: string[] = [];
-  readonly #loseOneIn: number;
-  readonly #newest = new Map<string, number>();
-  readonly #server: Server;
-  readonly #sockets = new Set<Duplex>();
-  #ops = 0;
-  #applied = 0;
-
-  constructor(loseOneIn: number) {
-    this.#loseOneIn = loseOneIn;
-    this.#server = createServer((_, response) => {
-      response.end(`${APPLIED_METRIC.name}{result="applied"} ${this.#applied}\n`);
-    });
-    this.#server.on('upgrade', (request, socket: Duplex) => {
-      assert.equal(request.url, '/ws?events=interest');
-      this.connections += 1;
-      this.#sockets.add(socket);
-      socket.on('error', () => this.#sockets.delete(socket));
-      socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n');
-      this.#serve(socket);
-    });
-  }
-
-  async listen(): Promise<number> {
-    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  close(): void {
-    for (const socket of this.#sockets) socket.destroy();
-    this.#server.close();
-    this.#server.closeAllConnections();
-  }
-
-  #serve(socket: Duplex): void {
-    const reader = new FrameReader();
-    let lastId = 0;
-    socket.on('data', (chunk: Buffer) => {
-      for (const payload of reader.take(chunk)) {
-        const { ops } = (decode(payload) as Batch).payload;
-        for (const op of ops) {
-          if (!(Number(op.id) > lastId)) this.complaints.push(`id ${op.id} after ${lastId}`);
-          lastId = Number(op.id);
-          this.#merge(op);
-        }
-        if (!this.silent) socket.write(ackFrame(String(lastId)));
-      }
-    });
-  }
-
-  #merge(op: Op): void {
-    const { millis } = op.record.timestamp;
-    if (!(millis > (this.#newest.get(op.key) ?? 0))) this.complaints.push(`${op.key} is not newer`);
-    if (millis > Date.now()) this.complaints.push(`${op.key} is from the future`);
-    this.#newest.set(op.key, millis);
-    this.#ops += 1;
-    if (this.#loseOneIn === 0 || this.#ops % this.#loseOneIn !== 0) this.#applied += 1;
-  }
-}
-
-async function withServer(loseOneIn: number, body: (server: LosingServer, port: number) => Promise<void>): Promise<void> {
-  const server = new LosingServer(loseOneIn);
-  try {
-    await body(server, await server.listen());
-  } finally {
-    server.close();
-  }
-}
-
-function ackFrame(lastId: string): Uint8Array {
-  const payload = encode({ type: 'OP_ACK', payload: { lastId, achievedLevel: 'MEMORY' } });
-  return Uint8Array.of(0x82, payload.length, ...payload);
-}
-
-/** Takes masked client frames apart, by RFC 6455 §5.2 and not by what the generator is known to send. */
-class FrameReader {
-  #rest: Buffer = Buffer.alloc(0);
-
-  take(chunk: Uint8Array): Uint8Array[] {
-    this.#rest = Buffer.concat([this.#rest, chunk]);
-    const payloads: Uint8Array[] = [];
-    for (let payload = this.#next(); payload !== undefined; payload = this.#next()) payloads.push(payload);
-    return payloads;
-  }
-
-  #next(): Uint8Array | undefined {
-    const bytes = this.#rest;
-    if (bytes.length < 14) return undefined;
-    assert.equal(bytes[0], 0x82, 'one whole binary frame');
-    assert.ok((bytes.readUInt8(1) & 0x80) !== 0, 'masked');
-    const short = bytes.readUInt8(1) & 0x7f;
-    const lengthBytes = short === 127 ? 8 : short === 126 ? 2 : 0;
-    const length = short === 127 ? Number(bytes.readBigUInt64BE(2)) : short === 126 ? bytes.readUInt16BE(2) : short;
-    const start = 2 + lengthBytes + 4;
-    if (bytes.length < start + length) return undefined;
-    const mask = bytes.subarray(start - 4, start);
-    const payload = bytes.subarray(start, start + length).map((byte, index) => byte ^ mask.readUInt8(index % 4));
-    this.#rest = bytes.subarray(start + length);
-    return payload;
-  }
 }

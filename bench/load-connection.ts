@@ -102,6 +102,11 @@ export class LoadConnection {
     this.#socket.on('close', () => this.#fail(new Error('the server closed the connection')));
   }
 
+  /** Opened, and neither ended nor closed since. */
+  get isOpen(): boolean {
+    return this.#opened && !this.#closing;
+  }
+
   /** Resolves when the upgrade was answered, or where there is none, when it is connected. */
   open(): Promise<void> {
     return new Promise((resolve) => {
@@ -191,15 +196,20 @@ export class LoadConnection {
     return this.#options.ackRule === 'lines' ? this.#readLines(bytes) : this.#readFrames(bytes, 0);
   }
 
-  /** Counts the replies of Redis: each is one line. */
+  /** Counts the replies of Redis: each is one line, and none may be an error. */
   #readLines(bytes: Buffer): number {
     const ackedBefore = this.acked;
-    const end = bytes.lastIndexOf(LINE_END) + 1;
-    for (let at = bytes.indexOf(LINE_END); at >= 0; at = bytes.indexOf(LINE_END, at + 1)) this.#lines += 1;
-    if (bytes[0] === MINUS) this.#fail(new Error(bytes.toString('latin1', 0, 200)));
-    this.acked = Math.floor(this.#lines / (this.#options.slice?.opsPerFrame ?? 1));
+    const opsPerFrame = this.#options.slice?.opsPerFrame ?? 1;
+    let start = 0;
+    for (let end = bytes.indexOf(LINE_END); end >= 0; end = bytes.indexOf(LINE_END, start)) {
+      if (bytes[start] === MINUS) this.#fail(new Error(`a reply is ${bytes.toString('latin1', start, end).trimEnd()}`));
+      this.#lines += 1;
+      start = end + 1;
+    }
+    if (this.#lines > this.sent * opsPerFrame) this.#fail(new Error('there are more replies than commands'));
+    else this.acked = Math.floor(this.#lines / opsPerFrame);
     this.#recordLatencies(ackedBefore);
-    return end;
+    return start;
   }
 
   /** Takes every whole frame from `at` on; returns where the unfinished one starts. */

@@ -74,6 +74,8 @@ export interface LoadReport {
   readonly childrenCpuMs: number;
   readonly generatorCpuMs: number;
   readonly frameBytes: number;
+  /** Connections that were open at the end; with none closed, those of the plan. */
+  readonly openConnections: number;
   /** Server frames that were no acks, and the first one's text. */
   readonly otherFrames: number;
   readonly otherText: string;
@@ -204,6 +206,7 @@ function reportOf(
     childrenCpuMs: after.childrenCpuMs - before.childrenCpuMs,
     generatorCpuMs: after.generatorCpuMs - before.generatorCpuMs,
     frameBytes,
+    openConnections: connections.filter(({ isOpen }) => isOpen).length,
     otherFrames: sum(connections, (connection) => connection.otherFrames),
     otherText: connections.find((connection) => connection.otherText !== '')?.otherText ?? '',
   };
@@ -232,7 +235,7 @@ function sleep(ms: number): Promise<void> {
 async function deadline<T>(work: Promise<T>, ms: number, message: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(message)), ms);
+    timer = setTimeout(() => reject(new Error(message)), ms).unref(); // who has failed does not wait for it
   });
   try {
     return await Promise.race([work, late]);

@@ -88,3 +88,12 @@ function didAsNamed(variant: Variant, frames: number, syncs: number, rows: numbe
       return true; // references have no log
   }
 }
+
+/**
+ * Why a run that asked for PERSISTED is void: its answers wait until the log is synced, so there must have been a sync. Undefined
+ * when there was.
+ */
+export function reasonUnsynced(before: LogUse, after: LogUse): string | undefined {
+  const syncs = after.syncs - before.syncs;
+  return syncs > 0 ? undefined : `void: ${after.frames - before.frames} frames logged and ${syncs} syncs, which is not PERSISTED`;
+}

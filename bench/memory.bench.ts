@@ -131,11 +131,12 @@ export async function measureRedis(records: number, key = keyOf, pinning?: Pinni
   }
 }
 
-function measureProcess(plan: MemoryPlan, pinning: Pinning | undefined): Promise<Figures | string> {
+/** @param script holds the store; another one for tests that lose some. */
+export function measureProcess(plan: MemoryPlan, pinning?: Pinning, script = SCRIPT): Promise<Figures | string> {
   return new Promise((resolve, reject) => {
     const flags = [...process.execArgv, '--max-old-space-size=8192', '--expose-gc'];
     const pinned = pinning && { execPath: TASKSET, execArgv: ['-c', pinning.server, process.execPath, ...flags] };
-    const child = fork(SCRIPT, pinned ?? { execArgv: flags });
+    const child = fork(script, pinned ?? { execArgv: flags });
     child.once('error', reject);
     child.once('exit', (code) => reject(new Error(`the ${plan.store} process ended with ${code} and without a report`)));
     child.once('message', (report: MemoryReport) =>

@@ -8,8 +8,9 @@
  *   y-websocket, tinybase, automerge-repo, gun            merge-peers/merge-peers.bench.ts
  *
  * After each run the server must have merged as many ops as were sent, and the Merkle root of the map (over key and stamp of each
- * record) must be that of an oracle; of up to 1000 keys the values are compared, too. The log must have been synced in groups, save
- * where PERSISTED is asked for. Else the run is void. W2-PACED sends on a schedule, and its latencies run from when a batch was due.
+ * record) must be that of an oracle; of up to 1000 keys the values are compared, too. The log must have been synced in groups, or
+ * where PERSISTED is asked for, at all. Else the run is void. W2-PACED sends on a schedule, and its latencies run from when a batch
+ * was due.
  *
  * Of `lattice-told` the server must have sent exactly one event for each op that won and each connection but its writer, by its own
  * counts, and the connections must have read frames that are no acknowledgements; none may have been closed for reading too slowly.
@@ -22,11 +23,11 @@ import { WireSession } from '../gateway/testing/wire-session.ts';
 import { isData } from '../engine/protocol/codec.ts';
 import { DELIVERED_METRIC, readMerged, readTold, reasonNotTold, reasonVoid, untilFlushed } from './applied-ops.ts';
 import { type ProductVariant, productExists, type RunningServer, runGenerator, startServer } from './harness.ts';
-import { loadFigures, type RunSettings } from './ingest.bench.ts';
+import { loadFigures, type MeasuredServer, type RunSettings } from './ingest.bench.ts';
 import type { LoadPlan, LoadReport } from './load.ts';
 import { mergePeerMissing, runMergePeerOnce } from './merge-peers/merge-peers.bench.ts';
 import { MERGE_PEERS, type MergePeerName } from './merge-peers/merge-wire.ts';
-import { logFigures, readLogUse, reasonMisnamed } from './log-use.ts';
+import { logFigures, readLogUse, reasonMisnamed, reasonUnsynced } from './log-use.ts';
 import type { ExpectedState } from './merge-oracle.ts';
 import { type MeasuredWindow, type MetricsSample, MetricsWatch, ratePerSecond } from './metrics-watch.ts';
 import type { MixName } from './op-mix.ts';
@@ -188,7 +189,7 @@ export function note(
 
 /** Figures of one run into a map of its own, or why it is void. Does not reject. */
 export async function runMerges(
-  server: RunningServer,
+  server: MeasuredServer,
   scenario: MergeScenario,
   settings: RunSettings,
   how: MergeVariant = {},
@@ -203,7 +204,7 @@ export async function runMerges(
 }
 
 async function runVerified(
-  { port, pid, variant }: RunningServer,
+  { port, pid, variant }: MeasuredServer,
   scenario: MergeScenario,
   settings: RunSettings,
   how: MergeVariant,
@@ -220,7 +221,7 @@ async function runVerified(
   const lost = (await reasonVoid(port, mergedBefore, report.opsSent, read)) ?? reasonUnmeasured(report.opsMeasured);
   if (lost !== undefined) return lost;
   const after = await readLogUse(port);
-  const misnamed = how.level === SYNCING_LEVEL ? undefined : reasonMisnamed(variant, before, after);
+  const misnamed = how.level === SYNCING_LEVEL ? reasonUnsynced(before, after) : reasonMisnamed(variant, before, after);
   if (misnamed !== undefined) return misnamed;
   const { connections } = scenario;
   const untold = toldBefore && (await reasonNotTold(port, toldBefore, connections, report.otherFrames));
@@ -243,7 +244,7 @@ function eventFigures(samples: readonly MetricsSample[], window: MeasuredWindow)
   return { eventsPerSecond: ratePerSecond(samples, DELIVERED_METRIC, window) };
 }
 
-async function runRaw(scenario: MergeScenario, settings: RunSettings): Promise<Figures | string> {
+export async function runRaw(scenario: MergeScenario, settings: RunSettings): Promise<Figures | string> {
   const { port, pid, stop } = await startServer('raw', settings.pinning);
   try {
     const plan: LoadPlan = { ...planOf(scenario, settings, 'raw'), port, serverPid: pid, ackRule: 'counted' };
@@ -254,13 +255,20 @@ async function runRaw(scenario: MergeScenario, settings: RunSettings): Promise<F
   }
 }
 
-async function runRedis(scenario: MergeScenario, settings: RunSettings): Promise<Figures | string> {
+/** @param onLoaded is told when the load is over; for tests that lose some. */
+export async function runRedis(
+  scenario: MergeScenario,
+  settings: RunSettings,
+  onLoaded: (redis: RedisPeer) => Promise<unknown> = async () => {},
+): Promise<Figures | string> {
   const redis = await RedisPeer.start([], settings.pinning);
   try {
     const plan: LoadPlan = { ...planOf(scenario, settings, 'redis'), port: redis.port, serverPid: redis.pid, ackRule: 'lines' };
     const report = await runGenerator(plan, settings.pinning);
+    await onLoaded(redis);
     const keys = Number((await redis.run(['DBSIZE'])).slice(1));
-    return reasonLost('keys', report.expected?.records ?? Number.NaN, keys) ?? loadFigures(report);
+    const lost = reasonLost('keys', report.expected?.records ?? Number.NaN, keys);
+    return lost ?? reasonUnmeasured(report.opsMeasured) ?? loadFigures(report);
   } finally {
     await redis.stop();
   }
@@ -303,7 +311,8 @@ export async function reasonDiffers(port: number, mapName: string, expected: Exp
   }
 }
 
-function reasonValues(results: unknown, { winners }: ExpectedState): string | undefined {
+/** Why what a query answered is not what the oracle says, or undefined. */
+export function reasonValues(results: unknown, { winners }: ExpectedState): string | undefined {
   if (!Array.isArray(results)) return 'void: the map cannot be queried';
   const rows: unknown[] = results;
   const titles = new Map(rows.filter(isData).map(({ key, value }) => [key, isData(value) ? value.title : undefined]));

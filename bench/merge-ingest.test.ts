@@ -3,16 +3,33 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { decode, isData } from '../engine/protocol/codec.ts';
 import { runGenerator, startServer } from './harness.ts';
+import type { RunSettings } from './ingest.bench.ts';
 import type { LoadPlan } from './load.ts';
 import { readApplied, readMerged, readTold, reasonNotTold, reasonUntold, reasonVoid } from './applied-ops.ts';
-import { reasonDiffers } from './merge-ingest.bench.ts';
-import { expectedState } from './merge-oracle.ts';
-import { HOT_KEYS, type MixName, OpMix } from './op-mix.ts';
+import { withLosingServer } from './losing-server.ts';
+import {
+  type MergeScenario,
+  type MergeVariant,
+  reasonDiffers,
+  reasonValues,
+  runMerges,
+  runRaw,
+  runRedis,
+} from './merge-ingest.bench.ts';
+import { type ExpectedState, expectedState } from './merge-oracle.ts';
+import { HOT_KEYS, type MixName, mixedKey, OpMix } from './op-mix.ts';
 import { RedisSlice } from './redis-frames.ts';
+import { redisMissing } from './redis-peer.ts';
+import type { Figures } from './result.ts';
 import { FrameSlice } from './write-frames.ts';
 
 const BEFORE_MILLIS = 1_700_000_000_000;
 const HEADER_BYTES = 8;
+
+const SETTINGS: RunSettings = { quick: true, runs: 1, progress: () => {}, scenarios: undefined, pinning: undefined };
+const UNIQUE: MergeScenario = { name: 'W2-UNIQUE2', title: '', mix: 'unique', connections: 2 };
+/** It is due 20 ms after the start, in the warm-up; the next one only after the window. */
+const ONE_BATCH: MergeScenario = { ...UNIQUE, opsPerSecond: 1 };
 
 interface MixedOp {
   readonly key: string;
@@ -149,6 +166,51 @@ test('commands for Redis have the keys and clocks of the mix', () => {
     assert.ok(text.includes(`$4\r\nHSET\r\n$12\r\n${key}\r\n`));
     assert.ok(text.includes(`$6\r\nmillis\r\n$13\r\n${millis}\r\n`));
   }
+});
+
+test('a run is void when the map cannot be queried, lacks a value, or has one of another op', () => {
+  const expected: ExpectedState = {
+    records: 2,
+    root: 0,
+    winners: [
+      ['a', 1],
+      ['b', 1_000_002],
+    ],
+  };
+  const row = (key: string, title: string) => ({ key, value: { title } });
+  assert.equal(reasonValues([row('b', 'item 000002'), row('a', 'item 000001')], expected), undefined);
+  assert.equal(reasonValues(undefined, expected), 'void: the map cannot be queried');
+  const lacking = reasonValues([row('a', 'item 000001')], expected);
+  assert.equal(lacking, 'void: b has the value undefined, not that of op 1000002');
+  const wrong = reasonValues([row('a', 'item 000003'), row('b', 'item 000002')], expected);
+  assert.equal(wrong, 'void: a has the value item 000003, not that of op 1');
+});
+
+test('a run is void when the log was not synced as its level or server says, and when no ack came in its window', async () => {
+  const run = (scenario: MergeScenario, how: MergeVariant): Promise<Figures | string> =>
+    withLosingServer(0, (server, port) => {
+      server.batchesPerSync = 0;
+      return runMerges({ variant: 'lattice', port, pid: process.pid }, scenario, SETTINGS, how);
+    });
+  const runs = [run(UNIQUE, { level: 'PERSISTED' }), run(UNIQUE, {}), run(ONE_BATCH, {})];
+  const [persisted, plain, late] = await Promise.all(runs);
+  assert.match(String(persisted), /^void: \d+ frames logged and 0 syncs, which is not PERSISTED$/);
+  assert.match(String(plain), /^void: \d+ frames logged, 0 syncs and 0 rows flushed, which is not lattice$/);
+  assert.equal(late, 'void: nothing was acknowledged in the window');
+});
+
+test('a run of raw sockets has figures, and is void when nothing was acknowledged in its window', async () => {
+  const [whole, late] = await Promise.all([runRaw(UNIQUE, SETTINGS), runRaw(ONE_BATCH, SETTINGS)]);
+  assert.ok(typeof whole !== 'string' && (whole.opsPerSecond ?? 0) > 0, String(whole));
+  assert.equal(late, 'void: nothing was acknowledged in the window');
+});
+
+test('a run of Redis is void when a key is gone or nothing came in its window', { skip: redisMissing() ?? false }, async () => {
+  const whole = await runRedis(UNIQUE, SETTINGS);
+  assert.ok(typeof whole !== 'string' && (whole.opsPerSecond ?? 0) > 0, String(whole));
+  const lossy = await runRedis(UNIQUE, SETTINGS, (redis) => redis.run(['DEL', mixedKey('w2-', 0)]));
+  assert.match(String(lossy), /^void: \d+ keys sent, \d+ there$/);
+  assert.equal(await runRedis(ONE_BATCH, SETTINGS), 'void: nothing was acknowledged in the window');
 });
 
 test('a run is valid when a node merged everything to the state of the oracle, and void when not', async () => {

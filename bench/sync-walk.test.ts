@@ -8,13 +8,13 @@ import { App, us_socket_local_port } from 'uWebSockets.js';
 import { encode } from '../engine/protocol/codec.ts';
 import { startGrid } from '../gateway/testing/test-grid.ts';
 import { RawWebSocket } from '../gateway/testing/raw-websocket.ts';
-import { framesFile, replayed } from './cold-sync.bench.ts';
+import { framesFile, measure, replayed } from './cold-sync.bench.ts';
 import { frameOf } from './memory-records.ts';
 import { SyncWalker } from './sync-walk.ts';
 
 const RECORDS = 5000;
 
-test('a walk brings every record, and the next one only leaves with what changed', { timeout: 60_000 }, async (t) => {
+test('a walk brings every record, the next one what changed, and a run without one is void', { timeout: 60_000 }, async (t) => {
   const { grid, port } = await startGrid({ workerThreads: 2 });
   t.after(() => grid.stop());
   await write(port, RECORDS, 1000);
@@ -44,6 +44,8 @@ test('a walk brings every record, and the next one only leaves with what changed
   assert.equal(figures.downMb, cold.bytesDown / 1e6);
   const shorter = { ...cold, bytesDown: cold.bytesDown - 1 };
   await assert.rejects(replayed(shorter, new SyncWalker('bench'), folder, settings), /the replay was another walk/);
+  const server = { variant: 'alone', port, pid: process.pid } as const;
+  assert.equal(await measure(server, RECORDS + 1, folder, settings), 'void: 5001 records sent, 5000 there');
 });
 
 test('a walk that ends at another root than the server said is an error', async () => {

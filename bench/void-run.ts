@@ -22,3 +22,8 @@ export function reasonLost(what: string, sent: number, there: number): string | 
 export function reasonUnmeasured(measured: number): string | undefined {
   return measured > 0 ? undefined : 'void: nothing was acknowledged in the window';
 }
+
+/** `open`: of the connections that were opened, those that stayed so until the end. */
+export function reasonClosed(opened: number, open: number): string | undefined {
+  return open === opened ? undefined : `void: ${opened} connections were opened, ${open} stayed so`;
+}

@@ -9,7 +9,7 @@ import { LogReader } from '../engine/storage/wal-reader.ts';
 import { openFiles } from '../workers/wal/worker-log.ts';
 import { diskFolder } from './disk-folder.ts';
 import { LogWriter, RECORD_BYTES } from './durable-writers.ts';
-import { flushedFigures, type LogUse, logFigures, reasonMisnamed } from './log-use.ts';
+import { flushedFigures, type LogUse, logFigures, reasonMisnamed, reasonUnsynced } from './log-use.ts';
 import { LoggingCost } from './logging-cost.ts';
 import { type DurableWriter, OutstandingWrites } from './outstanding-writes.ts';
 import { jsonLines, tableText } from './report.ts';
@@ -194,6 +194,14 @@ test('a server that logs otherwise than its row says makes the run void', () => 
   assert.equal(reasonMisnamed('flushing', before, after(10, 1, 500)), undefined);
   assert.match(String(reasonMisnamed('flushing', before, after(10, 10, 500))), /^void: 10 frames logged, 10 syncs and 500 rows/);
   assert.match(String(reasonMisnamed('alone', before, after(0, 0, 500))), /which is not alone$/);
+});
+
+test('a run that asked for PERSISTED is void when the log was not synced in it', () => {
+  const before: LogUse = { atMs: 0, frames: 100, syncs: 50, rowsFlushed: 0 };
+  assert.equal(reasonUnsynced(before, { ...before, frames: 110, syncs: 51 }), undefined);
+  const unsynced = reasonUnsynced(before, { ...before, frames: 110 });
+  assert.equal(unsynced, 'void: 10 frames logged and 0 syncs, which is not PERSISTED');
+  assert.match(String(reasonUnsynced(before, { ...before, syncs: Number.NaN })), /^void/);
 });
 
 test('a server without counters of a log is no row of it', () => {

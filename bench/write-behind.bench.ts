@@ -15,8 +15,8 @@
  * measured window; the longest lag is that of the whole run, up to the last flush.
  */
 import { Collection, type Garbage, readMergedOps, stageGarbage } from './garbage.ts';
-import { type ProductVariant, productExists, type RunningServer } from './harness.ts';
-import type { RunSettings } from './ingest.bench.ts';
+import { type ProductVariant, productExists } from './harness.ts';
+import type { MeasuredServer, RunSettings } from './ingest.bench.ts';
 import { flushFigures } from './flush-watch.ts';
 import { type MergeScenario, note, runMerges, withServer } from './merge-ingest.bench.ts';
 import { type Figures, ScenarioResult } from './result.ts';
@@ -69,27 +69,32 @@ async function runVariant(
   await withServer(variant, settings, async (server) => {
     const { name, title, connections } = scenario;
     await runMerges(server, { name, title, connections, mix: 'hot' }, settings).catch(() => {}); // compiles its code, leaves few rows
-    const outcome = await runWatched(scenario, server, settings, variant.endsWith('-gc')).catch(voidBecause);
+    const garbage = settings.quick ? GARBAGE_QUICK : GARBAGE;
+    const collected = variant.endsWith('-gc') ? garbage : undefined;
+    const outcome = await runWatched(scenario, server, settings, collected).catch(voidBecause);
     note(result, settings, run, variant, outcome);
   });
 }
 
-/** Figures of a run, with what was flushed and collected meanwhile, or why it is void. */
-async function runWatched(
+/**
+ * Figures of a run, with what was flushed and collected meanwhile, or why it is void.
+ *
+ * @param garbage is staged, and must last for the whole run
+ */
+export async function runWatched(
   scenario: MergeScenario,
-  server: RunningServer,
+  server: MeasuredServer,
   settings: RunSettings,
-  collects: boolean,
+  garbage: Garbage | undefined,
 ): Promise<Figures | string> {
-  const garbage = settings.quick ? GARBAGE_QUICK : GARBAGE;
-  if (collects) await stageGarbage(server.port, garbage);
-  const collection = collects ? await Collection.begin(server.port) : undefined;
+  if (garbage !== undefined) await stageGarbage(server.port, garbage);
+  const collection = garbage && (await Collection.begin(server.port));
   const onLoaded = async (): Promise<void> => {
     await collection?.end();
-    await collection?.untilOver(garbage);
+    if (garbage !== undefined) await collection?.untilOver(garbage);
   };
   const how = { onLoaded, readMerged: readMergedOps, isFlushed: true, watched: flushFigures };
   const outcome = await runMerges(server, scenario, settings, how);
   if (typeof outcome === 'string') return outcome;
-  return collection?.reasonIdle(garbage) ?? { ...outcome, ...collection?.figures() };
+  return (garbage && collection?.reasonIdle(garbage)) ?? { ...outcome, ...collection?.figures() };
 }

@@ -30,6 +30,8 @@ export interface FanOutPlan {
   readonly writesPerSecond: number;
   readonly warmUpMs: number;
   readonly measureMs: number;
+  /** How long subscribers may hear nothing behind the warm-up; 20 s when not given. */
+  readonly warmUpDeadlineMs?: number;
   readonly drainDeadlineMs?: number;
 }
 
@@ -56,7 +58,8 @@ export interface FanOutReport {
 export async function runFanOut(plan: FanOutPlan): Promise<FanOutReport> {
   const { subscriber, writer, copies, joinedKeys, writes } = fanOutWire(plan.wire, plan.room);
   const measured = Math.round((plan.writesPerSecond * plan.measureMs) / 1000);
-  const warmUps = Math.ceil(WARM_UP_DEADLINE_MS / WARM_UP_PAUSE_MS);
+  const warmUpDeadlineMs = plan.warmUpDeadlineMs ?? WARM_UP_DEADLINE_MS;
+  const warmUps = Math.ceil((plan.warmUpMs + warmUpDeadlineMs) / WARM_UP_PAUSE_MS);
   const frames = await writes(warmUps + measured);
   const [latencies, slowLatencies] = [new LatencyHistogram(), new LatencyHistogram()];
   const schedule = new WriteSchedule(plan.writesPerSecond);
@@ -66,7 +69,7 @@ export async function runFanOut(plan: FanOutPlan): Promise<FanOutReport> {
   const stream = await ByteStream.open(plan.port, writer);
   stream.onBytes = () => true; // acknowledgements
   try {
-    const first = await warmUp(stream, frames, subscribers, plan.warmUpMs);
+    const first = await warmUp(stream, frames, subscribers, plan.warmUpMs, warmUpDeadlineMs);
     const server = sampleProcess(plan.serverPid);
     const own = process.cpuUsage();
     const beganMs = schedule.begin(first, measured);
@@ -123,11 +126,12 @@ async function warmUp(
   frames: readonly Uint8Array[],
   all: readonly Subscriber[],
   ms: number,
+  deadlineMs: number,
 ): Promise<number> {
   const endsMs = performance.now() + ms;
   for (let number = 0; number < frames.length; number++) {
     if (performance.now() >= endsMs && all.every(({ isWarm }) => isWarm)) return number;
-    if (performance.now() > endsMs + WARM_UP_DEADLINE_MS) break;
+    if (performance.now() > endsMs + deadlineMs) break;
     stream.write(frames[number] as Uint8Array);
     await sleep(WARM_UP_PAUSE_MS);
   }

@@ -80,6 +80,10 @@ test('a subscriber that the server closes makes the run void, unless it is a slo
   assert.equal(slow.slowClosed, 1);
 });
 
+test('a run in which a subscriber hears nothing has no report', async () => {
+  await assert.rejects(runAgainst({ ignores: 7 }), /^Error: 1 of 20 subscribers hear nothing$/);
+});
+
 test('what a server delays counts from when each write was due', async () => {
   const report = await runAgainst({ stalls: { write: 60, ms: 400 } });
   assert.equal(report.reason, undefined);
@@ -152,6 +156,8 @@ interface Faults {
   readonly repeats?: Place;
   readonly closes?: Place;
   readonly stalls?: { readonly write: number; readonly ms: number };
+  /** The subscriber gets nothing at all. */
+  readonly ignores?: number;
 }
 
 /** A run of 100 measured writes to 20 subscribers over the wire of Redis, which is the simplest to play. The warm-up takes about four writes, so write 60 is a measured one. */
@@ -167,6 +173,7 @@ async function runAgainst(faults: Faults): Promise<FanOutReport> {
     warmUpMs: 60,
     measureMs: 200,
     drainDeadlineMs: 700,
+    ...(faults.ignores === undefined ? {} : { warmUpDeadlineMs: 400 }),
   };
   try {
     return await runFanOut(plan);
@@ -217,11 +224,11 @@ class FaultyPubSub {
   }
 
   #send(write: number): void {
-    const { loses, repeats, closes } = this.#faults;
+    const { loses, repeats, closes, ignores } = this.#faults;
     this.#subscribers.forEach((socket, subscriber) => {
       const is = (place: Place | undefined, at = write): boolean => place?.subscriber === subscriber && place.write === at;
       if (is(closes)) socket.destroy();
-      if (is(loses)) return;
+      if (is(loses) || subscriber === ignores) return;
       socket.write(`message ${markerText(is(repeats, write - 1) ? write - 1 : write)}\r\n`);
     });
   }

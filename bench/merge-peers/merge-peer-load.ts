@@ -76,8 +76,9 @@ async function measured(
     serverRssBytes: sampleProcess(plan.serverPid)?.rssBytes ?? Number.NaN,
     generatorCpuMs: (user + system) / 1000,
   };
+  const late = writers.filter(({ isDone }) => !isDone).length;
   const state = new Map(await ask<[string, string][]>(plan, 'state', name));
-  return { ...report, reason: reasonDiffers(state, wire.expected()) ?? reasonUnmeasured(writers, report.windowMs) };
+  return { ...report, reason: reasonDiffers(state, wire.expected()) ?? reasonUnmeasured(late, report.windowMs) };
 }
 
 /** Resolves with the time of the last change or pong, once all is sent and the document has been quiet for a while, or it is too late. */
@@ -158,8 +159,13 @@ export function reasonDiffers(state: ReadonlyMap<string, string>, expected: Read
   return state.size === expected.size ? undefined : `void: ${state.size} keys, not ${expected.size}`;
 }
 
-function reasonUnmeasured(writers: readonly Writer[], windowMs: number): string | undefined {
-  const late = writers.filter(({ isDone }) => !isDone).length;
+/**
+ * Why nothing can be said of how fast the peer is, or undefined.
+ *
+ * @param late connections of which pongs were still out at the deadline
+ * @param windowMs from the first batch to the last change or pong
+ */
+export function reasonUnmeasured(late: number, windowMs: number): string | undefined {
   if (late > 0) return `void: ${late} connections were not done in time`;
   return windowMs > 0 ? undefined : 'void: nothing changed';
 }

@@ -5,7 +5,8 @@
  *   alone           without log and Postgres                                        beside  redis (appendonly no)
  *
  * Runs of all variants alternate. Every reply is compared with what it must be, and behind a run of INCR the counters together
- * must have risen by the commands that were sent; else the run is void. Redis takes part where it is on PATH.
+ * must have risen by the commands that were sent; else the run is void, as it is when no reply came in its window. Redis takes part
+ * where it is on PATH.
  */
 import { freePort } from '../../gateway/testing/redis-server.ts';
 import { untilFlushed } from '../applied-ops.ts';
@@ -13,7 +14,7 @@ import { generated, type RunningServer, startServer } from '../harness.ts';
 import type { RunSettings } from '../ingest.bench.ts';
 import { RedisPeer, redisMissing } from '../redis-peer.ts';
 import { type Figures, ScenarioResult } from '../result.ts';
-import { voidBecause } from '../void-run.ts';
+import { reasonUnmeasured, voidBecause } from '../void-run.ts';
 import { fill, sumOfCounters } from './resp-client.ts';
 import { COMMAND_NAMES, type CommandName } from './resp-commands.ts';
 import type { RespLoadPlan, RespLoadReport } from './resp-load.ts';
@@ -93,9 +94,10 @@ async function measured(
   return result;
 }
 
-async function runOnce(
-  { command, pipeline }: RespScenario,
-  peer: Peer,
+/** Figures of one run, or why it is void. */
+export async function runOnce(
+  { command, pipeline }: Pick<RespScenario, 'command' | 'pipeline'>,
+  peer: Pick<Peer, 'port' | 'pid'>,
   keys: number,
   settings: RunSettings,
 ): Promise<Figures | string> {
@@ -112,13 +114,18 @@ async function runOnce(
   };
   const report = await generated<RespLoadPlan, RespLoadReport>('./resp/resp-generator', plan, settings.pinning);
   const reason = command === 'INCR' ? reasonMiscounted(report.sent, before, await sumOfCounters(peer.port, keys)) : undefined;
-  return reason ?? figuresOf(report);
+  return reason ?? outcomeOf(report);
 }
 
 /** Why a run of INCR is void, or undefined: the sum of all counters rose by other than what was sent. */
 export function reasonMiscounted(sent: number, sumBefore: number, sumAfter: number): string | undefined {
   const counted = sumAfter - sumBefore;
   return counted === sent ? undefined : `void: ${sent} INCR sent, the counters rose by ${counted}`;
+}
+
+/** Figures of what a generator reports, or why they say nothing. */
+export function outcomeOf(report: RespLoadReport): Figures | string {
+  return reasonUnmeasured(report.measured) ?? figuresOf(report);
 }
 
 function figuresOf(report: RespLoadReport): Figures {
