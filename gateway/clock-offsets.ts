@@ -1,5 +1,5 @@
 /**
- * The offsets of clocks that run too far ahead: one for a node, for ever, wherever it was seen first.
+ * The offsets of clocks that run too far ahead: one for a node id and its owner, for ever, wherever it was seen first.
  *
  *   gateway meets a wild clock ─▶ fix ─▶ chosen once ─ stored ─▶ told to every gateway
  *
@@ -7,6 +7,7 @@
  */
 import type { Logger } from 'pino';
 import { quarantineOffsetMs } from '../engine/crdt/clock-quarantine.ts';
+import { nodeOfClock } from './clock-owner.ts';
 import { TurnClock } from './turn-clock.ts';
 
 /** Quarantined clocks that get a line in the log; anybody can make thousands. */
@@ -36,8 +37,7 @@ export class ClockOffsets {
     if (millis <= wallMs) return Promise.resolve(0);
     const chosen = quarantineOffsetMs(millis, wallMs);
     if (this.#offsets.size < LOG_LINES_MAX) {
-      const name = Buffer.from(node).toString('utf8');
-      this.#log.warn({ node: name, offsetMs: chosen }, 'clock quarantined: its stamps are corrected');
+      this.#log.warn({ node: nodeOfClock(node), offsetMs: chosen }, 'clock quarantined: its stamps are corrected');
     }
     // One after another: a burst of new nodes must not crowd the database's connection, or some would not be stored.
     const offset = this.#last.then(() => this.#store(node, chosen));

@@ -382,9 +382,9 @@ export class Dispatcher {
     clock.refresh(); // an offset is for ever: a thread that stood still must not take its own clock for the time
     const latestMs = this.#latestMs();
     if (latestMillis <= latestMs) return false;
-    const wild = router.wildClocks(this.#scanner.index, latestMs);
+    const wild = router.wildClocks(session, this.#scanner.index, latestMs);
     const awaited = wild.filter(({ node, millis }) => onWildClock(session, node, millis));
-    if (awaited.length === 0) router.refuseWildClocks(this.#scanner.index, latestMs);
+    if (awaited.length === 0) router.refuseWildClocks(session, this.#scanner.index, latestMs);
     return awaited.length > 0;
   }
 

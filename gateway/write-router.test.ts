@@ -22,7 +22,9 @@ import { RingConsumer, RingProducer } from '../workers/ring.ts';
 import { loadBatchKernel } from '../workers/kernel-file.ts';
 import { createRing } from '../workers/ring-layout.ts';
 import { RingWriter } from '../workers/ring-writer.ts';
+import type { Principal } from './authentication.ts';
 import { type BatchDetails, CallTable } from './call-table.ts';
+import { nodeOfClock } from './clock-owner.ts';
 import { MapNames } from './map-names.ts';
 import { Session } from './session.ts';
 import { WorkerLinks } from './worker-links.ts';
@@ -353,7 +355,7 @@ test('a plain number has 1 to 15 digits and no leading zero', () => {
 });
 
 test('clocks that are ahead are named once each time, and those that can have no offset are refused', () => {
-  const { router, quarantine } = new RouterUnderTest(1);
+  const { router, quarantine, session } = new RouterUnderTest(1);
   const stamp = (nodeId: string, millis: number): object => ({
     id: '1',
     mapName: 'm',
@@ -364,16 +366,43 @@ test('clocks that are ahead are named once each time, and those that can have no
   const orOp = wire({ id: '1', mapName: 'm', key: 'k', size: 1, millis: 9000, isOr: true });
   const frame = encode({
     type: 'OP_BATCH',
-    payload: { ops: [stamp('a', 9000), stamp('b', 10), orOp, stamp('n'.repeat(256), 9000)] },
+    payload: { ops: [stamp('a', 9000), stamp('b', 10), orOp, stamp('n'.repeat(256), 9000), stamp('a', 9200)] },
   }).slice();
   const scanner = new Scanner();
   scanner.scan(frame, frame.length);
-  const wild = () => router.wildClocks(scanner.index, 100).map(({ node, millis }) => [new TextDecoder().decode(node), millis]);
-  assert.deepEqual(wild(), [['a', 9000]]);
-  quarantine.add(utf8('a'), -8000);
+  const wild = () =>
+    router.wildClocks(session, scanner.index, 100).map(({ node, millis }) => [new TextDecoder().decode(node), millis]);
+  assert.deepEqual(wild(), [
+    ['a', 9000],
+    ['a', 9200],
+  ]);
+  quarantine.add(utf8('a'), -9000);
   assert.deepEqual(wild(), []);
-  router.refuseWildClocks(scanner.index, 100);
+  router.refuseWildClocks(session, scanner.index, 100);
   const { words } = scanner.index;
-  const invalid = [0, 1, 2, 3].filter((op) => ((words[op * OP_WORDS + OP.FLAGS] as number) & (1 << 4)) !== 0);
-  assert.deepEqual(invalid, [3]);
+  const invalid = [0, 1, 2, 3, 4].filter((op) => ((words[op * OP_WORDS + OP.FLAGS] as number) & (1 << 4)) !== 0);
+  assert.deepEqual(invalid, [3, 4], 'too long a name, and a stamp that is ahead even with the offset of its clock');
+});
+
+test('a clock is corrected for the subject that it was ahead for, and for nobody else who writes under its name', () => {
+  const under = new RouterUnderTest(1);
+  const { router, quarantine, session } = under;
+  const subject = (id: string): Principal => ({ id, roles: [], claims: new Map(), expiresSeconds: 0 });
+  const millisOf = (principal: Principal | undefined): number | undefined => {
+    session.principal = principal;
+    under.route([wire({ id: '1', mapName: 'm', key: 'k', size: 1, millis: 50, isOr: false })]);
+    return under.receive()[0]?.[0]?.ops[0]?.millis;
+  };
+  const scanner = new Scanner();
+  const frame = encode({
+    type: 'OP_BATCH',
+    payload: { ops: [wire({ id: '1', mapName: 'm', key: 'k', size: 1, millis: 9000, isOr: false })] },
+  }).slice();
+  scanner.scan(frame, frame.length);
+  session.principal = subject('mallory');
+  const [wild] = router.wildClocks(session, scanner.index, 100);
+  assert.ok(wild !== undefined);
+  assert.equal(nodeOfClock(wild.node), 'node-é');
+  quarantine.add(wild.node, -40);
+  assert.deepEqual([subject('mallory'), subject('ann'), undefined].map(millisOf), [10, 50, 50]);
 });

@@ -33,6 +33,7 @@ import { type ClockQuarantine, QUARANTINE_NODE_BYTES_MAX, QUARANTINE_NODES_MAX }
 import { FULL } from '../workers/ring.ts';
 import type { RingWriter } from '../workers/ring-writer.ts';
 import type { BatchDetails, CallTable } from './call-table.ts';
+import { clockOwner } from './clock-owner.ts';
 import { ALLOWED, BY_ROW, type GrantScope, REMOVE, WRITE } from './grant-scope.ts';
 import type { MapNames } from './map-names.ts';
 import type { Session } from './session.ts';
@@ -122,8 +123,9 @@ export class WriteRouter {
     return ids;
   }
 
-  /** Nodes whose clocks are too far ahead and have no fixed offset yet; empty almost always. */
-  wildClocks(index: OpIndex, latestMillis: number): { node: Uint8Array; millis: number }[] {
+  /** Clocks of the writer that are too far ahead and have no fixed offset yet, each as its node id and its owner; empty almost always. */
+  wildClocks(session: Session, index: OpIndex, latestMillis: number): { node: Uint8Array; millis: number }[] {
+    const owner = clockOwner(session.principal);
     const wild: { node: Uint8Array; millis: number }[] = [];
     for (let op = 0; op < index.count; op++) {
       const row = op * OP_WORDS;
@@ -131,20 +133,28 @@ export class WriteRouter {
       if (((index.words[row + OP.FLAGS] as number) & 2) !== 0) continue; // tags and stamps of OR-Maps stay as they are
       const start = index.words[row + OP.NODE_START] as number;
       const end = start + (index.words[row + OP.NODE_BYTES] as number);
-      if (this.#quarantine.offsetOf(index.bytes, start, end) !== 0 || !this.#canQuarantine(end - start, wild.length)) continue;
-      wild.push({ node: index.bytes.slice(start, end), millis: index.floats[(row >> 1) + OP.MILLIS_F64] as number });
+      if (this.#quarantine.offsetOf(index.bytes, start, end, owner) !== 0 || !this.#canQuarantine(end - start, wild.length))
+        continue;
+      const node = new Uint8Array(end - start + owner.length);
+      node.set(index.bytes.subarray(start, end), 0);
+      node.set(owner, end - start);
+      wild.push({ node, millis: index.floats[(row >> 1) + OP.MILLIS_F64] as number });
     }
     return wild;
   }
 
-  /** Marks LWW ops as invalid whose clock is too far ahead and cannot be given an offset. Rare. */
-  refuseWildClocks(index: OpIndex, latestMillis: number): void {
+  /** Marks LWW ops as invalid whose clock is too far ahead and cannot be given an offset, or is so with its offset. Rare. */
+  refuseWildClocks(session: Session, index: OpIndex, latestMillis: number): void {
+    const owner = clockOwner(session.principal);
     for (let op = 0; op < index.count; op++) {
       const row = op * OP_WORDS;
       const flags = index.words[row + OP.FLAGS] as number;
-      if ((flags & 2) !== 0 || !((index.floats[(row >> 1) + OP.MILLIS_F64] as number) > latestMillis)) continue;
+      const millis = index.floats[(row >> 1) + OP.MILLIS_F64] as number;
+      if ((flags & 2) !== 0 || !(millis > latestMillis)) continue;
       const start = index.words[row + OP.NODE_START] as number;
-      if (this.#quarantine.offsetOf(index.bytes, start, start + (index.words[row + OP.NODE_BYTES] as number)) !== 0) continue;
+      const end = start + (index.words[row + OP.NODE_BYTES] as number);
+      const offsetMs = this.#quarantine.offsetOf(index.bytes, start, end, owner);
+      if (offsetMs !== 0 && millis + offsetMs <= latestMillis) continue;
       index.words[row + OP.FLAGS] = flags | FLAG_INVALID;
     }
   }
@@ -158,7 +168,7 @@ export class WriteRouter {
    * Ops that no worker may see are noted in `details`, which is made by `detailsOf` when they are first needed.
    */
   route(session: Session, index: OpIndex, slot: number, listens: boolean, detailsOf: DetailsOf): Routed {
-    if (!this.#quarantine.isEmpty) this.#correctClocks(index);
+    if (!this.#quarantine.isEmpty) this.#correctClocks(session, index);
     const guard = session.access.guard;
     this.#scope = guard === undefined ? NO_SCOPE : this.#guard(session, guard, index, detailsOf, slot);
     const only = this.#assign(index, slot, listens, detailsOf);
@@ -339,12 +349,14 @@ export class WriteRouter {
   }
 
   /** Applies the fixed offsets of quarantined nodes to LWW stamps, the same for every re-send. */
-  #correctClocks(index: OpIndex): void {
+  #correctClocks(session: Session, index: OpIndex): void {
+    const owner = clockOwner(session.principal);
     for (let op = 0; op < index.count; op++) {
       const row = op * OP_WORDS;
       if (((index.words[row + OP.FLAGS] as number) & 2) !== 0) continue;
       const start = index.words[row + OP.NODE_START] as number;
-      const offsetMs = this.#quarantine.offsetOf(index.bytes, start, start + (index.words[row + OP.NODE_BYTES] as number));
+      const end = start + (index.words[row + OP.NODE_BYTES] as number);
+      const offsetMs = this.#quarantine.offsetOf(index.bytes, start, end, owner);
       if (offsetMs !== 0)
         index.floats[(row >> 1) + OP.MILLIS_F64] = Math.max(0, (index.floats[(row >> 1) + OP.MILLIS_F64] as number) + offsetMs);
     }

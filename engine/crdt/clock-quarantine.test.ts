@@ -2,7 +2,12 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { AssertionError } from '../assert.ts';
-import { ClockQuarantine, QUARANTINE_NODE_BYTES_MAX, quarantineOffsetMs } from './clock-quarantine.ts';
+import {
+  ClockQuarantine,
+  QUARANTINE_NODE_BYTES_MAX,
+  QUARANTINE_OWNER_BYTES_MAX,
+  quarantineOffsetMs,
+} from './clock-quarantine.ts';
 
 const encoder = new TextEncoder();
 
@@ -61,6 +66,18 @@ test('any set of nodes is found again, also after it was persisted', () => {
   );
 });
 
+test('a clock with an owner is that of no other owner, and of nobody', () => {
+  const quarantine = new ClockQuarantine();
+  const [node, ann, bob] = ['node-a', '\0ann', '\0bob'].map((text) => encoder.encode(text)) as [
+    Uint8Array,
+    Uint8Array,
+    Uint8Array,
+  ];
+  quarantine.add(encoder.encode('node-a\0ann'), -5);
+  const offsets = [ann, bob, undefined].map((owner) => quarantine.offsetOf(node, 0, node.length, owner));
+  assert.deepEqual(offsets, [-5, 0, 0]);
+});
+
 test('a full quarantine refuses new nodes and keeps the known ones', () => {
   const quarantine = new ClockQuarantine(2);
   quarantine.add(encoder.encode('a'), -1);
@@ -69,7 +86,7 @@ test('a full quarantine refuses new nodes and keeps the known ones', () => {
   assert.equal(quarantine.add(encoder.encode('a'), -4), 'known');
   assert.equal(offsetOf(quarantine, encoder.encode('c')), 0);
   assert.equal(offsetOf(quarantine, encoder.encode('b')), -2);
-  assert.equal(new ClockQuarantine().add(new Uint8Array(QUARANTINE_NODE_BYTES_MAX + 1), -1), 'full');
+  assert.equal(new ClockQuarantine().add(new Uint8Array(QUARANTINE_NODE_BYTES_MAX + QUARANTINE_OWNER_BYTES_MAX + 1), -1), 'full');
 });
 
 test('the offset brings a stamp to the present and keeps the order of a node', () => {
