@@ -286,7 +286,7 @@ export class WorkerStorage {
       fences: this.fences,
       onRecord: (kind, map, image) => {
         if (kind === KIND_COUNTER) this.counters.replay(image, Date.now());
-        else this.#loaded(kind, map, image, this.#storeOf(map, kind).join(image, Date.now()));
+        else this.#loaded(kind, map, image, this.#storeOf(map, kind).rejoin(image, Date.now()));
         progress.replayed += 1;
         this.#events.onProgress(progress);
       },

@@ -56,6 +56,7 @@ const ERRORS = {
   JOURNAL_GAP: { status: 410, retryable: false },
   FENCED: { status: 409, retryable: false },
   FENCED_LATE: { status: 409, retryable: false },
+  KEYS_ALIKE: { status: 507, retryable: false },
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -24,7 +24,14 @@ export const JOIN_STALE = 1;
 export const JOIN_DUPLICATE = 2;
 /** The clocks are equal and the stored value, which differs, was evicted: read it back, then join again. Nothing changed. */
 export const JOIN_EVICTED = 3;
-export type JoinResult = typeof JOIN_APPLIED | typeof JOIN_STALE | typeof JOIN_DUPLICATE | typeof JOIN_EVICTED;
+/** The key is new, and as many others have its hash as may: it is one of a flood. Nothing changed. */
+export const JOIN_CROWDED = 4;
+export type JoinResult =
+  | typeof JOIN_APPLIED
+  | typeof JOIN_STALE
+  | typeof JOIN_DUPLICATE
+  | typeof JOIN_EVICTED
+  | typeof JOIN_CROWDED;
 
 export class JoinRule {
   /** Joins of equal clocks with different values: some node gave one clock to two writes. */

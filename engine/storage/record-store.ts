@@ -14,7 +14,7 @@ import { PARTITION_COUNT, partitionOf } from '../partition/hash.ts';
 import { becomeRemoval, blockExpiryMillis } from './expired-record.ts';
 import { evictedBytes, type KeyHash } from './evicted-value.ts';
 import { type ExpiringStore, ExpiryQueue } from './expiry-queue.ts';
-import { JOIN_APPLIED, JOIN_DUPLICATE, JOIN_STALE, type JoinResult, JoinRule } from './join-rule.ts';
+import { JOIN_APPLIED, JOIN_CROWDED, JOIN_DUPLICATE, JOIN_STALE, type JoinResult, JoinRule } from './join-rule.ts';
 import { LeafBacklog } from './leaf-backlog.ts';
 import type { MapDataStore } from './map-data-store.ts';
 import { RUN_OPS_MAX } from './merge-kernel.ts';
@@ -42,8 +42,13 @@ import { roundedBytes, type Slab } from './slab.ts';
 import type { RecordCursor, RecordMeta, RecordRef } from './storage.ts';
 import { StoreCursor } from './store-cursor.ts';
 
-export { JOIN_APPLIED, JOIN_DUPLICATE, JOIN_EVICTED, JOIN_STALE, type JoinResult } from './join-rule.ts';
+export { JOIN_APPLIED, JOIN_CROWDED, JOIN_DUPLICATE, JOIN_EVICTED, JOIN_STALE, type JoinResult } from './join-rule.ts';
 
+/**
+ * New keys of one map that may have one hash. By chance a few of a thousand million have; who makes thousands, which FNV-1a lets
+ * anybody do, would have each of their writes look at all of them.
+ */
+export const ALIKE_MAX = 128;
 /** No reference: nobody has looked. */
 const UNKNOWN: RecordRef = -1;
 /** Of a table: the address of its slots, and which of their bytes a hash chooses. */
@@ -140,14 +145,15 @@ export class RecordStore implements ExpiringStore {
 
   /**
    * Joins a write. The image must fit a block (`fitsBlock`). Afterwards `lastRef` is the record of its key and tag. `found`: what `find`
-   * has just said of the image; left out, it is looked up.
+   * has just said of the image; left out, it is looked up. `alikeMax`: see ALIKE_MAX.
    */
-  join(image: RecordImage, nowMs: number, found: RecordRef = UNKNOWN): JoinResult {
+  join(image: RecordImage, nowMs: number, found: RecordRef = UNKNOWN, alikeMax = ALIKE_MAX): JoinResult {
     const table = this.#tables[partitionOf(image.keyHash)] ?? this.#addTable(image);
     const ref = found === UNKNOWN ? table.find(image) : found;
     const nowS = (nowMs / 1000) >>> 0;
     const watchesOld = this.#observer?.watchesOld === true;
     if (ref === 0) {
+      if (table.alike >= alikeMax) return JOIN_CROWDED;
       if (watchesOld) this.#observer?.changing?.(this, 0);
       this.#insert(table, image, nowS);
     } else {
@@ -160,6 +166,18 @@ export class RecordStore implements ExpiringStore {
     this.#dataStore.changed(this, this.lastRef, nowMs);
     if (this.#observer !== undefined) this.#observer.changed(this, this.lastRef, ref !== 0);
     return JOIN_APPLIED;
+  }
+
+  /** As `join`, of a write that was taken in before, and must not be refused. */
+  rejoin(image: RecordImage, nowMs: number): JoinResult {
+    return this.join(image, nowMs, UNKNOWN, Number.POSITIVE_INFINITY);
+  }
+
+  /** Keys that have the hash of the image's, which is not there; -1 when it is. */
+  alikeKeys(image: RecordImage): number {
+    const table = this.#tables[partitionOf(image.keyHash)];
+    if (table === undefined) return 0;
+    return table.find(image) === 0 ? table.alike : -1;
   }
 
   /** How many ops the kernel may join before the store hears of the first: each by itself where somebody watches, none where old versions count. */

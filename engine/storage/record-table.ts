@@ -60,6 +60,11 @@ export class RecordTable implements Storage {
     return this.#index.find(imageHash(image), image, this.#slab.wordsOf(image.source));
   }
 
+  /** When the last `find` answered 0: records with the hash of that image. */
+  get alike(): number {
+    return this.#index.alike;
+  }
+
   /** Reads what a `find` of an LWW record with this key hash will read; the answer means nothing. */
   warm(keyHash: number): number {
     return this.#index.warm(mixHash(keyHash));

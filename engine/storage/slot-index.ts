@@ -10,6 +10,10 @@
  * the whole hash, so moving never touches a record. Removal shifts the rest of the probe run back: no tombstones.
  *
  * Invariant: at most 3/4 of #slots is used; #old is empty before the next resize is due.
+ *
+ * Hashes come from the protocol and have no secret: keys with one hash are easily made, and stand in one run. `alike` says how many were
+ * passed, so that their number can be bounded (record-store.ts).
+ *
  * Deletion by shifting: Knuth, The Art of Computer Programming, volume 3, section 6.4, algorithm R.
  */
 import { assert } from '../assert.ts';
@@ -24,7 +28,12 @@ const MOVED = -1;
 const FIRST_LINE_WORD = KEY_TAG_BYTES;
 const LAST_LINE_WORD = HITS;
 
+/** Slots with the hash that was looked for that the last `probe` passed. */
+let passed = 0;
+
 export class SlotIndex {
+  /** When the last `find` answered 0: records with that hash. */
+  alike = 0;
   readonly #segments: readonly Segment[];
   readonly #memory: KernelMemory | undefined;
   /** Where the kernel is told of the slots; 0: nowhere. */
@@ -49,9 +58,11 @@ export class SlotIndex {
 
   /** The record with this hash whose key and tag equal the image's, or 0. `words` are those of the image's source. */
   find(hash: number, image: RecordImage, words: Int32Array): number {
-    const ref = probe(this.#slots, this.#segments, hash, image, words);
-    if (ref !== 0 || this.#old === undefined) return ref;
-    return probe(this.#old, this.#segments, hash, image, words);
+    passed = 0;
+    let ref = probe(this.#slots, this.#segments, hash, image, words);
+    if (ref === 0 && this.#old !== undefined) ref = probe(this.#old, this.#segments, hash, image, words);
+    this.alike = passed;
+    return ref;
   }
 
   /**
@@ -171,6 +182,7 @@ function probe(slots: Int32Array, segments: readonly Segment[], hash: number, im
     if (ref === 0) return 0;
     if (slots[at] === hash && ref > 0) {
       if (hasIdentity(segments[ref >>> SEGMENT_SHIFT] as Segment, (ref & UNIT_MASK) << 2, image, words)) return ref;
+      passed += 1;
     }
   }
 }

@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import { LwwMap, OrMap } from '../../crdt/model.ts';
+import { alikeKeys } from '../../partition/testing/alike-keys.ts';
 import { decode, encode } from '../../protocol/codec.ts';
 import { errorNumber } from '../../protocol/errors.ts';
 import { KIND_LWW, KIND_OR, RecordImage } from '../../storage/record.ts';
+import { ALIKE_MAX } from '../../storage/record-store.ts';
 import { EngineUnderTest, NODE_ID, plain, utf8 } from '../testing/scanned-ops.ts';
 
 const MAP = 'todos';
@@ -213,4 +215,16 @@ test('a removal is as new as the server, or as its tag where that is newer', () 
   engine.apply([orRemove('ahead', '9000001:3:n')], nowMs);
   const millisOf = (key: string) => (bytes(engine, KIND_OR, key) as { millis: number }).millis;
   assert.deepEqual(['k', 'l', 'm', 'ahead'].map(millisOf), [nowMs, nowMs, nowMs, 9_000_001]);
+});
+
+test('of new keys that were made to have one hash so many are taken and no more; those that are there are written on', () => {
+  const engine = new EngineUnderTest();
+  const keys = alikeKeys(8);
+  const puts = (millis: number): object[] => keys.map((key) => put(key, millis, { millis, counter: 0, nodeId: 'a' }));
+  const refused = Array.from({ length: keys.length - ALIKE_MAX }, (_, index) => [ALIKE_MAX + index, errorNumber('KEYS_ALIKE')]);
+  assert.deepEqual([...engine.apply(puts(10))], refused);
+  assert.deepEqual([...engine.apply(puts(20))], refused);
+  assert.deepEqual([...engine.apply([put('another', 1, { millis: 1, counter: 0, nodeId: 'a' })])], []);
+  const store = engine.maps.find(utf8(MAP))?.existing(KIND_LWW);
+  assert.deepEqual([store?.records, store?.applied], [ALIKE_MAX + 1, 2 * ALIKE_MAX + 1]);
 });

@@ -25,7 +25,7 @@ import type { RingMemory } from '../../protocol/envelope.ts';
 import type { ManagedService } from '../../operation/service-registry.ts';
 import { type MergeKernel, RUN_OPS_MAX } from '../../storage/merge-kernel.ts';
 import { KIND_LWW, KIND_OR, RecordImage, type RecordKind } from '../../storage/record.ts';
-import { JOIN_APPLIED, JOIN_EVICTED, JOIN_STALE, type RecordStore } from '../../storage/record-store.ts';
+import { JOIN_APPLIED, JOIN_CROWDED, JOIN_EVICTED, JOIN_STALE, type RecordStore } from '../../storage/record-store.ts';
 import { sameSpan } from '../../storage/record-block.ts';
 import { stampAfter } from '../../storage/server-stamp.ts';
 import type { RecordRef } from '../../storage/storage.ts';
@@ -66,6 +66,7 @@ const INTERNAL = errorNumber('INTERNAL');
 const UNAVAILABLE = errorNumber('UNAVAILABLE');
 const FENCED = errorNumber('FENCED');
 const FENCED_LATE = errorNumber('FENCED_LATE');
+const KEYS_ALIKE = errorNumber('KEYS_ALIKE');
 
 export class CrdtService implements ManagedService {
   readonly name = 'crdt';
@@ -228,6 +229,7 @@ export class CrdtService implements ManagedService {
       this.#onValueNeeded?.(store, store.lastRef);
       return UNAVAILABLE;
     }
+    if (joined === JOIN_CROWDED) return KEYS_ALIKE;
     if (joined === JOIN_APPLIED) {
       this.#changes.changed(map, eventKind(kind, image), image, gateway, session, (flags & FLAG_WRITER_LISTENS) !== 0);
       return -1;

@@ -22,7 +22,9 @@ import {
   REQUEST_ACT_WHOLE,
 } from '../../protocol/envelope.ts';
 import { OP_PUT, OP_REMOVE } from '../../protocol/op-index.ts';
+import { decodeText } from '../../protocol/wire-text.ts';
 import { JOIN_APPLIED } from '../../storage/join-rule.ts';
+import { ALIKE_MAX } from '../../storage/record-store.ts';
 import { KIND_LWW, PROVENANCE_CLIENT, RecordImage } from '../../storage/record.ts';
 import type { GridMap } from '../crdt/map-catalogue.ts';
 import type { HeldKeys } from './held-keys.ts';
@@ -42,6 +44,7 @@ import { KvRunner, type KvRunnerOptions } from './kv-runner.ts';
 import { replyOfNumber } from './refused-reply.ts';
 import { type RestoreValue, runWhenHere } from './restored-values.ts';
 import { TOO_MANY_MAPS } from './record-space.ts';
+import { KEYS_ALIKE } from './space.ts';
 import { nameOf } from './touched-keys.ts';
 import { type WholeAsk, WholeActs, type WholeLog } from './whole-acts.ts';
 
@@ -195,12 +198,25 @@ export class JointService implements RequestHandler {
   /** Why the keys could not be written now; ''. Their maps are opened. */
   #refusalOf({ keys }: HoldAsk): string {
     const { maps, refusal } = this.#options;
+    const newKeys = new Map<string, number>();
     for (const { space, key } of keys) {
-      if (maps.openByName(space) === undefined) return TOO_MANY_MAPS;
-      const refused = refusal(partitionOf(fnv1aUtf8(key, 0, key.length)), 0);
+      const map = maps.openByName(space);
+      if (map === undefined) return TOO_MANY_MAPS;
+      const keyHash = fnv1aUtf8(key, 0, key.length);
+      const refused = refusal(partitionOf(keyHash), 0);
       if (refused >= 0) return replyOfNumber(refused);
+      const alike = this.#alikeKeys(map, key);
+      const place = `${decodeText(space, 0, space.length)}:${keyHash}`;
+      const ofAct = newKeys.get(place) ?? 0;
+      if (alike + ofAct >= ALIKE_MAX) return KEYS_ALIKE;
+      if (alike >= 0) newKeys.set(place, ofAct + 1);
     }
     return '';
+  }
+
+  #alikeKeys(map: GridMap, key: Uint8Array): number {
+    const nothing = { space: map.name, value: NO_BYTES, isRemoval: true, millis: 0, counter: 0, ttlMs: Number.NaN };
+    return map.existing(KIND_LWW)?.alikeKeys(this.#imageOf({ key, ...nothing })) ?? 0;
   }
 
   #tell({ told, wholes, watched, isEverything, commands }: HoldAsk, nowMs: number): HoldAnswer {
@@ -290,7 +306,7 @@ export class JointService implements RequestHandler {
     const map: GridMap | undefined = maps.openByName(write.space);
     if (map === undefined) return; // opened when it was held
     const image = this.#imageOf(write);
-    const isNew = map.store(KIND_LWW).join(image, nowMs) === JOIN_APPLIED;
+    const isNew = map.store(KIND_LWW).rejoin(image, nowMs) === JOIN_APPLIED; // it was judged when it was held
     if (!isNew || !isUtf8(write.key, 0, write.key.length)) return;
     changes.changed(map, write.isRemoval ? OP_REMOVE : OP_PUT, image, 0, 0, false);
   }

@@ -10,7 +10,7 @@ import { assert } from '../../assert.ts';
 import { fnv1aUtf8, isUtf8, PARTITION_COUNT, partitionOf } from '../../partition/hash.ts';
 import type { RespCommand } from '../../protocol/resp-parser.ts';
 import { OP_PUT, OP_REMOVE } from '../../protocol/op-index.ts';
-import { JOIN_APPLIED } from '../../storage/join-rule.ts';
+import { JOIN_APPLIED, JOIN_CROWDED } from '../../storage/join-rule.ts';
 import { KIND_LWW, PROVENANCE_CLIENT, RecordImage } from '../../storage/record.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
 import type { RecordRef } from '../../storage/storage.ts';
@@ -24,6 +24,7 @@ import { FROM_END, scanCursor, scanPlace } from './scan.ts';
 import {
   IDENTITY_BYTES_MAX,
   KEY_TOO_LONG,
+  KEYS_ALIKE,
   type KeySpace,
   StoredValue,
   TOO_LONG,
@@ -471,6 +472,7 @@ export class RecordSpace implements KeySpace, WholeSpace {
     const refusal = this.#context.isDecided ? undefined : map.guard?.refusal(KIND_LWW, image, 0, 0);
     if (refusal !== undefined) throw new KvError(`ERR ${refusal.code} ${refusal.detail}`);
     const joined = store.join(image, nowMs, ref);
+    if (joined === JOIN_CROWDED) throw new KvError(KEYS_ALIKE);
     assert(joined === JOIN_APPLIED, 'a stamp after the stored one wins');
     if (changes.isHeard(map) && isUtf8(scratch, 0, keyBytes))
       changes.changed(map, isRemoval ? OP_REMOVE : OP_PUT, image, 0, 0, false);

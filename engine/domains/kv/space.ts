@@ -13,6 +13,7 @@ export const VALUE_BYTES_MAX = 4 << 20;
 /** Bytes of map name and key together. */
 export const IDENTITY_BYTES_MAX = 2048;
 
+export const KEYS_ALIKE = 'ERR KEYS_ALIKE the key is new, and too many others of its database have its hash';
 export const TOO_LONG = 'ERR string exceeds maximum allowed size (proto-max-bulk-len)';
 export const KEY_TOO_LONG = `ERR key is longer than ${IDENTITY_BYTES_MAX} bytes`;
 

@@ -13,7 +13,7 @@ import { REQUEST_RECORD_PAGE, REQUEST_RECORD_READ, REQUEST_RECORD_WRITE } from '
 import { ERROR_CODES, GridError } from '../../protocol/errors.ts';
 import { KIND_LWW, RecordImage } from '../../storage/record.ts';
 import { fitsBlock } from '../../storage/record-block.ts';
-import type { RecordStore } from '../../storage/record-store.ts';
+import { ALIKE_MAX, type RecordStore } from '../../storage/record-store.ts';
 import { stampAfter } from '../../storage/server-stamp.ts';
 import { storedRecord } from '../../storage/stored-record.ts';
 import { decodeText } from '../../protocol/wire-text.ts';
@@ -120,6 +120,8 @@ export class RecordService implements RequestHandler {
     this.#judge(map, question.scope, request);
     const problem = sizeProblem(question, image);
     if (problem !== undefined) return problem;
+    if ((map.existing(KIND_LWW)?.alikeKeys(image) ?? 0) >= ALIKE_MAX)
+      return refused('KEYS_ALIKE', 'the key is new, and too many others of its map have its hash');
     if (!crdt.applyImage(map, image, request.gateway, request.session, false, request.nowMs)) return this.#refusal(map, request);
     const stamp = stampText(image.millis, image.counter, image.source, image.nodeStart, image.nodeBytes);
     return { outcome: 'written', created: stored === undefined, stamp };
