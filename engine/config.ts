@@ -253,7 +253,9 @@ const DEFINITIONS = {
     min: 0,
     max: 100_000_000,
     unit: 'operations per second',
-    about: 'Operations a connection may send, sustained; 0 turns the limit off. Operations that are sent again are free.',
+    about:
+      'Operations a connection may send, sustained; over HTTP a subject, or an address. 0 turns the limit off. Operations that are sent ' +
+      'again are free. Connections of Redis have no rate.',
     raise: 'one client may take more of the machine.',
     lower: 'clients are refused (429), and with operations in the frame cut off (1013), sooner.',
   }),
@@ -430,8 +432,8 @@ const DEFINITIONS = {
     max: 65_536,
     unit: 'calls',
     about:
-      'Calls under way in a gateway thread, above which a further request is refused at once (429), so that those under way ' +
-      'end in time. 0: as many as there is room for, 65536; then requests wait.',
+      'Calls under way in a gateway thread, above which a further request over WebSocket is refused at once (429), so that those ' +
+      'under way end in time. 0: as many as there is room for, 65536; then requests wait.',
     raise: 'more work at once, and longer answers when there is much of it.',
     lower: 'quicker answers for those that are taken in, and more that are refused.',
   }),

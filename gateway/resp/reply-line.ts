@@ -187,7 +187,7 @@ export class ReplyLine {
 
   /** Asks the workers of the turn: -1; or nothing while one of them takes nothing, and answers with it. The turn fails at once where one is silent. */
   #ask(turn: Turn, bodyOf: (worker: number) => Uint8Array): number {
-    const { calls, links, counters } = this.#connection.context;
+    const { calls, links, counters, writers } = this.#connection.context;
     const workers: number[] = [];
     for (let worker = 0; turn.asked >>> worker !== 0; worker++) {
       if ((turn.asked & (1 << worker)) === 0) continue;
@@ -197,6 +197,7 @@ export class ReplyLine {
     const silent = links.firstRefused(turn.asked);
     if (silent < 0) return calls.ask(this.#session, REQUEST_COMMANDS, workers, bodyOf, turn) ? -1 : (workers[0] ?? 0);
     counters.refusedAtOnce += 1;
+    for (const writer of writers) writer.clear(); // when the turn is done, what the client sent behind it is taken in
     turn.fail(`TRYAGAIN UNAVAILABLE worker ${silent} does not answer: the command was not run`);
     return -1;
   }
