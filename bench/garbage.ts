@@ -8,6 +8,7 @@
  */
 import { WireSession } from '../gateway/testing/wire-session.ts';
 import { metricSum, readMerged } from './applied-ops.ts';
+import { countAt, type MeasuredWindow, type MetricsSample, ratePerSecond } from './metrics-watch.ts';
 import type { Figures } from './result.ts';
 
 export const GARBAGE_HORIZON_MS = 70_000;
@@ -15,12 +16,9 @@ const BATCH_OPS = 1000;
 const NODE_ID = 'bench-gc';
 const POLL_MS = 200;
 const OVER_DEADLINE_MS = 60_000;
-
-/** What the ticks have collected so far. */
-interface Collected {
-  readonly expired: number;
-  readonly pruned: number;
-}
+/** Counted since the server started. */
+const EXPIRED_METRIC = 'lattice_expired_total';
+const PRUNED_METRIC = 'lattice_tombstones_pruned_total';
 
 export interface Garbage {
   readonly expiring: number;
@@ -66,66 +64,45 @@ async function writeAll(session: WireSession, count: number, opOf: (number: numb
   }
 }
 
-/** What is collected during a run. */
-export class Collection {
-  readonly #port: number;
-  readonly #before: Collected;
-  readonly #beganMs = performance.now();
-  #after: Collected;
-  #ms = 0;
-
-  private constructor(port: number, before: Collected) {
-    this.#port = port;
-    this.#before = before;
-    this.#after = before;
+/** Resolves when all has expired: every expiry counts as a merge, so until then no ops can be counted. */
+export async function untilExpired(port: number, { expiring }: Garbage): Promise<void> {
+  const givenUpMs = performance.now() + OVER_DEADLINE_MS;
+  while ((await readExpired(port)) < expiring) {
+    if (performance.now() > givenUpMs) throw new Error(`not all ${expiring} records expired`);
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
+}
 
-  static async begin(port: number): Promise<Collection> {
-    return new Collection(port, await readCollected(port));
-  }
+/** What was collected in the measured window. */
+export function collectedFigures(samples: readonly MetricsSample[], window: MeasuredWindow): Figures {
+  return {
+    expiredPerSecond: ratePerSecond(samples, EXPIRED_METRIC, window),
+    prunedPerSecond: ratePerSecond(samples, PRUNED_METRIC, window),
+  };
+}
 
-  async end(): Promise<void> {
-    this.#ms = performance.now() - this.#beganMs;
-    this.#after = await readCollected(this.#port);
-  }
-
-  /** Resolves when all has expired: every expiry counts as a merge, so until then no ops can be counted. */
-  async untilOver({ expiring }: Garbage): Promise<void> {
-    const givenUpMs = performance.now() + OVER_DEADLINE_MS;
-    while ((await readCollected(this.#port)).expired < expiring) {
-      if (performance.now() > givenUpMs) throw new Error(`not all ${expiring} records expired`);
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    }
-  }
-
-  figures(): Figures {
-    const { expired, pruned } = this.#during;
-    return { expiredPerSecond: (expired * 1000) / this.#ms, prunedPerSecond: (pruned * 1000) / this.#ms };
-  }
-
-  /** Why the run says nothing of what collecting costs, or undefined: the ticks must have had work from its beginning to its end. */
-  reasonIdle({ expiring, removed }: Garbage): string | undefined {
-    const { expired, pruned } = this.#during;
-    if (!(expired > 0 && pruned > 0))
-      return `void: ${expired} records expired and ${pruned} tombstones were pruned during the run`;
-    if (this.#after.expired >= expiring) return `void: all ${expiring} records had expired before the run was over`;
-    return this.#after.pruned >= removed ? `void: all ${removed} tombstones were pruned before the run was over` : undefined;
-  }
-
-  get #during(): Collected {
-    return { expired: this.#after.expired - this.#before.expired, pruned: this.#after.pruned - this.#before.pruned };
-  }
+/** Why the run says nothing of what collecting costs, or undefined: the ticks must have had work for the whole of the measured window. */
+export function reasonIdle(
+  samples: readonly MetricsSample[],
+  window: MeasuredWindow,
+  { expiring, removed }: Garbage,
+): string | undefined {
+  const { expiredPerSecond = 0, prunedPerSecond = 0 } = collectedFigures(samples, window);
+  if (!(expiredPerSecond > 0 && prunedPerSecond > 0))
+    return `void: ${expiredPerSecond} records a second expired and ${prunedPerSecond} tombstones were pruned in the window`;
+  if (countAt(samples, EXPIRED_METRIC, window.endedMs) >= expiring)
+    return `void: all ${expiring} records had expired before the window was over`;
+  return countAt(samples, PRUNED_METRIC, window.endedMs) >= removed
+    ? `void: all ${removed} tombstones were pruned before the window was over`
+    : undefined;
 }
 
 /** Ops merged so far, without the removals of what expired. */
 export async function readMergedOps(port: number): Promise<number> {
-  return (await readMerged(port)) - (await readCollected(port)).expired;
+  return (await readMerged(port)) - (await readExpired(port));
 }
 
-async function readCollected(port: number): Promise<Collected> {
+async function readExpired(port: number): Promise<number> {
   const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-  return {
-    expired: metricSum(text, 'lattice_expired_total', {}),
-    pruned: metricSum(text, 'lattice_tombstones_pruned_total', {}),
-  };
+  return metricSum(text, EXPIRED_METRIC, {});
 }

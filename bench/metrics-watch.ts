@@ -62,8 +62,8 @@ export function ratePerSecond(samples: readonly MetricsSample[], name: string, {
   return ((countAt(samples, name, endedMs) - countAt(samples, name, beganMs)) * 1000) / (endedMs - beganMs);
 }
 
-/** On the line between the answers before and after. */
-function countAt(samples: readonly MetricsSample[], name: string, atMs: number): number {
+/** A counter at a moment: on the line between the answers before and after; NaN when there are not both. */
+export function countAt(samples: readonly MetricsSample[], name: string, atMs: number): number {
   const next = samples.findIndex((sample) => sample.atMs >= atMs);
   const before = samples[next - 1];
   const after = samples[next];

@@ -14,11 +14,12 @@
  * A server that did not log, sync and flush as its name says makes the run void (log-use.ts). Rows a second are those of the
  * measured window; the longest lag is that of the whole run, up to the last flush.
  */
-import { Collection, type Garbage, readMergedOps, stageGarbage } from './garbage.ts';
+import { collectedFigures, type Garbage, readMergedOps, reasonIdle, stageGarbage, untilExpired } from './garbage.ts';
 import { type ProductVariant, productExists } from './harness.ts';
 import type { MeasuredServer, RunSettings } from './ingest.bench.ts';
 import { flushFigures } from './flush-watch.ts';
 import { type MergeScenario, note, runMerges, withServer } from './merge-ingest.bench.ts';
+import type { MeasuredWindow, MetricsSample } from './metrics-watch.ts';
 import { type Figures, ScenarioResult } from './result.ts';
 import { voidBecause } from './void-run.ts';
 
@@ -43,7 +44,7 @@ const VARIANTS: readonly ProductVariant[] = [
   'fsync-always',
   'flushing',
 ];
-/** More than a worker expires and prunes in a run, so that its ticks are never without work. */
+/** More than a worker expires and prunes until the measured window is over, so that its ticks are never without work. */
 const GARBAGE: Garbage = { expiring: 60_000, removed: 20_000, leadMs: 5000 };
 const GARBAGE_QUICK: Garbage = { expiring: 25_000, removed: 10_000, leadMs: 4000 };
 
@@ -79,7 +80,7 @@ async function runVariant(
 /**
  * Figures of a run, with what was flushed and collected meanwhile, or why it is void.
  *
- * @param garbage is staged, and must last for the whole run
+ * @param garbage is staged, and must last for the whole of the measured window
  */
 export async function runWatched(
   scenario: MergeScenario,
@@ -88,13 +89,15 @@ export async function runWatched(
   garbage: Garbage | undefined,
 ): Promise<Figures | string> {
   if (garbage !== undefined) await stageGarbage(server.port, garbage);
-  const collection = garbage && (await Collection.begin(server.port));
-  const onLoaded = async (): Promise<void> => {
-    await collection?.end();
-    if (garbage !== undefined) await collection?.untilOver(garbage);
+  let idle: string | undefined;
+  const watched = (samples: readonly MetricsSample[], window: MeasuredWindow): Figures => {
+    if (garbage === undefined) return flushFigures(samples, window);
+    idle = reasonIdle(samples, window, garbage);
+    return { ...flushFigures(samples, window), ...collectedFigures(samples, window) };
   };
-  const how = { onLoaded, readMerged: readMergedOps, isFlushed: true, watched: flushFigures };
-  const outcome = await runMerges(server, scenario, settings, how);
-  if (typeof outcome === 'string') return outcome;
-  return (garbage && collection?.reasonIdle(garbage)) ?? { ...outcome, ...collection?.figures() };
+  const onLoaded = async (): Promise<void> => {
+    if (garbage !== undefined) await untilExpired(server.port, garbage);
+  };
+  const outcome = await runMerges(server, scenario, settings, { onLoaded, readMerged: readMergedOps, isFlushed: true, watched });
+  return typeof outcome === 'string' ? outcome : (idle ?? outcome);
 }
