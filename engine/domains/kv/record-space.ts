@@ -12,7 +12,7 @@ import type { RespCommand } from '../../protocol/resp-parser.ts';
 import { OP_PUT, OP_REMOVE } from '../../protocol/op-index.ts';
 import { JOIN_APPLIED, JOIN_CROWDED } from '../../storage/join-rule.ts';
 import { KIND_LWW, PROVENANCE_CLIENT, RecordImage } from '../../storage/record.ts';
-import type { RecordStore } from '../../storage/record-store.ts';
+import { ALIKE_MAX, type RecordStore } from '../../storage/record-store.ts';
 import type { RecordRef } from '../../storage/storage.ts';
 import type { ChangeEvents } from '../crdt/change-events.ts';
 import type { GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
@@ -471,7 +471,7 @@ export class RecordSpace implements KeySpace, WholeSpace {
     image.ttlMs = expiresAtMs - image.millis;
     const refusal = this.#context.isDecided ? undefined : map.guard?.refusal(KIND_LWW, image, 0, 0);
     if (refusal !== undefined) throw new KvError(`ERR ${refusal.code} ${refusal.detail}`);
-    const joined = store.join(image, nowMs, ref);
+    const joined = store.join(image, nowMs, ref, this.#context.isDecided ? Number.POSITIVE_INFINITY : ALIKE_MAX);
     if (joined === JOIN_CROWDED) throw new KvError(KEYS_ALIKE);
     assert(joined === JOIN_APPLIED, 'a stamp after the stored one wins');
     if (changes.isHeard(map) && isUtf8(scratch, 0, keyBytes))
