@@ -57,6 +57,7 @@ const CALLERS_ENVIRONMENT: NodeJS.ProcessEnv = { ...process.env };
 /** What runs beside the product: a script of this folder and its arguments. */
 const REFERENCE_COMMANDS = {
   raw: ['./raw-server'],
+  'raw-net': ['./resp/raw-net-server'],
   replay: ['./replay-server'],
   naive: ['./naive-server', 'single'],
   pm: ['./naive-server', 'pm'],

@@ -69,7 +69,7 @@ export const PARTS: readonly Part[] = [
     name: 'resp',
     title: 'Redis commands',
     about:
-      'GET, SET and INCR as redis-benchmark sends them, one or 16 in flight on each of 50 connections (a closed loop). `lattice` has its log, as `redis-everysec` its append-only file; `alone` and `redis` keep nothing. All replies are compared.',
+      'GET, SET and INCR as redis-benchmark sends them, one or 16 in flight on each of 50 connections (a closed loop). `lattice` has its log, as `redis-everysec` its append-only file; `alone` and `redis` keep nothing. `raw` gets each pipeline as one WebSocket frame and sends its replies as one, since uWebSockets.js speaks no plain TCP; `raw-net` are the sockets of Node, which the door of Lattice stands on. All replies are compared.',
     scenarios: RESP_SCENARIOS,
     plot: { figure: 'opsPerCpuSecond', heading: 'commands per CPU second of the server' },
     run: runResp,
@@ -87,7 +87,7 @@ export const PARTS: readonly Part[] = [
     name: 'counters',
     title: 'Counting',
     about:
-      'PN counters over WebSocket, of which every client that counts is told of every increment, and INCR over the protocol of Redis, beside Redis by when it syncs its file; eight in flight on each connection (a closed loop). `redis-everysec` is the reference.',
+      'PN counters over WebSocket, of which every client that counts is told of every increment, and INCR over the protocol of Redis, beside Redis by when it syncs its file; eight in flight on each connection (a closed loop). `raw` gets the frames of the PN counters and answers each with a state as long as theirs, but tells nobody else. `redis-everysec` is the reference.',
     scenarios: COUNTER_SCENARIOS,
     plot: { figure: 'opsPerCpuSecond', heading: 'increments per CPU second of the server', logarithmic: true },
     run: runCounterPart,
@@ -96,7 +96,7 @@ export const PARTS: readonly Part[] = [
     name: 'write-behind',
     title: 'Postgres behind writes at full speed',
     about:
-      'The merges of W2 into servers that differ in their log and their flushes. `alone` has neither log nor Postgres. In the rows with `-gc` the ticks of the workers expire and prune as much as they can all the time, else they have nothing to collect. Rows reached Postgres in the measured window; the lag is the greatest age of a write that had not, up to the last flush. A server that did not log, sync and flush as its name says makes a run void.',
+      'The merges of W2 into servers that differ in their log and their flushes. `alone` has neither log nor Postgres. In the rows with `-gc` the ticks of the workers expire and prune as much as they can all the time, else they have nothing to collect. Rows reached Postgres in the measured window; the lag is the greatest age of a write that had not, up to the last flush. A server that did not log, sync and flush as its name says makes a run void. `raw` answers the same frames with nothing behind it.',
     scenarios: WRITE_BEHIND_SCENARIOS.map(({ name }) => name),
     plot: { figure: 'p99Us', heading: 'p99 of a batch, µs', logarithmic: true },
     run: runWriteBehind,
@@ -114,7 +114,7 @@ export const PARTS: readonly Part[] = [
     name: 'scaling',
     title: 'How cost grows',
     about:
-      'With threads, with the keys of a map, with connections; each size is a row, divided by the first. Every op wins its merge; servers of all sizes of maps are up at once and take turns. Without log and Postgres.',
+      'With threads, with the keys of a map, with connections; each size is a row, divided by the first; `raw` has nothing behind it. Every op wins its merge; servers of all sizes of maps are up at once and take turns. Without log and Postgres.',
     scenarios: SCALING_SCENARIOS,
     plot: PER_CPU,
     run: runScaling,

@@ -4,15 +4,15 @@
  *   SCALE-THREADS   one and two workers and gateways, or fused    SCALE-KEYS    merges into maps that hold 10 000 to 5 000 000 keys
  *   SCALE-CONNS     20 000 ops/s on a schedule, spread over 100 to 10 000 connections
  *
- * Each size is a variant. Every op wins its merge, and the server's count of those must have risen by the ops sent. The maps of all
+ * Each size is a variant; of connections the raw server has the same sizes, in the same turns. Every op wins its merge, and the server's count of those must have risen by the ops sent. The maps of all
  * sizes are filled first, each in a server of its own that is idle while others are measured; each run begins with another size. Sizes
  * of keys that would not fit into half of the memory that is free by then are named and left out.
  */
 import { freemem } from 'node:os';
 import { readApplied, reasonVoid } from './applied-ops.ts';
-import { type ProductVariant, productExists, type RunningServer, runGenerator, startServer } from './harness.ts';
+import { productExists, type RunningServer, runGenerator, startServer, type Variant } from './harness.ts';
 import { load, loadFigures, type RunSettings, runScenarios } from './ingest.bench.ts';
-import type { LoadPlan } from './load.ts';
+import type { LoadPlan, LoadReport } from './load.ts';
 import { loadLattice } from './memory.bench.ts';
 import { note, withServer } from './merge-ingest.bench.ts';
 import { mixedKey } from './op-mix.ts';
@@ -21,7 +21,7 @@ import { rotated } from './run-order.ts';
 import { reasonUnmeasured, voidBecause } from './void-run.ts';
 
 export const SCALING_SCENARIOS = ['SCALE-THREADS', 'SCALE-KEYS', 'SCALE-CONNS'] as const;
-const THREADS: readonly ProductVariant[] = ['w1-g1', 'w1-g1-fused', 'w2-g1', 'w1-g2', 'w2-g2'];
+const THREADS: readonly Variant[] = ['w1-g1', 'w1-g1-fused', 'w2-g1', 'w1-g2', 'w2-g2', 'raw'];
 const KEYS = [10_000, 100_000, 1_000_000, 5_000_000];
 const QUICK_KEYS = [10_000, 50_000];
 /** A gateway takes 10 000 at the most; a few are left for those who look on. */
@@ -91,22 +91,33 @@ async function startFilled(name: string, keys: number, settings: RunSettings): P
 async function runConnections(settings: RunSettings): Promise<ScenarioResult> {
   const sizes = settings.quick ? QUICK_CONNECTIONS : CONNECTIONS;
   const names = sizes.map((connections) => `${connections}-connections`);
-  const result = sizesResult('SCALE-CONNS', '20 000 ops/s on a schedule, spread over so many connections, 10 ops a batch', names);
+  const title = '20 000 ops/s on a schedule, spread over so many connections, 10 ops a batch';
+  const result = sizesResult('SCALE-CONNS', title, names, names.map(rawName));
+  const raw = await startServer('raw', settings.pinning);
   await withServer('alone', settings, async (server) => {
     await verified(server, { ...basePlan(server, settings), connections: 50, keys: 50 * 10 * 64 }, settings).catch(() => {});
     for (let run = 1; run <= settings.runs; run++) {
       for (const [place, connections] of sizes.entries()) {
-        const plan = { ...basePlan(server, settings), connections, keys: connections * 10 * 4, window: 4, opsPerSecond: 20_000 };
-        const outcome = await verified(server, plan, settings).catch(voidBecause);
-        note(result, settings, `${run}/${settings.runs}`, names[place] as string, outcome);
+        const name = names[place] as string;
+        const load = { connections, keys: connections * 10 * 4, window: 4, opsPerSecond: 20_000 };
+        const outcome = await verified(server, { ...basePlan(server, settings), ...load }, settings).catch(voidBecause);
+        note(result, settings, `${run}/${settings.runs}`, name, outcome);
+        const plan: LoadPlan = { ...basePlan(raw, settings), ...load, ackRule: 'counted' };
+        const ceiling = await runGenerator(plan, settings.pinning).then(figuresOf).catch(voidBecause);
+        note(result, settings, `${run}/${settings.runs}`, rawName(name), ceiling);
       }
     }
-  });
+  }).finally(() => raw.stop());
   return result;
 }
 
-function sizesResult(scenario: string, title: string, names: readonly string[]): ScenarioResult {
-  const ceilings = Object.fromEntries(names.map((name) => [name, names[0] as string]));
+function rawName(name: string): string {
+  return `raw-${name}`;
+}
+
+/** @param sides names of one side each, of which the first is what the others are divided by */
+function sizesResult(scenario: string, title: string, ...sides: readonly (readonly string[])[]): ScenarioResult {
+  const ceilings = Object.fromEntries(sides.flatMap((names) => names.map((name) => [name, names[0] as string])));
   return new ScenarioResult({ scenario, title, ceilings });
 }
 
@@ -129,6 +140,9 @@ function basePlan({ port, pid }: RunningServer, { quick }: RunSettings): Omit<Lo
 async function verified(server: RunningServer, plan: LoadPlan, settings: RunSettings): Promise<Figures | string> {
   const before = await readApplied(server.port);
   const report = await runGenerator(plan, settings.pinning);
-  const lost = await reasonVoid(server.port, before, report.opsSent);
-  return lost ?? reasonUnmeasured(report.opsMeasured) ?? loadFigures(report);
+  return (await reasonVoid(server.port, before, report.opsSent)) ?? figuresOf(report);
+}
+
+function figuresOf(report: LoadReport): Figures | string {
+  return reasonUnmeasured(report.opsMeasured) ?? loadFigures(report);
 }

@@ -6,6 +6,8 @@
  *   flushing    flushes without pauses              fsync-always   log synced before each answer
  *   alone-gc    as alone, ticks busy collecting     lattice-gc     as lattice, ticks busy collecting
  *
+ *   raw         uWebSockets.js with nothing behind it
+ *
  * log-off beside alone is what flushes cost, lattice beside fsync-off what syncs cost, flushing beside lattice whether haste does, -gc
  * beside its namesake what ticks cost that have as much to expire and to prune as they can take in (garbage.ts); else they find
  * nothing to do. With keys of their own every write is a row; of hot keys only the newest is flushed. W7-PACED leaves the server room, so that
@@ -18,7 +20,7 @@ import { collectedFigures, type Garbage, readMergedOps, reasonIdle, stageGarbage
 import { type ProductVariant, productExists } from './harness.ts';
 import type { MeasuredServer, RunSettings } from './ingest.bench.ts';
 import { flushFigures } from './flush-watch.ts';
-import { type MergeScenario, note, runMerges, withServer } from './merge-ingest.bench.ts';
+import { type MergeScenario, note, runMerges, runRaw, withServer } from './merge-ingest.bench.ts';
 import type { MeasuredWindow, MetricsSample } from './metrics-watch.ts';
 import { type Figures, ScenarioResult } from './result.ts';
 import { voidBecause } from './void-run.ts';
@@ -51,10 +53,11 @@ const GARBAGE_QUICK: Garbage = { expiring: 25_000, removed: 10_000, leadMs: 4000
 export async function* runWriteBehind(settings: RunSettings): AsyncGenerator<ScenarioResult> {
   for (const scenario of WRITE_BEHIND_SCENARIOS.filter(({ name }) => settings.scenarios?.has(name) ?? true)) {
     const { name, title } = scenario;
-    const ceilings = Object.fromEntries(VARIANTS.map((variant) => [variant, 'alone']));
+    const ceilings = Object.fromEntries([...VARIANTS, 'raw'].map((variant) => [variant, 'alone']));
     const result = new ScenarioResult({ scenario: name, title, ceilings });
     for (let run = 1; run <= settings.runs && productExists(); run++) {
       for (const variant of VARIANTS) await runVariant(scenario, variant, `${run}/${settings.runs}`, result, settings);
+      note(result, settings, `${run}/${settings.runs}`, 'raw', await runRaw(scenario, settings).catch(voidBecause));
     }
     yield result;
   }

@@ -1,6 +1,8 @@
 /** One run of counting: 64 connections, each with some increments in flight, as fast as they are acknowledged. */
+import { upgrade } from '../client-frames.ts';
 import { ByteStream, type Step } from '../fan-out/byte-stream.ts';
 import { descendantsCpuMs, sampleProcess, useBetween } from '../process-stats.ts';
+import { rawCountersPath } from '../raw-answers.ts';
 import { LatencyHistogram } from '../statistics.ts';
 import { messageOf } from '../void-run.ts';
 import { CONNECTIONS, type CounterHeat, type CounterProtocol, type Speaker, speakerOf } from './counter-speakers.ts';
@@ -92,7 +94,7 @@ class CounterConnection {
   }
 
   static async open(plan: CounterPlan, connection: number, latencies: LatencyHistogram): Promise<CounterConnection> {
-    const stream = await ByteStream.open(plan.port, stepsOf(plan.protocol));
+    const stream = await ByteStream.open(plan.port, stepsOf(plan));
     return new CounterConnection(stream, speakerOf(plan.protocol, { ...plan, connection }), latencies);
   }
 
@@ -135,17 +137,9 @@ class CounterConnection {
   }
 }
 
-function stepsOf(protocol: CounterProtocol): Step[] {
+function stepsOf({ protocol, heat }: CounterPlan): Step[] {
   if (protocol === 'incr') return [{ send: '*1\r\n$4\r\nPING\r\n', expect: '+PONG\r\n' }];
-  const lines = [
-    'GET /ws?events=interest HTTP/1.1',
-    'Host: 127.0.0.1',
-    'Upgrade: websocket',
-    'Connection: Upgrade',
-    'Sec-WebSocket-Version: 13',
-    'Sec-WebSocket-Key: bGF0dGljZS1iZW5jaC0wMQ==',
-  ];
-  return [{ send: `${lines.join('\r\n')}\r\n\r\n`, expect: '\r\n\r\n' }];
+  return [upgrade(protocol === 'raw' ? rawCountersPath(heat) : '/ws?events=interest')];
 }
 
 function ackedOf(connections: readonly CounterConnection[]): number {

@@ -5,6 +5,7 @@
  *         updates that the others cause: an increment is done when a state says the sum. The connection alone counts a cold one,
  *         so there each COUNTER_UPDATE is an answer.
  *   incr  INCR, one line for each
+ *   raw   the frames of pn, to a server that answers each with a COUNTER_UPDATE: those are counted, whatever they say
  *
  * A hot counter is one name for all; cold ones are 10 000 names, of which each connection has its share.
  */
@@ -15,8 +16,9 @@ import { clientFrameHeader } from '../write-frames.ts';
 export const CONNECTIONS = 64;
 export const COLD_COUNTERS = 10_000;
 
-export type CounterProtocol = 'pn' | 'incr';
-export type CounterHeat = 'hot' | 'cold';
+export type CounterProtocol = 'pn' | 'incr' | 'raw';
+export const COUNTER_HEATS = ['hot', 'cold'] as const;
+export type CounterHeat = (typeof COUNTER_HEATS)[number];
 
 /** Which counters a connection counts. */
 export interface CounterShare {
@@ -34,7 +36,8 @@ export interface Speaker {
 }
 
 export function speakerOf(protocol: CounterProtocol, share: CounterShare): Speaker {
-  return protocol === 'pn' ? new PnSpeaker(share) : new IncrSpeaker(share);
+  if (protocol === 'incr') return new IncrSpeaker(share);
+  return new PnSpeaker(share, protocol === 'pn' && share.heat === 'hot');
 }
 
 /** Every name that is counted in a run. */
@@ -60,15 +63,16 @@ const UPDATE = Buffer.from('COUNTER_UPDATE');
 const CUT_BYTES = 32;
 
 class PnSpeaker implements Speaker {
-  readonly #isHot: boolean;
+  readonly #isAckedBySum: boolean;
   readonly #names: readonly string[];
   readonly #node: string;
   readonly #nodeBytes: Buffer;
   #acked = 0;
   #rest: Buffer = Buffer.alloc(0);
 
-  constructor(share: CounterShare) {
-    this.#isHot = share.heat === 'hot';
+  /** @param isAckedBySum the first state that says the sum acknowledges, else each update one increment */
+  constructor(share: CounterShare, isAckedBySum: boolean) {
+    this.#isAckedBySum = isAckedBySum;
     this.#names = namesOf(share);
     this.#node = `n-${share.room}-${String(share.connection).padStart(3, '0')}`;
     this.#nodeBytes = Buffer.from(this.#node);
@@ -85,7 +89,7 @@ class PnSpeaker implements Speaker {
   take(chunk: Buffer): number {
     const bytes = Buffer.concat([this.#rest, chunk]);
     const usable = Math.max(0, bytes.length - CUT_BYTES); // what begins later may be cut, and is looked at with the next read
-    if (this.#isHot) this.#takeSums(bytes);
+    if (this.#isAckedBySum) this.#takeSums(bytes);
     else this.#countUpdates(bytes, usable);
     this.#rest = Buffer.from(bytes.subarray(usable));
     return this.#acked;

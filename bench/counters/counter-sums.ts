@@ -5,11 +5,14 @@ import { ByteStream } from '../fan-out/byte-stream.ts';
 import { commandText } from '../redis-peer.ts';
 import type { CounterProtocol } from './counter-speakers.ts';
 
+/** Who keeps what was counted. */
+type KeepingProtocol = Exclude<CounterProtocol, 'raw'>;
+
 /** Counters that one connection may watch. */
 const WATCHED_MAX = 1000;
 const GETS_TOGETHER = 500;
 
-export async function sumOf(protocol: CounterProtocol, port: number, names: readonly string[]): Promise<number> {
+export async function sumOf(protocol: KeepingProtocol, port: number, names: readonly string[]): Promise<number> {
   let sum = 0;
   const together = protocol === 'pn' ? WATCHED_MAX : GETS_TOGETHER;
   for (let from = 0; from < names.length; from += together) {

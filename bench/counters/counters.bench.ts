@@ -3,6 +3,7 @@
  *
  *   lattice-pn      PN counters over WebSocket, in the log. Whoever counts watches: an increment of the hot counter is told to 63 others
  *   lattice-resp    INCR at the door for clients of Redis, in the log
+ *   raw             uWebSockets.js with nothing behind it, which answers each increment with a state as long, and tells nobody else
  *   redis-no, redis-everysec, redis-always     INCR, by when its append-only file is synced
  *
  * `lattice` syncs its log each 10 ms, which stands between everysec and always. After each run the counters must say what was sent.
@@ -83,6 +84,9 @@ async function start(settings: RunSettings): Promise<{
       counting.push({ name: 'lattice-pn', protocol: 'pn', port: server.port, pid: server.pid, settle });
       counting.push({ name: 'lattice-resp', protocol: 'incr', port: respPort, pid: server.pid, settle });
     }
+    const raw = await startServer('raw', settings.pinning);
+    stops.push(() => raw.stop());
+    counting.push({ name: 'raw', protocol: 'raw', port: raw.port, pid: raw.pid, settle: async () => {} });
     const noRedis = redisMissing();
     for (const sync of REDIS_SYNCS) {
       if (noRedis !== undefined) missing.push([`redis-${sync}`, noRedis]);
@@ -115,7 +119,7 @@ export async function reasonMiscounted(
   { protocol, port, heat, room }: Pick<CounterPlan, 'protocol' | 'port' | 'heat' | 'room'>,
   { sent, measured }: Pick<CounterReport, 'sent' | 'measured'>,
 ): Promise<string | undefined> {
-  const sum = await sumOf(protocol, port, counterNames(heat, room));
+  const sum = protocol === 'raw' ? sent : await sumOf(protocol, port, counterNames(heat, room));
   if (sum !== sent) return `void: ${sent} increments sent, the counters say ${sum}`;
   return reasonUnmeasured(measured);
 }

@@ -64,3 +64,18 @@ test('a run is valid when the counters of a node say what was sent, and void whe
     await server.stop();
   }
 });
+
+test('the raw server acknowledges every increment once, hot and cold', async () => {
+  const server = await startServer('raw');
+  try {
+    for (const heat of ['hot', 'cold'] as const) {
+      const plan = { protocol: 'raw', heat, room: 'r', port: server.port, serverPid: server.pid } as const;
+      const report = await runCounters({ ...plan, warmUpMs: 0, measureMs: 300 });
+      assert.ok(report.sent >= CONNECTIONS && report.measured > 0);
+      assert.equal(await reasonMiscounted(plan, report), undefined);
+      assert.match(String(await reasonMiscounted(plan, { sent: report.sent, measured: 0 })), /^void: nothing/);
+    }
+  } finally {
+    await server.stop();
+  }
+});

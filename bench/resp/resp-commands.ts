@@ -9,6 +9,14 @@ const VALUE = 'xxx';
 
 export const COMMAND_NAMES = ['GET', 'SET', 'INCR'] as const;
 export type CommandName = (typeof COMMAND_NAMES)[number];
+/** Commands of a write. */
+export const PIPELINES = [1, 16] as const;
+/** A reply of each; those of INCR have other digits. */
+export const REPLIES: Readonly<Record<CommandName, string>> = {
+  GET: `$${VALUE.length}\r\n${VALUE}\r\n`,
+  SET: '+OK\r\n',
+  INCR: ':100000\r\n',
+};
 
 export function keyOf(name: CommandName, number: number): string {
   return `${name === 'INCR' ? 'counter' : 'key'}:${String(number).padStart(12, '0')}`;
@@ -26,7 +34,7 @@ export class ReplyChecker {
   #at = 0;
 
   constructor(name: CommandName) {
-    this.#expected = name === 'INCR' ? undefined : Buffer.from(name === 'SET' ? '+OK\r\n' : `$3\r\n${VALUE}\r\n`);
+    this.#expected = name === 'INCR' ? undefined : Buffer.from(REPLIES[name]);
   }
 
   count(chunk: Buffer): number {

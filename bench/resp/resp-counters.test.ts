@@ -46,7 +46,7 @@ async function runAgainst(forgetsOneIn: number): Promise<Figures | string> {
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   try {
-    const peer = { port: (server.address() as AddressInfo).port, pid: process.pid };
+    const peer = { variant: 'lossy', port: (server.address() as AddressInfo).port, pid: process.pid, isRaw: false };
     const settings = { quick: true, runs: 1, progress: () => {}, scenarios: undefined, pinning: undefined };
     return await runOnce({ command: 'INCR', pipeline: 1 }, peer, 10, settings);
   } finally {

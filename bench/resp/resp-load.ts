@@ -5,7 +5,9 @@
  *
  * Every reply is counted and compared with what it must be; one that is missing or wrong ends the run without a report.
  */
-import { connect, type Socket } from 'node:net';
+import { binaryFrame, upgrade } from '../client-frames.ts';
+import { ByteStream } from '../fan-out/byte-stream.ts';
+import { FramePayloads } from '../frame-payloads.ts';
 import { descendantsCpuMs, sampleProcess, useBetween } from '../process-stats.ts';
 import { commandText } from '../redis-peer.ts';
 import { LatencyHistogram } from '../statistics.ts';
@@ -13,7 +15,7 @@ import { type CommandName, ReplyChecker, wordsOf } from './resp-commands.ts';
 
 const REPLIES_DEADLINE_MS = 20_000;
 /** Different pipelines that a connection sends in turn. */
-const PIPELINES = 64;
+const OWN_PIPELINES = 64;
 
 export interface RespLoadPlan {
   readonly port: number;
@@ -23,6 +25,8 @@ export interface RespLoadPlan {
   /** Commands of one write. */
   readonly pipeline: number;
   readonly keys: number;
+  /** Of a WebSocket, by which each pipeline and its replies go as one frame; undefined: they go as they are. */
+  readonly path?: string;
   readonly warmUpMs: number;
   readonly measureMs: number;
 }
@@ -92,11 +96,12 @@ class PipelineClient {
   sent = 0;
   replies = 0;
   readonly #plan: RespLoadPlan;
-  readonly #pipelines: readonly Buffer[];
+  readonly #pipelines: readonly Uint8Array[];
   readonly #checker: ReplyChecker;
   readonly #latencies: LatencyHistogram;
   readonly #fail: (reason: Error) => void;
-  #socket: Socket | undefined;
+  readonly #frames: FramePayloads | undefined;
+  #stream: ByteStream | undefined;
   #next = 0;
   #sentMs = 0;
   #isEnding = false;
@@ -108,22 +113,23 @@ class PipelineClient {
     this.#checker = new ReplyChecker(plan.command);
     this.#latencies = latencies;
     this.#fail = fail;
+    this.#frames = plan.path === undefined ? undefined : new FramePayloads();
   }
 
-  open(): Promise<void> {
-    return new Promise((resolve) => {
-      const socket = connect({ port: this.#plan.port, host: '127.0.0.1', noDelay: true }, resolve);
-      this.#socket = socket;
-      socket.on('error', this.#fail);
-      socket.on('close', () => this.#fail(new Error('the server closed a connection')));
-      socket.on('data', (chunk: Buffer) => this.#received(chunk));
-    });
+  async open(): Promise<void> {
+    const { port, path } = this.#plan;
+    this.#stream = await ByteStream.open(port, path === undefined ? [] : [upgrade(path)]);
+    this.#stream.onClosed = (reason) => this.#fail(new Error(reason));
+    this.#stream.onBytes = (chunk) => {
+      this.#received(chunk);
+      return true;
+    };
   }
 
   send(): void {
     this.#sentMs = performance.now();
     this.sent += this.#plan.pipeline;
-    this.#socket?.write(this.#pipelines[this.#next++ % PIPELINES] as Buffer);
+    this.#stream?.write(this.#pipelines[this.#next++ % OWN_PIPELINES] as Uint8Array);
   }
 
   /** Resolves when nothing is under way any more. */
@@ -136,13 +142,13 @@ class PipelineClient {
   }
 
   close(): void {
-    this.#socket?.removeAllListeners('close');
-    this.#socket?.destroy();
+    this.#stream?.close();
   }
 
   #received(chunk: Buffer): void {
     try {
-      this.replies += this.#checker.count(chunk);
+      if (this.#frames === undefined) this.#count(chunk);
+      else this.#frames.take(chunk, (piece) => this.#count(piece));
     } catch (cause) {
       return this.#fail(cause instanceof Error ? cause : new Error(String(cause)));
     }
@@ -152,18 +158,22 @@ class PipelineClient {
     if (this.#isEnding) this.#onEnded();
     else this.send();
   }
+
+  #count(bytes: Buffer): void {
+    this.replies += this.#checker.count(bytes);
+  }
 }
 
 /** Keys are spread over all, each connection beginning elsewhere. */
-function pipelinesOf({ command, pipeline, keys, connections }: RespLoadPlan, place: number): Buffer[] {
+function pipelinesOf({ command, pipeline, keys, connections, path }: RespLoadPlan, place: number): Uint8Array[] {
   let number = Math.floor((place * keys) / connections);
-  return Array.from({ length: PIPELINES }, () => {
+  return Array.from({ length: OWN_PIPELINES }, () => {
     let text = '';
     for (let index = 0; index < pipeline; index++) {
       number = (number + STRIDE) % keys;
       text += commandText(wordsOf(command, number));
     }
-    return Buffer.from(text);
+    return path === undefined ? Buffer.from(text) : binaryFrame(Buffer.from(text));
   });
 }
 

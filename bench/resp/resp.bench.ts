@@ -3,6 +3,8 @@
  *
  *   lattice         the product as it starts: log forced to the disk each 10 ms      beside  redis-everysec
  *   alone           without log and Postgres                                        beside  redis (appendonly no)
+ *   raw             uWebSockets.js with nothing behind it: each pipeline is a WebSocket frame, and so are its replies
+ *   raw-net         Node's own sockets with nothing behind them, which the door stands on: uWebSockets.js speaks no plain TCP
  *
  * Runs of all variants alternate. Every reply is compared with what it must be, and behind a run of INCR the counters together
  * must have risen by the commands that were sent; else the run is void, as it is when no reply came in its window. Redis takes part
@@ -12,11 +14,12 @@ import { freePort } from '../../gateway/testing/redis-server.ts';
 import { untilFlushed } from '../applied-ops.ts';
 import { generated, type RunningServer, startServer } from '../harness.ts';
 import type { RunSettings } from '../ingest.bench.ts';
+import { rawRedisPath } from '../raw-answers.ts';
 import { RedisPeer, redisMissing } from '../redis-peer.ts';
 import { type Figures, ScenarioResult } from '../result.ts';
 import { reasonUnmeasured, voidBecause } from '../void-run.ts';
 import { fill, sumOfCounters } from './resp-client.ts';
-import { COMMAND_NAMES, type CommandName } from './resp-commands.ts';
+import { COMMAND_NAMES, type CommandName, PIPELINES } from './resp-commands.ts';
 import type { RespLoadPlan, RespLoadReport } from './resp-load.ts';
 
 const CONNECTIONS = 50;
@@ -26,7 +29,7 @@ const REDIS_WORDS = {
   'redis-everysec': ['--appendonly', 'yes', '--appendfsync', 'everysec'],
 } as const;
 type RedisVariant = keyof typeof REDIS_WORDS;
-const CEILINGS = { lattice: 'redis-everysec', alone: 'redis' };
+const CEILINGS = { lattice: 'redis-everysec', alone: 'redis', raw: 'redis', 'raw-net': 'redis' };
 
 interface RespScenario {
   readonly name: string;
@@ -34,7 +37,7 @@ interface RespScenario {
   readonly pipeline: number;
 }
 
-const SCENARIOS: readonly RespScenario[] = [1, 16].flatMap((pipeline) =>
+const SCENARIOS: readonly RespScenario[] = PIPELINES.flatMap((pipeline) =>
   COMMAND_NAMES.map((command) => ({ name: `RESP-${command}-P${pipeline}`, command, pipeline })),
 );
 
@@ -45,6 +48,8 @@ interface Peer {
   readonly variant: string;
   readonly port: number;
   readonly pid: number;
+  /** It keeps nothing: no keys to fill, no counters to read. */
+  readonly isRaw: boolean;
   /** Waits until it has done what it does later. */
   settle(): Promise<void>;
   stop(): Promise<void>;
@@ -59,8 +64,9 @@ export async function* runResp(settings: RunSettings): AsyncGenerator<ScenarioRe
     for (const variant of ['lattice', 'alone'] as const) peers.push(await startProduct(variant, settings));
     if (missing === undefined)
       for (const variant of ['redis', 'redis-everysec'] as const) peers.push(await startPeer(variant, settings));
+    for (const variant of ['raw', 'raw-net'] as const) peers.push(await startRaw(variant, settings));
     const keys = settings.quick ? KEYS / 10 : KEYS;
-    for (const peer of peers) {
+    for (const peer of peers.filter(({ isRaw }) => !isRaw)) {
       await fill(peer.port, keys);
       await peer.settle();
     }
@@ -97,11 +103,12 @@ async function measured(
 /** Figures of one run, or why it is void. */
 export async function runOnce(
   { command, pipeline }: Pick<RespScenario, 'command' | 'pipeline'>,
-  peer: Pick<Peer, 'port' | 'pid'>,
+  peer: Pick<Peer, 'variant' | 'port' | 'pid' | 'isRaw'>,
   keys: number,
   settings: RunSettings,
 ): Promise<Figures | string> {
-  const before = command === 'INCR' ? await sumOfCounters(peer.port, keys) : 0;
+  const isCounted = command === 'INCR' && !peer.isRaw;
+  const before = isCounted ? await sumOfCounters(peer.port, keys) : 0;
   const plan: RespLoadPlan = {
     port: peer.port,
     serverPid: peer.pid,
@@ -109,11 +116,12 @@ export async function runOnce(
     connections: CONNECTIONS,
     pipeline,
     keys,
+    ...(peer.variant === 'raw' ? { path: rawRedisPath(command, pipeline) } : {}),
     warmUpMs: settings.quick ? 300 : 1000,
     measureMs: settings.quick ? 700 : 2000,
   };
   const report = await generated<RespLoadPlan, RespLoadReport>('./resp/resp-generator', plan, settings.pinning);
-  const reason = command === 'INCR' ? reasonMiscounted(report.sent, before, await sumOfCounters(peer.port, keys)) : undefined;
+  const reason = isCounted ? reasonMiscounted(report.sent, before, await sumOfCounters(peer.port, keys)) : undefined;
   return reason ?? outcomeOf(report);
 }
 
@@ -146,7 +154,7 @@ async function startProduct(variant: 'lattice' | 'alone', { pinning }: RunSettin
   try {
     const server: RunningServer = await startServer(variant, pinning);
     const settle = (): Promise<void> => untilFlushed(server.port);
-    return { variant, port: respPort, pid: server.pid, settle, stop: () => server.stop() };
+    return { variant, port: respPort, pid: server.pid, isRaw: false, settle, stop: () => server.stop() };
   } finally {
     delete process.env.LATTICE_RESP_PORT;
   }
@@ -154,5 +162,10 @@ async function startProduct(variant: 'lattice' | 'alone', { pinning }: RunSettin
 
 async function startPeer(variant: RedisVariant, { pinning }: RunSettings): Promise<Peer> {
   const peer = await RedisPeer.start(REDIS_WORDS[variant], pinning);
-  return { variant, port: peer.port, pid: peer.pid, settle: async () => {}, stop: () => peer.stop() };
+  return { variant, port: peer.port, pid: peer.pid, isRaw: false, settle: async () => {}, stop: () => peer.stop() };
+}
+
+async function startRaw(variant: 'raw' | 'raw-net', { pinning }: RunSettings): Promise<Peer> {
+  const { port, pid, stop } = await startServer(variant, pinning);
+  return { variant, port, pid, isRaw: true, settle: async () => {}, stop };
 }
