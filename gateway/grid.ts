@@ -33,7 +33,8 @@ import { FLUSH_LAG_MS_MAX } from './degradations.ts';
 import { PolicyStore } from './policy-store.ts';
 import { TombstonePruner } from './tombstone-pruner.ts';
 import { NodeWatch } from './node-watch.ts';
-import { readTlsPair, type TlsFiles, tlsFilesOf, watchTlsFiles } from '../workers/tls-files.ts';
+import { tlsFilesOf } from '../workers/tls-files.ts';
+import { TlsRenewal } from './tls-renewal.ts';
 import { faultOptions, logSettings, workerConfig } from './worker-settings.ts';
 import type { GatewayCommand, GatewayMessage, GatewayThreadData } from './gateway-thread.ts';
 
@@ -80,12 +81,7 @@ export class Grid {
   /** The pool of a fused node: its one worker, in the thread of the gateway. */
   #hosted: HostedWorker<PartitionWorkerData, WorkerCommand, WorkerMessage> | undefined;
   #pruner: TombstonePruner | undefined;
-  readonly #tlsFiles: TlsFiles | undefined;
-  #unwatchTls: () => void = () => {};
-  /** Of the pair that is served. */
-  #tlsDigest = '';
-  /** One renewal at a time. */
-  #renewing: Promise<void> = Promise.resolve();
+  #tls: TlsRenewal | undefined;
   #port = 0;
   #stopping: Promise<void> | undefined;
   /** A worker that did not end in order: what it had staged may be missing in the data store. */
@@ -95,7 +91,6 @@ export class Grid {
     this.#config = config;
     this.#log = log;
     this.#events = events;
-    this.#tlsFiles = tlsFilesOf(config);
     this.#tuning = tuning;
     this.memory = createGridMemory({
       gateways: config.gatewayThreads,
@@ -161,15 +156,15 @@ export class Grid {
    * Serves new connections with the TLS files as they are now; open ones stay. When the files are not good, that is said in the
    * log, and the old ones serve on.
    */
-  renewTls(): Promise<void> {
-    this.#renewing = this.#renewing.then(() => this.#renewTls());
-    return this.#renewing;
+  async renewTls(): Promise<void> {
+    if (this.#state.lifecycle === 'ready') await this.#tls?.renew();
   }
 
   async #start(): Promise<void> {
     const { config, memory } = { config: this.#config, memory: this.memory };
     this.#state.startedMs = Date.now();
-    if (this.#tlsFiles !== undefined) this.#tlsDigest = this.#judgeTls(this.#tlsFiles);
+    const tlsFiles = tlsFilesOf(config);
+    if (tlsFiles !== undefined) this.#tls = new TlsRenewal(tlsFiles, this.#log, () => this.#listenAnew());
     new CounterRow(memory.threadCounters, THREAD_COUNTERS, memory.gateways + memory.workers).set('startedAtMs', Date.now());
     await this.#startGateways();
     this.#port = await this.#listen();
@@ -188,7 +183,7 @@ export class Grid {
     await this.#openGateways();
     this.#pruner = this.#newPruner();
     this.#watch.watchHealth();
-    if (this.#tlsFiles !== undefined) this.#unwatchTls = watchTlsFiles(this.#tlsFiles, () => void this.renewTls());
+    this.#tls?.watch();
     this.#state.lifecycle = 'ready';
     this.#log.info({ port: this.#port, workers: memory.workers, gateways: memory.gateways }, 'ready');
   }
@@ -246,29 +241,13 @@ export class Grid {
     return descriptors;
   }
 
-  #judgeTls(files: TlsFiles): string {
-    const { subject, validTo, digest } = readTlsPair(files);
-    if (digest !== this.#tlsDigest) this.#log.info({ subject, validTo }, 'TLS certificate read');
-    return digest;
-  }
-
-  async #renewTls(): Promise<void> {
-    const files = this.#tlsFiles;
-    if (files === undefined || this.#state.lifecycle !== 'ready') return;
-    try {
-      const digest = this.#judgeTls(files);
-      if (digest === this.#tlsDigest) return;
-      const descriptors = await this.#descriptors('renew');
-      if (descriptors.length > 1) this.#gateways[0]?.send({ kind: 'share', descriptors });
-      const answer = await this.#asks.ask(0, { kind: 'listen', host: this.#config.host, port: this.#port }, [
-        'listening',
-        'listenFailed',
-      ]);
-      if (answer.kind === 'listenFailed') this.#events.onFatal(new GridError('UNAVAILABLE', answer.reason));
-      else this.#tlsDigest = digest;
-    } catch (error) {
-      this.#log.error({ error: String(error) }, 'the TLS files were not taken: the old certificate is served on');
-    }
+  /** New apps with the TLS files of now take what connects from here on. Rejects when they do not take the files. */
+  async #listenAnew(): Promise<void> {
+    const descriptors = await this.#descriptors('renew');
+    if (descriptors.length > 1) this.#gateways[0]?.send({ kind: 'share', descriptors });
+    const where = { host: this.#config.host, port: this.#port };
+    const answer = await this.#asks.ask(0, { kind: 'listen', ...where }, ['listening', 'listenFailed']);
+    if (answer.kind === 'listenFailed') this.#events.onFatal(new GridError('UNAVAILABLE', answer.reason));
   }
 
   #newWorkers(): Workers<WorkerCommand> {
@@ -470,7 +449,7 @@ export class Grid {
     const { shutdownNetworkMs, shutdownStorageMs } = this.#config;
     const wasReady = this.#state.lifecycle === 'ready';
     this.#watch.stop();
-    this.#unwatchTls();
+    this.#tls?.stop();
     this.#pruner?.stop();
     this.#state.lifecycle = 'draining';
     if (this.#port !== 0) await this.#drainGateways(shutdownNetworkMs);
