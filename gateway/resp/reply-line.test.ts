@@ -16,3 +16,35 @@ for (const priorities of [false, true])
     await node.pump();
     assert.equal(redis.heard(), ':100000\r\n');
   });
+
+for (const priorities of [false, true])
+  test(`what a client says before it goes is done, priorities ${priorities ? 'on' : 'off'}`, async () => {
+    const node = await OneThreadNode.create({ takesRedis: true, config: { priorities } });
+    const [leaving, wrong, staying] = [0, 1, 2].map(() => new RedisEnd(node, undefined));
+    assert.ok(leaving !== undefined && wrong !== undefined && staying !== undefined);
+    node.state.setWorkerState(0, 'loading');
+    leaving.connection.received(new TextEncoder().encode('SET a 1\r\nQUIT\r\nSET a 2\r\n'));
+    wrong.connection.received(new TextEncoder().encode('SET b 1\r\n*x\r\n'));
+    assert.deepEqual([leaving.heard(), leaving.isOpen, leaving.connection.openCalls], ['', true, 1]);
+    node.state.setWorkerState(0, 'ready');
+    node.gateways[0]?.retry();
+    await node.pump();
+    assert.deepEqual([leaving.heard(), leaving.isOpen, leaving.connection.openCalls], ['+OK\r\n+OK\r\n', false, 0]);
+    assert.deepEqual([wrong.heard().slice(0, 10), wrong.isOpen], ['+OK\r\n-ERR ', false]);
+    staying.say('MGET', 'a', 'b');
+    await node.pump();
+    assert.equal(staying.heard(), '*2\r\n$1\r\n1\r\n$1\r\n1\r\n');
+  });
+
+test('a connection that is killed while a worker takes nothing leaves nothing to be done', async () => {
+  const node = await OneThreadNode.create({ takesRedis: true });
+  const redis = new RedisEnd(node, undefined);
+  node.state.setWorkerState(0, 'loading');
+  redis.say('SET', 'a', '1');
+  redis.connection.kill();
+  assert.equal(redis.connection.openCalls, 0);
+  node.state.setWorkerState(0, 'ready');
+  node.gateways[0]?.retry();
+  await node.pump();
+  assert.equal(redis.heard(), '');
+});

@@ -134,9 +134,9 @@ export class ReplyLine {
 
   /** A worker may take requests again. Answers with the one that the connection still waits for, -1 when it does not. */
   retry(nowMs: number): number {
-    const { isClosing, context } = this.#connection;
-    const held = this.#held;
-    if (held === undefined || isClosing) return -1;
+    const { context } = this.#connection;
+    const held = this.#held; // the last of a connection that closes behind it, too
+    if (held === undefined) return -1;
     const blocked = this.#ask(held, (worker) => held.bodies.get(worker) ?? NO_BYTES);
     if (blocked >= 0) {
       if (nowMs - this.#heldSinceMs <= context.config.opTimeoutMs) return blocked;

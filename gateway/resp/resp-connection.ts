@@ -117,6 +117,7 @@ export class RespConnection {
   /** Says why, and closes behind it. */
   kill(): void {
     this.isClosing = true;
+    this.#line.end();
     this.socket.destroy();
   }
 
