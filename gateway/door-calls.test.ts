@@ -117,3 +117,11 @@ async function failures(calls: readonly Promise<unknown>[]): Promise<(string | u
   const settled = await Promise.allSettled(calls);
   return settled.map((one) => (one.status === 'rejected' && one.reason instanceof GridError ? one.reason.code : undefined));
 }
+
+test('a door that has filled what it may hold leaves room for another', () => {
+  const held = new HeldFrames({ bytesMax: 4096, bytesMaxOfAll: 1 << 20, ageMaxMs: 1000 });
+  const [first, second] = [new DoorCalls(held, () => 0), new DoorCalls(held, () => 0)];
+  const call = { bytes: 1500, run: () => 0, expired: () => {} };
+  assert.deepEqual([first.hold('normal', 0, call), first.hold('normal', 0, call)], [true, true]);
+  assert.deepEqual([first.hold('normal', 0, call), second.hold('normal', 0, call)], [false, true]);
+});

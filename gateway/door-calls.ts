@@ -1,7 +1,7 @@
 /**
  * Calls of doors without sessions that wait for room while priorities are on: among the frames of clients, in the turn of
  * their class. A door stands there as one session for each class and worker, so that who waits for one worker does not
- * hold up a call to another.
+ * hold up a call to another; each door has sessions of its own, so that one that fills them leaves room for the others.
  */
 import type { Priority } from '../engine/operation/priority.ts';
 import type { Connection } from './connection.ts';
@@ -17,7 +17,7 @@ export class DoorCalls {
   readonly #nowMs: () => number;
   readonly #doors = new Map<string, Session>();
 
-  /** @param nowMs the gateway's clock. */
+  /** @param nowMs the gateway's clock. The calls of one door wait here. */
   constructor(held: HeldFrames, nowMs: () => number) {
     this.#held = held;
     this.#nowMs = nowMs;

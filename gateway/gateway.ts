@@ -447,7 +447,7 @@ export class Gateway implements WebSocketEvents {
       clock,
       counters,
       log,
-      queue: this.#options.config.priorities ? this.#doorCalls : undefined,
+      queue: this.#options.config.priorities ? new DoorCalls(this.#held, () => this.#clock.nowMs) : undefined,
     });
   }
 

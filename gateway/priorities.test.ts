@@ -162,3 +162,24 @@ test('a class is what the connection asks for, as far as it may', async () => {
     asked,
   );
 });
+
+test('connections of Redis that wait for more than their door may hold get their turn while others wait', async () => {
+  const config = { ...ON, sessionBufferBytesMax: 64 << 10 };
+  const node = await OneThreadNode.create({ config, takesRedis: true });
+  node.state.setWorkerState(0, 'loading');
+  const floods = Array.from({ length: 40 }, () => node.client());
+  for (const flood of floods) for (let frame = 0; frame < 60; frame++) write(flood, 'a');
+  const ends = Array.from({ length: 8 }, () => new RedisEnd(node, undefined));
+  for (const [end, redis] of ends.entries()) redis.say('SET', `k${end}`, 'x'.repeat(20_000));
+  node.state.setWorkerState(0, 'ready');
+  const left = new Set(ends);
+  for (let step = 0; step < 500 && left.size > 0; step++) {
+    node.gateways[0]?.retry();
+    await node.drainWorker(0);
+    node.drainGateway(0);
+    for (const redis of left) if (redis.heard() === '+OK\r\n') left.delete(redis);
+  }
+  assert.equal(left.size, 0);
+  const waiting = floods.reduce((frames, { session }) => frames + session.held.length, 0);
+  assert.ok(waiting > 500, `${waiting} frames wait`);
+});

@@ -56,6 +56,13 @@ export class ReplyLine {
     return this.#turns.length;
   }
 
+  /** Bytes of the requests that wait until workers take them. */
+  get heldBytes(): number {
+    let bytes = 0;
+    for (const body of this.#held?.bodies.values() ?? []) bytes += body.length;
+    return bytes;
+  }
+
   /** Nothing more is to be taken in now. */
   get mustWait(): boolean {
     const { isClosing, socket } = this.#connection;
@@ -178,11 +185,7 @@ export class ReplyLine {
     turn.keep(writers);
     this.#held = turn;
     this.#heldSinceMs = clock.nowMs;
-    hold(
-      this.#connection,
-      blocked,
-      [...turn.bodies.values()].reduce((bytes, body) => bytes + body.length, 0),
-    );
+    hold(this.#connection, blocked);
   }
 
   /** Asks the workers of the turn: -1; or nothing while one of them takes nothing, and answers with it. The turn fails at once where one is silent. */

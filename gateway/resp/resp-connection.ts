@@ -76,6 +76,11 @@ export class RespConnection {
     return this.#line.open;
   }
 
+  /** Bytes of the requests that wait until workers take them. */
+  get heldBytes(): number {
+    return this.#line.heldBytes;
+  }
+
   get pendingBytes(): number {
     return this.#parser.pendingBytes;
   }

@@ -73,7 +73,7 @@ export interface RespContext {
   /** All connections of the door, oldest first. */
   readonly connections: ReadonlySet<RespConnection>;
   /** Notes that a connection waits for room or for a worker, with so many bytes of requests: it is asked to `retry`. */
-  readonly hold: (connection: RespConnection, worker: number, bytes: number) => void;
+  readonly hold: (connection: RespConnection, worker: number) => void;
   /** Counts a connection that is closed because its client does not read. */
   readonly onSlowClosed: () => void;
   readonly log: (level: 'info' | 'warn', text: string, fields: object) => void;

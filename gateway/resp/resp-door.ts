@@ -45,6 +45,8 @@ export class RespDoor {
   readonly #connections = new Set<RespConnection>();
   readonly #held = new Set<RespConnection>();
   readonly #queue: DoorCalls | undefined;
+  /** Where a connection stands in the queue: a bit for each worker. It may stand there still when it does not wait any more. */
+  readonly #queuedFor = new Map<RespConnection, number>();
   #lastId = 0;
   #sweptMs = 0;
   #isDraining = false;
@@ -67,7 +69,7 @@ export class RespDoor {
       slowLog: new SlowLog(),
       frames: new MessageFrames(),
       connections: this.#connections,
-      hold: (connection, worker, bytes) => this.#hold(connection, worker, bytes),
+      hold: (connection, worker) => this.#hold(connection, worker),
       onSlowClosed: () => {
         this.slowConsumersClosed += 1;
       },
@@ -100,16 +102,44 @@ export class RespDoor {
   /** Workers may take something again, or time has passed. */
   retry(): void {
     if (this.#held.size === 0) return;
-    for (const connection of [...this.#held]) this.#retry(connection);
+    for (const connection of [...this.#held]) {
+      const blocked = this.#retry(connection);
+      if (blocked >= 0) this.#queueFor(connection, blocked);
+    }
   }
 
-  /** Where there is a queue, nobody passes those who wait in it: the connection waits there, too, and this is how it is served. */
-  #hold(connection: RespConnection, worker: number, bytes: number): void {
+  #hold(connection: RespConnection, worker: number): void {
     this.#held.add(connection);
-    // When too many of its class wait, it is served when nobody does, or fails by its age.
-    this.#queue?.hold(CLASS, worker, { bytes, run: () => this.#retry(connection), expired: () => {} });
+    this.#queueFor(connection, worker);
   }
 
+  /**
+   * Where there is a queue, nobody passes those who wait in it: the connection waits there, too, and is served when it is its turn.
+   * When too many of its class wait, it is queued by a later try.
+   */
+  #queueFor(connection: RespConnection, worker: number): void {
+    const bit = 1 << worker;
+    if (this.#queue === undefined || ((this.#queuedFor.get(connection) ?? 0) & bit) !== 0) return;
+    const leave = (): void => this.#setQueued(connection, bit, false);
+    const run = (): number => {
+      leave(); // going on, it may have to wait again, and stands here anew then
+      const blocked = this.#held.has(connection) ? this.#retry(connection) : -1;
+      if (blocked === worker) this.#setQueued(connection, bit, true);
+      else if (blocked >= 0) this.#queueFor(connection, blocked); // who waits for this worker must not wait for that one
+      return blocked === worker ? blocked : -1;
+    };
+    const isQueued = this.#queue.hold(CLASS, worker, { bytes: connection.heldBytes, run, expired: leave });
+    if (isQueued) this.#setQueued(connection, bit, true);
+  }
+
+  #setQueued(connection: RespConnection, bit: number, isQueued: boolean): void {
+    const others = (this.#queuedFor.get(connection) ?? 0) & ~bit;
+    const bits = isQueued ? others | bit : others;
+    if (bits === 0) this.#queuedFor.delete(connection);
+    else this.#queuedFor.set(connection, bits);
+  }
+
+  /** Answers with the worker that the connection still waits for, -1 when it does not. */
   #retry(connection: RespConnection): number {
     this.#held.delete(connection); // going on, it may have to wait again
     const blocked = connection.retry(this.#context.clock.nowMs);
