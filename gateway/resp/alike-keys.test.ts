@@ -33,3 +33,19 @@ test('commands of one worker and acts over several take so many new keys with on
   assert.match(await answer(node, redis, 'MSET', ...pairs([keys[ALIKE_MAX] ?? ''])), /^-ERR KEYS_ALIKE /);
   assert.equal(await answer(node, redis, 'INCR', keys[0] ?? ''), ':2\r\n');
 });
+
+test('a command of one worker that writes several such keys writes all of them or none', async () => {
+  const node = await OneThreadNode.create({ takesRedis: true });
+  const redis = new RedisEnd(node, undefined);
+  const pairs = (of: readonly string[]): string[] => of.flatMap((key) => [key, '1']);
+  const many = [...keys, ...keys];
+  for (const name of ['MSET', 'MSETNX']) assert.match(await answer(node, redis, name, ...pairs(many)), /^-ERR KEYS_ALIKE /);
+  assert.match(await answer(node, redis, 'HSET', 'map', ...pairs(keys)), /^-ERR KEYS_ALIKE /);
+  assert.equal(await answer(node, redis, 'EXISTS', ...keys, 'map'), ':0\r\n');
+  const few = keys.slice(0, ALIKE_MAX);
+  assert.equal(await answer(node, redis, 'MSETNX', ...pairs([...few, ...few])), ':1\r\n');
+  assert.equal(await answer(node, redis, 'HSET', 'map', ...pairs([...few, ...few])), `:${ALIKE_MAX}\r\n`);
+  assert.equal(await answer(node, redis, 'MSET', ...pairs([...few, 'another'])), '+OK\r\n');
+  assert.match(await answer(node, redis, 'MSET', 'third', '1', keys[ALIKE_MAX] ?? '', '1'), /^-ERR KEYS_ALIKE /);
+  assert.equal(await answer(node, redis, 'EXISTS', 'third', 'another'), ':1\r\n');
+});

@@ -14,14 +14,7 @@ function hashOf(call: Call): KeySpace & WholeSpace {
 function set(call: Call): void {
   const { args } = call;
   if (args.count % 2 === 1) throw new KvError(wrongArguments(call.name));
-  const hash = hashOf(call);
-  let added = 0;
-  for (let index = 2; index < args.count; index += 2) {
-    const field = args.argument(index);
-    if (!hash.has(field)) added += 1;
-    hash.set(field, args.argument(index + 1), Number.NaN);
-  }
-  call.out.integer(added);
+  call.out.integer(hashOf(call).putPairs(args, 2));
 }
 
 function get(call: Call): void {

@@ -175,9 +175,7 @@ class JointSpace implements KeySpace, WholeSpace {
   }
 
   set(key: Uint8Array, value: Uint8Array, expiresAtMs: number): void {
-    if (value.length > VALUE_BYTES_MAX) throw new KvError(TOO_LONG);
-    if (key.length + this.#name.length > IDENTITY_BYTES_MAX) throw new KvError(KEY_TOO_LONG);
-    this.#checkType(key);
+    this.#assertTakes(key, value);
     const record = this.#at(key);
     record.value = value.slice();
     record.expiresAtMs = expiresAtMs;
@@ -185,8 +183,24 @@ class JointSpace implements KeySpace, WholeSpace {
     record.isWritten = true;
   }
 
+  #assertTakes(key: Uint8Array, value: Uint8Array): void {
+    if (value.length > VALUE_BYTES_MAX) throw new KvError(TOO_LONG);
+    if (key.length + this.#name.length > IDENTITY_BYTES_MAX) throw new KvError(KEY_TOO_LONG);
+    this.#checkType(key);
+  }
+
   put(args: RespCommand, index: number, source: Uint8Array, start: number, length: number, expiresAtMs: number): void {
     this.set(args.argument(index), source.subarray(start, start + length), expiresAtMs);
+  }
+
+  putPairs(args: RespCommand, first: number): number {
+    for (let index = first; index < args.count; index += 2) this.#assertTakes(args.argument(index), args.argument(index + 1));
+    let added = 0;
+    for (let index = first; index < args.count; index += 2) {
+      if (!this.has(args.argument(index))) added += 1;
+      this.set(args.argument(index), args.argument(index + 1), Number.NaN);
+    }
+    return added;
   }
 
   expire(key: Uint8Array, expiresAtMs: number): void {

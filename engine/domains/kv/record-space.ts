@@ -16,9 +16,11 @@ import { ALIKE_MAX, type RecordStore } from '../../storage/record-store.ts';
 import type { RecordRef } from '../../storage/storage.ts';
 import type { ChangeEvents } from '../crdt/change-events.ts';
 import type { GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
+import type { WriteGuard } from '../crdt/write-guard.ts';
 import { KvError, WRONG_TYPE } from './command.ts';
 import type { HashNames } from './hash-names.ts';
 import type { ToldKey } from './joint-bodies.ts';
+import { Crowd } from './crowd.ts';
 import { replyOfNumber } from './refused-reply.ts';
 import { FROM_END, scanCursor, scanPlace } from './scan.ts';
 import {
@@ -162,12 +164,57 @@ export class RecordSpace implements KeySpace, WholeSpace {
     if (keyBytes + this.#name.length > IDENTITY_BYTES_MAX) throw new KvError(KEY_TOO_LONG);
   }
 
+  putPairs(args: RespCommand, first: number): number {
+    const context = this.#context;
+    const wasDecided = context.isDecided;
+    if (!wasDecided && args.count - first > 2) {
+      this.#assertTakesPairs(args, first);
+      context.isDecided = true;
+    }
+    try {
+      let added = 0;
+      for (let index = first; index < args.count; index += 2) {
+        this.#identifyArgument(args, index);
+        if ((this.#store()?.get(this.#image, context.nowMs) ?? 0) === 0) added += 1;
+        this.put(args, index, args.bytes, args.starts[index + 1] as number, args.lengths[index + 1] as number, Number.NaN);
+      }
+      return added;
+    } finally {
+      context.isDecided = wasDecided;
+    }
+  }
+
+  /** Throws KvError when one of the pairs could not be written, or not all of them together. */
+  #assertTakesPairs(args: RespCommand, first: number): void {
+    const crowd = new Crowd((args.count - first) >>> 1);
+    const { guard } = this.#open();
+    for (let index = first; index < args.count; index += 2) {
+      const [start, length] = [args.starts[index + 1] as number, args.lengths[index + 1] as number];
+      this.#assertFits(args.lengths[index] as number, length);
+      this.#identifyArgument(args, index);
+      const image = this.#image;
+      this.#admit(image.keyBytes + this.#context.nodeId.length + length);
+      const alike = this.#store()?.alikeKeys(image) ?? 0;
+      if (!crowd.takes(image.keyHash, alike, image.source, image.keyBytes)) throw new KvError(KEYS_ALIKE);
+      if (guard === undefined) continue;
+      this.#encode(args.bytes, start, length);
+      this.#describe(this.#open().store(KIND_LWW), Number.NaN, false);
+      assertGuarded(guard, image);
+    }
+  }
+
   /** Writes a value under the key at hand. */
   #put(source: Uint8Array, start: number, length: number, expiresAtMs: number): void {
+    this.#admit(this.#image.keyBytes + this.#context.nodeId.length + length);
+    const map = this.#open();
+    this.#encode(source, start, length);
+    this.#write(map, expiresAtMs, false);
+  }
+
+  /** Puts a value where that of the key at hand belongs. */
+  #encode(source: Uint8Array, start: number, length: number): void {
     const image = this.#image;
     const valueAt = image.keyBytes + this.#context.nodeId.length;
-    this.#admit(valueAt + length);
-    const map = this.#open();
     const scratch = this.#room(valueAt + VALUE_HEADER_BYTES + length);
     const encoded = encodeValue(source, scratch, valueAt, start, length);
     if (typeof encoded === 'number') image.valueBytes = encoded - valueAt;
@@ -175,7 +222,6 @@ export class RecordSpace implements KeySpace, WholeSpace {
       this.#room(valueAt + encoded.length).set(encoded, valueAt);
       image.valueBytes = encoded.length;
     }
-    this.#write(map, expiresAtMs, false);
   }
 
   expire(key: Uint8Array, expiresAtMs: number): void {
@@ -274,8 +320,7 @@ export class RecordSpace implements KeySpace, WholeSpace {
     if (guard === undefined) return;
     this.#visit((ref) => {
       store?.read(ref, this.#stored);
-      const refusal = guard.refusal(KIND_LWW, this.#stored, 0, 0);
-      if (refusal !== undefined) throw new KvError(`ERR ${refusal.code} ${refusal.detail}`);
+      assertGuarded(guard, this.#stored);
       return true;
     });
   }
@@ -451,8 +496,25 @@ export class RecordSpace implements KeySpace, WholeSpace {
 
   /** The value stands in the scratch memory behind key and node. */
   #write(map: GridMap, expiresAtMs: number, isRemoval: boolean): void {
-    const { nodeId, nowMs, changes } = this.#context;
+    const { nowMs, changes, isDecided } = this.#context;
     const store = map.store(KIND_LWW);
+    const image = this.#image;
+    const ref = this.#describe(store, expiresAtMs, isRemoval);
+    if (!isDecided && map.guard !== undefined) assertGuarded(map.guard, image);
+    const joined = store.join(image, nowMs, ref, isDecided ? Number.POSITIVE_INFINITY : ALIKE_MAX);
+    if (joined === JOIN_CROWDED) throw new KvError(KEYS_ALIKE);
+    assert(joined === JOIN_APPLIED, 'a stamp after the stored one wins');
+    if (changes.isHeard(map) && isUtf8(image.source, 0, image.keyBytes))
+      changes.changed(map, isRemoval ? OP_REMOVE : OP_PUT, image, 0, 0, false);
+    if (this.#scratch.length <= SCRATCH_KEPT_BYTES) return;
+    this.#scratch = new Uint8Array(SCRATCH_BYTES);
+    this.#nodeAt = NOWHERE;
+    this.#forgetKey();
+  }
+
+  /** Makes the image all that is written, and answers with the record that it follows. */
+  #describe(store: RecordStore, expiresAtMs: number, isRemoval: boolean): RecordRef {
+    const { nodeId, nowMs } = this.#context;
     const image = this.#image;
     const { keyBytes } = image;
     const scratch = this.#room(keyBytes + nodeId.length);
@@ -469,17 +531,7 @@ export class RecordSpace implements KeySpace, WholeSpace {
     image.provenance = PROVENANCE_CLIENT;
     const ref = this.#stamp(store, nowMs);
     image.ttlMs = expiresAtMs - image.millis;
-    const refusal = this.#context.isDecided ? undefined : map.guard?.refusal(KIND_LWW, image, 0, 0);
-    if (refusal !== undefined) throw new KvError(`ERR ${refusal.code} ${refusal.detail}`);
-    const joined = store.join(image, nowMs, ref, this.#context.isDecided ? Number.POSITIVE_INFINITY : ALIKE_MAX);
-    if (joined === JOIN_CROWDED) throw new KvError(KEYS_ALIKE);
-    assert(joined === JOIN_APPLIED, 'a stamp after the stored one wins');
-    if (changes.isHeard(map) && isUtf8(scratch, 0, keyBytes))
-      changes.changed(map, isRemoval ? OP_REMOVE : OP_PUT, image, 0, 0, false);
-    if (scratch.length <= SCRATCH_KEPT_BYTES) return;
-    this.#scratch = new Uint8Array(SCRATCH_BYTES);
-    this.#nodeAt = NOWHERE;
-    this.#forgetKey();
+    return ref;
   }
 
   /** Now, but strictly after the stored record, which is answered. */
@@ -496,4 +548,10 @@ export class RecordSpace implements KeySpace, WholeSpace {
     image.counter = overflows ? 0 : stored.counter + 1;
     return ref;
   }
+}
+
+/** Throws KvError when the guard of the map refuses the write. */
+function assertGuarded(guard: WriteGuard, image: RecordImage): void {
+  const refusal = guard.refusal(KIND_LWW, image, 0, 0);
+  if (refusal !== undefined) throw new KvError(`ERR ${refusal.code} ${refusal.detail}`);
 }

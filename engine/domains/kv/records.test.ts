@@ -151,3 +151,33 @@ test('keys and values have bounds', () => {
   assert.match(kv.run('SETRANGE', 'k', 4 << 20, 'x'), /^-ERR string exceeds maximum allowed size/);
   assert.equal(kv.run('SETBIT', 'k', (4 << 20) * 8, 1), '-ERR bit offset is not an integer or out of range\r\n');
 });
+
+test('a command that writes several values writes none when one of them cannot be', () => {
+  const kv = new KvUnderTest();
+  const long = 'x'.repeat(4 * 1024 * 1024 + 1);
+  const name = 'k'.repeat(2049);
+  kv.run('HSET', 'map', 'field', '1');
+  for (const command of ['MSET', 'MSETNX']) {
+    assert.match(kv.run(command, 'a', '1', 'b', long), /^-ERR string exceeds/);
+    assert.match(kv.run(command, 'a', '1', name, '2'), /^-ERR key is longer/);
+    assert.match(kv.run(command, 'a', '1', 'map', '2'), /^-WRONGTYPE/);
+  }
+  assert.match(kv.run('HSET', 'map', 'a', '1', 'b', long), /^-ERR string exceeds/);
+  assert.equal(kv.run('EXISTS', 'a', 'b', name), ':0\r\n');
+  assert.equal(kv.run('HLEN', 'map'), ':1\r\n');
+  const isTwo = ({ source, valueStart, valueBytes }: RecordImage): boolean =>
+    decode(source, valueStart, valueStart + valueBytes) === '2';
+  for (const map of ['db0', 'map']) {
+    const refusal = (_: number, image: RecordImage) =>
+      isTwo(image) ? ({ code: 'SCHEMA_VIOLATION', detail: 'no 2' } as const) : undefined;
+    kv.maps.openByName(Buffer.from(map))?.guardWith('schema', { refusal });
+  }
+  assert.match(kv.run('MSET', 'a', '1', 'b', '2', 'c', '3'), /^-ERR SCHEMA_VIOLATION no 2/);
+  assert.match(kv.run('HSET', 'map', 'a', '1', 'b', '2'), /^-ERR SCHEMA_VIOLATION no 2/);
+  assert.equal(kv.run('EXISTS', 'a', 'b', 'c'), ':0\r\n');
+  assert.equal(kv.run('HLEN', 'map'), ':1\r\n');
+  assert.equal(kv.run('MSET', 'a', '1', 'c', '3', 'a', '4'), '+OK\r\n');
+  assert.equal(kv.run('HSET', 'map', 'field', '5', 'a', '1', 'a', '6'), ':1\r\n');
+  assert.equal(kv.run('MGET', 'a', 'b', 'c'), '*3\r\n$1\r\n4\r\n$-1\r\n$1\r\n3\r\n');
+  assert.equal(kv.run('HMGET', 'map', 'field', 'a'), '*2\r\n$1\r\n5\r\n$1\r\n6\r\n');
+});

@@ -45,6 +45,11 @@ export interface KeySpace {
   set(key: Uint8Array, value: Uint8Array, expiresAtMs: number): void;
   /** As `set`, under the key that is an argument of the command at hand: `source[start, start + length)`. */
   put(args: RespCommand, index: number, source: Uint8Array, start: number, length: number, expiresAtMs: number): void;
+  /**
+   * Writes pairs of key and value, which are the arguments from `first` on, for ever: all of them, or none and throws KvError. Answers
+   * with how many keys were not there.
+   */
+  putPairs(args: RespCommand, first: number): number;
   /** Gives a key that is there another expiry. */
   expire(key: Uint8Array, expiresAtMs: number): void;
   /** False when there was no such key. */

@@ -108,7 +108,7 @@ function multiGet(call: Call): void {
 function multiSet(call: Call): void {
   const { args } = call;
   if (args.count % 2 === 0) throw new KvError(wrongArguments(call.name));
-  for (let index = 1; index < args.count; index += 2) putArgument(call, index, index + 1);
+  call.space.putPairs(args, 1);
   call.out.ok();
 }
 
@@ -118,7 +118,7 @@ function multiSetNew(call: Call): void {
   for (let index = 1; index < args.count; index += 2) {
     if (call.space.has(args.argument(index))) return call.out.integer(0);
   }
-  for (let index = 1; index < args.count; index += 2) putArgument(call, index, index + 1);
+  call.space.putPairs(args, 1);
   call.out.integer(1);
 }
 
