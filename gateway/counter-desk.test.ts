@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { Action } from '../engine/domains/security/access.ts';
+import { fnv1a, partitionOf } from '../engine/partition/hash.ts';
 import { SubjectAccess } from './subject-access.ts';
 import { type Message, OneThreadNode, type TestClient } from './testing/one-thread-node.ts';
 
@@ -222,3 +223,18 @@ class PlayedAccess extends SubjectAccess {
     return this.#actions.includes(action);
   }
 }
+
+test('a counter waits for its own worker, whichever other takes nothing', async () => {
+  const node = await OneThreadNode.create({ workers: 2 });
+  const client = node.client();
+  const ownerOf = (name: string): number => node.table.ownerOf(partitionOf(fnv1a(name)));
+  const name = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'].find((one) => ownerOf(one) === 1);
+  assert.ok(name !== undefined);
+  for (const worker of [0, 1]) node.state.setWorkerState(worker, 'loading');
+  sync(client, name, { a: 1 });
+  assert.equal(client.session.heldFor, 1);
+  node.state.setWorkerState(1, 'ready');
+  node.gateways[0]?.retry();
+  await node.pump();
+  assert.deepEqual(heard(client), [['COUNTER_UPDATE', name, wire({ a: 1 })]]);
+});

@@ -103,7 +103,7 @@ export class CounterDesk implements Desk {
   #ask(session: Session, message: CounterMessage): boolean {
     const { name } = message;
     const worker = this.#workerOf(name);
-    if (!this.#context.links.takes(worker)) return false;
+    if (!this.#context.links.takesOf(session, worker)) return false;
     const isSync = message.type === 'COUNTER_SYNC';
     const body = isSync ? { name, state: message.state, device: this.#deviceOf(session) } : { name };
     const kind = isSync ? REQUEST_COUNTER_SYNC : REQUEST_COUNTER_READ;

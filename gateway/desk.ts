@@ -48,7 +48,7 @@ export interface DeskContext {
 export interface Desk {
   /** The message types that it takes. A type has one desk. */
   readonly types: readonly OperationType[];
-  /** HELD: the same message again, in its order, when there is room. */
+  /** HELD: the same message again, in its order, when there is room; at the worker of `heldFor` of the session, where the desk knows it. */
   ask(session: Session, message: ClientMessage): CallStatus;
   /** The kinds of PUSH that it takes. */
   readonly pushKinds?: readonly number[];

@@ -268,7 +268,8 @@ export class Dispatcher {
     const status = this.#pipeline(operation);
     this.#message = undefined;
     session.headAdmitted = status === 'HELD';
-    if (status === 'HELD' && message !== undefined) session.heldFor = this.#options.links.firstBlocked();
+    const isUnnamed = status === 'HELD' && message !== undefined && session.heldFor < 0;
+    if (isUnnamed) session.heldFor = this.#options.links.firstBlocked();
     return status !== 'HELD';
   }
 

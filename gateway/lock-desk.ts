@@ -122,7 +122,7 @@ export class LockDesk implements Desk {
   #request(session: Session, { requestId, name, ttlMs }: LockRequestMessage): CallStatus {
     if (!isTopicName(name)) return 'VOID';
     const worker = this.#ownerOf(name);
-    if (!this.#context.links.takes(worker)) return 'HELD';
+    if (!this.#context.links.takesOf(session, worker)) return 'HELD';
     const onError = (error: number): void => {
       this.#locks.of(session)?.asked.delete(requestId);
       this.#refuse(session, error, 'lock');
@@ -140,7 +140,7 @@ export class LockDesk implements Desk {
       return 'RESPONSE';
     }
     const worker = this.#ownerOf(name);
-    if (!this.#context.links.takes(worker)) return 'HELD';
+    if (!this.#context.links.takesOf(session, worker)) return 'HELD';
     const body = encodeToken({ name, token });
     const onAnswer = (success: boolean): void => this.#sendReleased(session, requestId, name, success);
     const onError = (error: number): void => this.#refuse(session, error, 'release of a lock');

@@ -152,7 +152,7 @@ export class QueryDesk implements Desk {
         auth: claimsOf(session.principal),
       });
       const { workers } = queryTargets(spec.predicate.tree, links.table, this.#context.calls.everyone);
-      if (workers.some((worker) => !links.takes(worker))) return 'HELD';
+      if (workers.some((worker) => !links.takesOf(session, worker))) return 'HELD';
       this.#end(this.#bySession.get(session)?.byId.get(message.queryId));
       this.#assertRoom(session);
       const { queryId, query, fields } = message;

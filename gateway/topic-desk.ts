@@ -177,7 +177,7 @@ export class TopicDesk implements Desk {
 
   #subscribeSession(session: Session, topic: string): CallStatus {
     if (!isTopicName(topic)) return this.#refuse(session, 'BAD_REQUEST', NOT_A_NAME);
-    if (!this.#context.links.takes(this.#ownerOf(topic))) return 'HELD';
+    if (!this.#context.links.takesOf(session, this.#ownerOf(topic))) return 'HELD';
     if (this.#subscribers.topicsOf(session) >= this.#limits.topicsPerSession || this.#subscribers.count >= SUBSCRIPTIONS_MAX) {
       return this.#refuse(session, 'OVERLOADED', `more than ${this.#limits.topicsPerSession} topics, or too many on this server`);
     }
@@ -188,7 +188,7 @@ export class TopicDesk implements Desk {
   #publishOf(session: Session, topic: string, payload: unknown): CallStatus {
     if (!isTopicName(topic)) return this.#refuse(session, 'BAD_REQUEST', NOT_A_NAME);
     const worker = this.#ownerOf(topic);
-    if (!this.#context.links.takes(worker)) return 'HELD';
+    if (!this.#context.links.takesOf(session, worker)) return 'HELD';
     const data = encodeData(payload);
     const { messageBytesMax } = this.#limits;
     if (data.length > messageBytesMax) return this.#refuse(session, 'BAD_REQUEST', tooLarge(messageBytesMax));

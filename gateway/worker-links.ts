@@ -50,6 +50,13 @@ export class WorkerLinks {
     return this.#window === undefined || this.#window.admits(worker, writer.ring);
   }
 
+  /** As `takes`, for a session that would ask the worker: where it is false, that is whom the session waits for. */
+  takesOf(session: { heldFor: number }, worker: number): boolean {
+    if (this.takes(worker)) return true;
+    session.heldFor = worker;
+    return false;
+  }
+
   /** False while a worker loads or is replaced, or while records wait for room in its ring. */
   isOpen(worker: number): boolean {
     return this.#isReady(worker) && this.writers[worker]?.blocked === false;
