@@ -43,7 +43,7 @@ const DEFAULTS: Required<Omit<ValueLoaderOptions, 'dataStore' | 'time'>> = Objec
 /** A store that joins writes, too; a RecordStore is one. */
 export interface TiedStore extends ValueStore {
   readonly lastRef: RecordRef;
-  join(image: RecordImage, nowMs: number): JoinResult;
+  rejoin(image: RecordImage, nowMs: number): JoinResult;
 }
 
 /** What the data store has of each record: its row and what was buried of it. By `identityOf`. */
@@ -153,9 +153,9 @@ export class ValueLoader {
    */
   async settleTie(store: TiedStore, record: StoredRecord, nowMs: number): Promise<boolean> {
     const image = imageOf(record);
-    if (store.join(image, nowMs) !== JOIN_EVICTED) return true;
+    if (store.rejoin(image, nowMs) !== JOIN_EVICTED) return true;
     await this.restoreValue(store, store.lastRef);
-    if (store.join(image, nowMs) !== JOIN_EVICTED) return true;
+    if (store.rejoin(image, nowMs) !== JOIN_EVICTED) return true;
     this.missing += 1;
     return false;
   }

@@ -296,7 +296,8 @@ export class CrdtService implements ManagedService {
     image.tombstone = true;
     image.valueBytes = 0;
     stampRemoval(image, nowMs);
-    if (map.store(KIND_OR).join(image, nowMs) === JOIN_APPLIED) this.#changes.changed(map, OP_OR_REMOVE, image, 0, 0, false);
+    const joined = map.store(KIND_OR).rejoin(image, nowMs); // its add was acknowledged: a crowd refuses it no more
+    if (joined === JOIN_APPLIED) this.#changes.changed(map, OP_OR_REMOVE, image, 0, 0, false);
   }
 
   /** A write without a clock wins over what is stored: it is stamped by the server, strictly after it. */
