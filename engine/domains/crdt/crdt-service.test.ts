@@ -228,3 +228,14 @@ test('of new keys that were made to have one hash so many are taken and no more;
   const store = engine.maps.find(utf8(MAP))?.existing(KIND_LWW);
   assert.deepEqual([store?.records, store?.applied], [ALIKE_MAX + 1, 2 * ALIKE_MAX + 1]);
 });
+
+test('of adds under such keys whose tag was removed before they came so many become removals, and no more are acknowledged', () => {
+  const engine = new EngineUnderTest();
+  const stamp = { millis: 10, counter: 0, nodeId: 'a' };
+  engine.maps.openByName(utf8(MAP))?.orphans.add(tagOf(stamp), utf8(tagOf(stamp)));
+  const keys = alikeKeys(8);
+  const refused = Array.from({ length: keys.length - ALIKE_MAX }, (_, index) => [ALIKE_MAX + index, errorNumber('KEYS_ALIKE')]);
+  assert.deepEqual([...engine.apply(keys.map((key) => add(key, 1, stamp)))], refused);
+  const store = engine.maps.find(utf8(MAP))?.existing(KIND_OR);
+  assert.deepEqual([store?.records, store?.tombstones], [ALIKE_MAX, ALIKE_MAX]);
+});

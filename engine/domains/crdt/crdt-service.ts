@@ -221,8 +221,7 @@ export class CrdtService implements ManagedService {
       return STALE_OPERATION;
     }
     if (kind === OP_OR_ADD && isOrphan(map, image)) {
-      this.#removeOrphan(map, image, nowMs);
-      return -1;
+      return this.#removeOrphan(map, image, nowMs);
     }
     const joined = store.join(image, nowMs);
     if (joined === JOIN_EVICTED) {
@@ -290,14 +289,16 @@ export class CrdtService implements ManagedService {
 
   /**
    * Somebody removed this tag before its add came here, and now its key is known: the removal becomes a record like any
-   * other, staged and logged. Everybody is told, the writer too, who holds the tag as live.
+   * other, staged and logged. Everybody is told, the writer too, who holds the tag as live. Answers with an error number or -1.
    */
-  #removeOrphan(map: GridMap, image: RecordImage, nowMs: number): void {
+  #removeOrphan(map: GridMap, image: RecordImage, nowMs: number): number {
     image.tombstone = true;
     image.valueBytes = 0;
     stampRemoval(image, nowMs);
-    const joined = map.store(KIND_OR).rejoin(image, nowMs); // its add was acknowledged: a crowd refuses it no more
+    const joined = map.store(KIND_OR).join(image, nowMs);
+    if (joined === JOIN_CROWDED) return KEYS_ALIKE;
     if (joined === JOIN_APPLIED) this.#changes.changed(map, OP_OR_REMOVE, image, 0, 0, false);
+    return -1;
   }
 
   /** A write without a clock wins over what is stored: it is stamped by the server, strictly after it. */
