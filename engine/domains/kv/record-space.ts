@@ -186,20 +186,24 @@ export class RecordSpace implements KeySpace, WholeSpace {
 
   /** Throws KvError when one of the pairs could not be written, or not all of them together. */
   #assertTakesPairs(args: RespCommand, first: number): void {
-    const crowd = new Crowd((args.count - first) >>> 1);
-    const { guard } = this.#open();
+    const crowd = new Crowd(args, (args.count - first) >>> 1);
+    let bytes = 0;
     for (let index = first; index < args.count; index += 2) {
-      const [start, length] = [args.starts[index + 1] as number, args.lengths[index + 1] as number];
-      this.#assertFits(args.lengths[index] as number, length);
+      const [keyBytes, valueBytes] = [args.lengths[index] as number, args.lengths[index + 1] as number];
+      this.#assertFits(keyBytes, valueBytes);
+      bytes += keyBytes + this.#context.nodeId.length + valueBytes;
+    }
+    for (let index = first; index < args.count; index += 2) {
       this.#identifyArgument(args, index);
-      const image = this.#image;
-      this.#admit(image.keyBytes + this.#context.nodeId.length + length);
-      const alike = this.#store()?.alikeKeys(image) ?? 0;
-      if (!crowd.takes(image.keyHash, alike, image.source, image.keyBytes)) throw new KvError(KEYS_ALIKE);
-      if (guard === undefined) continue;
-      this.#encode(args.bytes, start, length);
+      this.#admit(bytes);
+      if (!crowd.takes(index, this.#image.keyHash, this.#store()?.alikeKeys(this.#image) ?? 0)) throw new KvError(KEYS_ALIKE);
+    }
+    const { guard } = this.#open();
+    for (let index = first; guard !== undefined && index < args.count; index += 2) {
+      this.#identifyArgument(args, index);
+      this.#encode(args.bytes, args.starts[index + 1] as number, args.lengths[index + 1] as number);
       this.#describe(this.#open().store(KIND_LWW), Number.NaN, false);
-      assertGuarded(guard, image);
+      assertGuarded(guard, this.#image);
     }
   }
 

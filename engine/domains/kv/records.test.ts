@@ -152,6 +152,22 @@ test('keys and values have bounds', () => {
   assert.equal(kv.run('SETBIT', 'k', (4 << 20) * 8, 1), '-ERR bit offset is not an integer or out of range\r\n');
 });
 
+test('a command that writes several values is refused for all of their bytes, and makes no map when it is refused', () => {
+  const kv = new KvUnderTest();
+  kv.refusal = errorNumber('OUT_OF_MEMORY');
+  assert.match(kv.run('HSET', 'map', 'a', '1', 'b', '2'), /^-OOM|^-ERR OUT_OF_MEMORY/);
+  kv.refusal = -1;
+  assert.match(kv.run('HSET', 'map', 'a', '1', 'b', 'x'.repeat(4 * 1024 * 1024 + 1)), /^-ERR string exceeds/);
+  assert.equal(kv.maps.find(Buffer.from('map')), undefined);
+  const asked: number[] = [];
+  kv.onRefusal = (bytes) => asked.push(bytes);
+  assert.equal(kv.run('MSET', 'a', 'x'.repeat(100), 'b', 'x'.repeat(200)), '+OK\r\n');
+  assert.ok(
+    asked.every((bytes) => bytes >= 300),
+    String(asked),
+  );
+});
+
 test('a command that writes several values writes none when one of them cannot be', () => {
   const kv = new KvUnderTest();
   const long = 'x'.repeat(4 * 1024 * 1024 + 1);

@@ -16,6 +16,8 @@ export class KvUnderTest {
   db = 0;
   /** An error number while writes are refused. */
   refusal = -1;
+  /** Told of how many bytes a write asked for. */
+  onRefusal: (bytes: number) => void = () => {};
   readonly #parser = new RespParser({ argumentsMax: 100_000, bulkBytesMax: 8 << 20, commandBytesMax: 16 << 20 });
 
   constructor() {
@@ -25,7 +27,10 @@ export class KvUnderTest {
       maps: this.maps,
       changes: new ChangeEvents(1, { broadcastSessions: () => 0 }),
       nodeId: new TextEncoder().encode('server-1'),
-      refusal: () => this.refusal,
+      refusal: (_, bytes) => {
+        this.onRefusal(bytes);
+        return this.refusal;
+      },
       catchUp: () => {},
       nextPartition: () => -1,
       random: () => 0.5,
