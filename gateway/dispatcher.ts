@@ -268,8 +268,8 @@ export class Dispatcher {
     const status = this.#pipeline(operation);
     this.#message = undefined;
     session.headAdmitted = status === 'HELD';
-    const isUnnamed = status === 'HELD' && message !== undefined && session.heldFor < 0;
-    if (isUnnamed) session.heldFor = this.#options.links.firstBlocked();
+    if (status !== 'HELD') session.heldFor = -1;
+    else if (message !== undefined && session.heldFor < 0) session.heldFor = this.#options.links.firstBlocked();
     return status !== 'HELD';
   }
 

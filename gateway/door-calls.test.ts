@@ -118,10 +118,26 @@ async function failures(calls: readonly Promise<unknown>[]): Promise<(string | u
   return settled.map((one) => (one.status === 'rejected' && one.reason instanceof GridError ? one.reason.code : undefined));
 }
 
+test('a call that is offered again is not counted as refused', () => {
+  const window = new RingWindow(1);
+  const classes = { weights: { high: 3, normal: 2, low: 1 }, framesMax: 1, window };
+  const held = new HeldFrames({ bytesMax: 4096, bytesMaxOfAll: 1 << 20, ageMaxMs: 1000, classes });
+  const queue = new DoorCalls(held, () => 0);
+  const call = { bytes: 1, run: () => 0, expired: () => {} };
+  for (const isOfferedAgain of [true, true, false]) queue.hold('normal', 0, { ...call, isOfferedAgain });
+  assert.deepEqual([held.waiting.normal, held.refused.normal], [1, 1]);
+});
+
 test('a door that has filled what it may hold leaves room for another', () => {
   const held = new HeldFrames({ bytesMax: 4096, bytesMaxOfAll: 1 << 20, ageMaxMs: 1000 });
   const [first, second] = [new DoorCalls(held, () => 0), new DoorCalls(held, () => 0)];
   const call = { bytes: 1500, run: () => 0, expired: () => {} };
   assert.deepEqual([first.hold('normal', 0, call), first.hold('normal', 0, call)], [true, true]);
   assert.deepEqual([first.hold('normal', 0, call), second.hold('normal', 0, call)], [false, true]);
+  const large = { ...call, bytes: 10_000 };
+  assert.deepEqual(
+    [second.hold('normal', 0, large), second.hold('normal', 1, large)],
+    [false, true],
+    'alone, a call may be larger',
+  );
 });

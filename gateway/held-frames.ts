@@ -81,12 +81,13 @@ export class HeldFrames {
     const held: HeldFrame = { frame: frame.slice(), sinceMs, call };
     const bytes = bytesOf(held);
     const heldBytes = session.heldBytes + bytes;
-    if (heldBytes > this.#options.bytesMax) return 'session-full';
+    const isAlone = call !== undefined && session.held.length === 0; // a call may be larger than a door may hold
+    if (heldBytes > this.#options.bytesMax && !isAlone) return 'session-full';
     if (this.#bytes + bytes > this.#options.bytesMaxOfAll) return 'all-full';
     const place = this.#places.get(session) ?? { priority: session.priority, frames: 0, bytes: 0, worker: -1 };
     const { classes } = this.#options;
     if (classes !== undefined && this.waiting[place.priority] >= classes.framesMax) {
-      this.refused[place.priority] += 1;
+      if (call?.isOfferedAgain !== true) this.refused[place.priority] += 1;
       return 'class-full';
     }
     session.held.push(held);

@@ -20,6 +20,8 @@ export type Outgoing = Uint8Array | number;
 /** A call of a door without sessions that waits for room (door-calls.ts). */
 export interface HeldCall {
   readonly bytes: number;
+  /** Where there is no room for it, it is offered again, and so is not refused. */
+  readonly isOfferedAgain?: boolean;
   /** Asks the workers. Answers with the first of them that takes nothing now; -1 when all were asked, or the call has failed. */
   run(): number;
   /** It has waited for too long. */

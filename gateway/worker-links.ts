@@ -50,11 +50,10 @@ export class WorkerLinks {
     return this.#window === undefined || this.#window.admits(worker, writer.ring);
   }
 
-  /** As `takes`, for a session that would ask the worker: where it is false, that is whom the session waits for. */
+  /** As `takes`, for a session that would ask the worker: should it have to wait, it waits for that one. */
   takesOf(session: { heldFor: number }, worker: number): boolean {
-    if (this.takes(worker)) return true;
     session.heldFor = worker;
-    return false;
+    return this.takes(worker);
   }
 
   /** False while a worker loads or is replaced, or while records wait for room in its ring. */

@@ -72,7 +72,7 @@ export interface RespContext {
   readonly facts: RespFacts;
   /** All connections of the door, oldest first. */
   readonly connections: ReadonlySet<RespConnection>;
-  /** Notes that a connection waits for room or for a worker, with so many bytes of requests: it is asked to `retry`. */
+  /** Notes that a connection waits for room at the worker, or until it is there: it is asked to `retry`. */
   readonly hold: (connection: RespConnection, worker: number) => void;
   /** Counts a connection that is closed because its client does not read. */
   readonly onSlowClosed: () => void;

@@ -128,7 +128,8 @@ export class RespDoor {
       else if (blocked >= 0) this.#queueFor(connection, blocked); // who waits for this worker must not wait for that one
       return blocked === worker ? blocked : -1;
     };
-    const isQueued = this.#queue.hold(CLASS, worker, { bytes: connection.heldBytes, run, expired: leave });
+    const call = { bytes: connection.heldBytes, isOfferedAgain: true, run, expired: leave };
+    const isQueued = this.#queue.hold(CLASS, worker, call);
     if (isQueued) this.#setQueued(connection, bit, true);
   }
 
