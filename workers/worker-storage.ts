@@ -375,6 +375,7 @@ function openStore(data: PartitionWorkerData, workerId: number, breaker: Circuit
     applicationName: `lattice worker ${workerId}`,
     ownerEpoch: data.ownerEpoch,
     breaker,
+    givesWay: data.config.store === 'write-behind' && data.log !== undefined, // the log has what waits
     ...(data.config.pgJson ? { json: new TranscodedJson() } : {}),
   });
 }

@@ -16,6 +16,11 @@ import { unavailable } from './storage-errors.ts';
 /** Where Postgres is. Plain data: travels to worker threads. */
 export type PgTarget = { readonly url: string } | { readonly path: string; readonly user: string; readonly database: string };
 
+/** True for the one that we have started, on this machine: an operator's is named by a URL. */
+export function isOwn(target: PgTarget): boolean {
+  return 'path' in target;
+}
+
 export type PgRow = Readonly<Record<string, unknown>>;
 export type PgParameter = string | number | boolean | Uint8Array | null;
 

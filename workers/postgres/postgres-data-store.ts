@@ -37,7 +37,8 @@ import {
   PRUNE,
   readStatement,
 } from './merge-sql.ts';
-import type { PgParameter, PgRow, PgSession, PgTarget } from './pg-session.ts';
+import { lowerPriority } from './low-priority.ts';
+import { isOwn, type PgParameter, type PgRow, type PgSession, type PgTarget } from './pg-session.ts';
 import { BatchBuffers, type JsonSource, PostgresBatch } from './postgres-batch.ts';
 import { imageOfRow, readParameters } from './value-read.ts';
 import { StoredRowReader } from './stored-row-reader.ts';
@@ -53,6 +54,8 @@ export interface PostgresDataStoreOptions {
   readonly json?: JsonSource;
   /** A load without a row for this long has failed. Default 30 000. */
   readonly loadStallMs?: number;
+  /** Nobody waits for its commits: where Postgres is our own, and so runs beside us, they give way to the threads of the server. */
+  readonly givesWay?: boolean;
   /** Of the connection that writes. Default: opens at the first failure, for 100 ms doubling to 10 s. */
   readonly breaker?: CircuitBreaker;
 }
@@ -69,12 +72,15 @@ export class PostgresDataStore implements DataStore {
   #committing = false;
 
   constructor(options: PostgresDataStoreOptions) {
-    const { target, applicationName, breaker } = options;
+    const { target, applicationName, breaker, givesWay = false } = options;
     this.#options = options;
     this.#writes = new PgClient({
       target,
       applicationName,
-      prepare: makeBatchTable,
+      prepare: async (session) => {
+        await makeBatchTable(session);
+        if (givesWay && isOwn(target)) await lowerPriority(await backendOf(session));
+      },
       ...(breaker === undefined ? {} : { breaker }),
     });
     this.#loads = new PgClient({ target, applicationName: `${applicationName} load` });
@@ -192,6 +198,12 @@ export class PostgresDataStore implements DataStore {
 
 async function makeBatchTable(session: PgSession): Promise<void> {
   await session.script(CREATE_BATCH_TABLE);
+}
+
+/** Its process on our machine that serves the session. */
+async function backendOf(session: PgSession): Promise<number> {
+  const [row] = await session.rows('select pg_backend_pid() as pid');
+  return Number(row?.pid);
 }
 
 async function writeRows(session: PgSession, batch: PostgresBatch): Promise<void> {
