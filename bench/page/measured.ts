@@ -24,6 +24,11 @@ export interface Session {
   readonly quick: boolean;
 }
 
+/** What tells one machine, as it is set up, from others. */
+export function machineOf({ cpu, cores, memoryGb, system, node }: Session): string {
+  return `${cores} cores of ${cpu}, ${memoryGb} GB, ${system}, Node ${node.slice(1)}`;
+}
+
 export interface MeasuredVariant {
   readonly name: string;
   readonly runs: number;

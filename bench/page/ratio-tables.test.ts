@@ -36,7 +36,7 @@ test('Lattice is divided by raw sockets, and what a variant does not have is lef
       replay: { opsPerSecond: 200, opsPerCpuSecond: 200 },
     }),
   ]);
-  assert.match(tables, /^Measured on 2026-01-02 \(abc1234\); 2 cores of A CPU, Node 20\.1\.0\./);
+  assert.match(tables, /^Measured on 2026-01-02 \(abc1234\); 2 cores of A CPU, 24 GB, linux 6, Node 20\.1\.0\. Medians/);
   assert.match(tables, /^\| 10 ops a batch, 50 × 32 \| 1\.25M a second \| 0\.25 \| 0\.1 \| 2 \| 3 \|$/m);
   assert.match(tables, /^\| 10 ops a batch, 50 connections wait .* \| ≤ 0\.25 \| 0\.25 \| ≥ 3 \| ≥ 3 \|$/m);
   assert.match(tables, /^\| A client with nothing syncs 100 000 keys \| 100 a second \| ≤ 0\.5 \| 0\.25 \| – \| – \|$/m);
@@ -91,4 +91,16 @@ test('one session is named once, however many commands it took', () => {
   const [first, second] = [measured('F1', { lattice: { opsPerSecond: 1 } }), measured('F10', { lattice: { opsPerSecond: 1 } })];
   const later = { ...second, session: { ...second.session, startedAt: '2026-01-02T05:00:00.000Z' } };
   assert.match(ratioTables([first, later]), /^Measured on 2026-01-02 \(abc1234\); 2 cores/);
+});
+
+test('two machines are told apart, each with its runs', () => {
+  const [first, second] = [measured('F1', { lattice: { opsPerSecond: 1 } }), measured('F10', { lattice: { opsPerSecond: 1 } })];
+  const elsewhere = {
+    ...second,
+    session: { ...second.session, startedAt: '2026-01-01T05:00:00.000Z', system: 'linux 5', commit: 'def5678' },
+  };
+  assert.match(
+    ratioTables([first, elsewhere]),
+    /^Measured on 2026-01-02 \(abc1234\); .*linux 6, Node 20\.1\.0; and on 2026-01-01 \(def5678\); .*linux 5, Node 20\.1\.0\. No part is of two machines\./,
+  );
 });

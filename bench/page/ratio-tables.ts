@@ -11,7 +11,7 @@
  * On a schedule everybody who keeps up has the same rate, which says nothing; and who does not has times that grow with the window.
  */
 import { short, timeText } from '../number-text.ts';
-import type { Measured, MeasuredVariant } from './measured.ts';
+import { type Measured, machineOf, type MeasuredVariant, type Session } from './measured.ts';
 
 interface RawRow {
   readonly what: string;
@@ -170,11 +170,17 @@ function measuredWhen(measured: readonly Measured[]): string {
     measured.filter(({ scenario }) => shown.has(scenario)).map(({ session }) => [session.startedAt, session]),
   );
   const newest = [...sessions.values()].sort((a, b) => (a.startedAt < b.startedAt ? 1 : -1));
-  const runs = newest.map(
-    ({ startedAt, commit, quick }) => `${startedAt.slice(0, 10)} (${commit}${quick ? ', short runs' : ''})`,
-  );
-  const machines = newest.map(({ cpu, cores, node }) => `${cores} cores of ${cpu}, Node ${node.slice(1)}`);
-  return `Measured on ${[...new Set(runs)].join(', ')}; ${[...new Set(machines)].join('; ')}. Medians; \`lattice\` logs and has Postgres behind it.`;
+  const machines = [...new Set(newest.map(machineOf))];
+  const texts = machines.map((machine) => {
+    const runs = newest.filter((session) => machineOf(session) === machine).map(sessionText);
+    return `${[...new Set(runs)].join(', ')}; ${machine}`;
+  });
+  const two = machines.length > 1 ? ' No part is of two machines.' : '';
+  return `Measured on ${texts.join('; and on ')}.${two} Medians; \`lattice\` logs and has Postgres behind it.`;
+}
+
+function sessionText({ startedAt, commit, quick }: Session): string {
+  return `${startedAt.slice(0, 10)} (${commit}${quick ? ', short runs' : ''})`;
 }
 
 function rawLine(row: RawRow, measured: readonly Measured[]): string[] {

@@ -99,7 +99,7 @@ test('what is measured anew takes the place of what was, but a short run never t
   );
 });
 
-test('what another machine has measured goes, and so does a scenario that there is no longer', () => {
+test('of a part goes what another machine has measured, and so does a scenario that there is no longer', () => {
   const known = measured('2026-01-01T00:00:00.000Z');
   const fresh = measured('2026-01-02T00:00:00.000Z');
   const other = { ...known, scenario: 'F1' };
@@ -107,6 +107,8 @@ test('what another machine has measured goes, and so does a scenario that there 
   const scenarios = new Set(['F1', 'F10']);
   assert.deepEqual(mergedResults([other], [fresh], scenarios), [other, fresh]);
   assert.deepEqual(mergedResults([elsewhere], [fresh], scenarios), [fresh]);
+  const otherPart = { ...elsewhere, part: 'other part' };
+  assert.deepEqual(mergedResults([otherPart], [fresh], scenarios), [otherPart, fresh]);
   assert.deepEqual(mergedResults([other], [fresh], new Set(['F10'])), [fresh]);
   assert.deepEqual(mergedResults([elsewhere], [], scenarios), [elsewhere], 'the page is written anew from what is kept');
 });

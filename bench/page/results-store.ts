@@ -7,7 +7,7 @@ import { arch, cpus, platform, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { packageFolder } from '../../workers/package-folder.ts';
 import { peersFolder } from '../peer-packages.ts';
-import type { Measured, Session } from './measured.ts';
+import { type Measured, machineOf, type Session } from './measured.ts';
 
 const VERSION_DEADLINE_MS = 5_000;
 
@@ -28,24 +28,19 @@ export function sessionOfNow(quick: boolean): Session {
 }
 
 /**
- * The scenarios of `kept`, with those just measured in their place; a short one does not push out a full one. What another machine has
- * measured goes, since figures of two machines are not compared, and so does what is measured no longer.
+ * The scenarios of `kept`, with those just measured in their place; a short one does not push out a full one. Of their parts goes what
+ * another machine has measured, since a part compares its figures, and what is measured no longer goes anyway.
  */
 export function mergedResults(kept: readonly Measured[], fresh: readonly Measured[], scenarios: ReadonlySet<string>): Measured[] {
-  const [first] = fresh;
-  const comparable = kept.filter(
-    ({ scenario, session }) => scenarios.has(scenario) && (first === undefined || isSameMachine(session, first.session)),
-  );
+  const isOfAnother = ({ part, session }: Measured): boolean =>
+    fresh.some((one) => one.part === part && machineOf(one.session) !== machineOf(session));
+  const comparable = kept.filter((one) => scenarios.has(one.scenario) && !isOfAnother(one));
   const merged = new Map(comparable.map((measured) => [measured.scenario, measured]));
   for (const measured of fresh) {
     const known = merged.get(measured.scenario);
     if (known === undefined || known.session.quick || !measured.session.quick) merged.set(measured.scenario, measured);
   }
   return [...merged.values()];
-}
-
-function isSameMachine(a: Session, b: Session): boolean {
-  return a.cpu === b.cpu && a.cores === b.cores && a.memoryGb === b.memoryGb && a.system === b.system && a.node === b.node;
 }
 
 export function readResults(path: string): Measured[] {
