@@ -29,7 +29,8 @@ const PRODUCT_SETTINGS = {
   lattice: {},
   /** Gateway and worker in one thread. */
   fused: { LATTICE_FUSED: 'on' },
-  'log-off': { LATTICE_WAL: 'off' },
+  /** What waits for Postgres is in memory alone; there is room for all of it, since beyond its bound writes are refused. */
+  'log-off': { LATTICE_WAL: 'off', LATTICE_STAGED_BYTES_MAX: String(4 * 2 ** 30) },
   'fsync-off': { LATTICE_WAL: 'on', LATTICE_WAL_FSYNC: 'off' },
   'fsync-10': { LATTICE_WAL: 'on', LATTICE_WAL_FSYNC: '10' },
   'fsync-always': { LATTICE_WAL: 'on', LATTICE_WAL_FSYNC: 'always' },

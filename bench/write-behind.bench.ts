@@ -47,7 +47,7 @@ const VARIANTS: readonly ProductVariant[] = [
   'flushing',
 ];
 /** More than a worker expires and prunes until the measured window is over, so that its ticks are never without work. */
-const GARBAGE: Garbage = { expiring: 60_000, removed: 20_000, leadMs: 5000 };
+const GARBAGE: Garbage = { expiring: 100_000, removed: 20_000, leadMs: 5000 };
 const GARBAGE_QUICK: Garbage = { expiring: 25_000, removed: 10_000, leadMs: 4000 };
 
 export async function* runWriteBehind(settings: RunSettings): AsyncGenerator<ScenarioResult> {
