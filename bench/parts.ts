@@ -96,7 +96,7 @@ export const PARTS: readonly Part[] = [
     name: 'write-behind',
     title: 'Postgres behind writes at full speed',
     about:
-      'The merges of W2 into servers that differ in their log and their flushes. `alone` has neither log nor Postgres. In the rows with `-gc` the ticks of the workers expire and prune as much as they can all the time, else they have nothing to collect. Rows reached Postgres in the measured window; the lag is the greatest age of a write that had not, up to the last flush. A server that did not log, sync and flush as its name says makes a run void. `raw` answers the same frames with nothing behind it.',
+      'The merges of W2 into servers that differ in their log and their flushes. `alone` has neither log nor Postgres. `log-off` has room for all that waits for Postgres: by default a server without a log refuses writes beyond 256 MiB of it. In the rows with `-gc` the ticks of the workers expire and prune as much as they can all the time, else they have nothing to collect. Rows reached Postgres in the measured window; the lag is the greatest age of a write that had not, up to the last flush. A server that did not log, sync and flush as its name says makes a run void. `raw` answers the same frames with nothing behind it.',
     scenarios: WRITE_BEHIND_SCENARIOS.map(({ name }) => name),
     plot: { figure: 'p99Us', heading: 'p99 of a batch, µs', logarithmic: true },
     run: runWriteBehind,
