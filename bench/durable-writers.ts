@@ -64,6 +64,7 @@ export function openBenchLog(folder: string, policy: 'always' | 'off', onFailed:
     fences: new FenceTable(),
     firstSequence: 1,
     segmentBytes: SEGMENT_BYTES,
+    retireAfterMs: Number.POSITIVE_INFINITY,
     maxBytes: MAX_BYTES,
     policy,
     onSynced: () => {},

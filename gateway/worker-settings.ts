@@ -3,12 +3,16 @@ import type { Config } from '../engine/config.ts';
 import type { FaultOptions } from '../engine/faults.ts';
 import type { PartitionWorkerData } from '../workers/partition-worker.ts';
 
+/** Of the horizon of tombstones: so old a flushed segment may be. */
+const SEGMENT_AGE_SHARE = 0.25;
+
 /** How workers write their logs; undefined when nothing is logged. */
 export function logSettings(config: Config): PartitionWorkerData['log'] {
-  const { wal, store, walFsync, walSegmentBytes, walMaxBytes, workerThreads } = config;
+  const { wal, store, walFsync, walSegmentBytes, walMaxBytes, workerThreads, tombstoneHorizonMs } = config;
   if (!wal || store !== 'write-behind') return undefined;
   const policy = walFsync === 'always' || walFsync === 'off' ? walFsync : Number(walFsync);
-  return { policy, segmentBytes: walSegmentBytes, maxBytes: Math.floor(walMaxBytes / workerThreads) };
+  const maxBytes = Math.floor(walMaxBytes / workerThreads);
+  return { policy, segmentBytes: walSegmentBytes, maxBytes, retireAfterMs: tombstoneHorizonMs * SEGMENT_AGE_SHARE };
 }
 
 /** What a worker needs of the options. */

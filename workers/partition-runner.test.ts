@@ -77,9 +77,13 @@ class RunnerUnderTest {
   readonly echo = new EchoHandler();
   readonly engine = new EngineUnderTest({ listeners: [0] });
   admits = true;
+  /** What each tick heard of the batch before it. */
+  readonly told: boolean[] = [];
   readonly durability = { ...NO_DURABILITY, sequence: 0, persistsBatches: false, neverPersists: true, persistedSequence: 0 };
   /** Gateway → position up to which a predecessor has merged and logged. */
   readonly loggedTo = new Map<number, number>();
+  /** The same for its ops, where some were rejected or refused. */
+  readonly opsLoggedTo = new Map<number, number>();
   readonly damaged = new Set<number>();
   /** Position of a record in the inbox at which workers have died. */
   readonly suspects = new Map<number, number>();
@@ -113,12 +117,13 @@ class RunnerUnderTest {
       durability: this.durability,
       refusal: () => (this.admits ? -1 : errorNumber('OVERLOADED')),
       loggedTo: this.loggedTo,
+      opsLoggedTo: this.opsLoggedTo,
       damaged: this.damaged,
       counters,
       suspects: this.suspects,
       nowMs: () => 1_000_000,
       tickIntervalMs: 25,
-      onTick: () => {},
+      onTick: (_, isBatchTold) => this.told.push(isBatchTold),
       onShutdown: async () => {},
     });
   }
@@ -164,8 +169,13 @@ class RunnerUnderTest {
     return this.#consumer.position;
   }
 
-  get loggedUpTo(): number {
-    return this.#runner.loggedUpTo(this.#consumer);
+  /** Where the next record will stand in the inbox. */
+  get written(): number {
+    return new Int32Array(this.#inbox)[TAIL] as number;
+  }
+
+  get loggedUpTo(): readonly number[] {
+    return this.#runner.loggedUpTo([this.#consumer]);
   }
 
   /** Handles what is in the inbox, as one batch that ends at once. */
@@ -465,10 +475,10 @@ test('a record that was set aside is forgotten once it is passed', () => {
   assert.deepEqual(summary(runner.read()), [['acks', 52]]);
 });
 
-test('until it is told, what was rejected or refused does not count as logged: a successor answers it anew', () => {
+test('until it is told, ops that were rejected or refused do not count as logged: a successor answers them anew', () => {
   const runner = new RunnerUnderTest();
   runner.engine.watermarkMs = 100;
-  let logged = Number.NaN;
+  let logged: readonly number[] = [];
   runner.durability.endBatch = () => {
     logged = runner.loggedUpTo;
     return undefined;
@@ -476,17 +486,55 @@ test('until it is told, what was rejected or refused does not count as logged: a
   runner.ops(61, [put('a', 1, 200)]);
   runner.run();
   const rejectedAt = runner.position;
-  assert.equal(logged, rejectedAt);
+  assert.deepEqual(logged, [rejectedAt]);
   runner.ops(62, [put('old', 1, 5)]);
   runner.ops(63, [put('b', 1, 200)]);
   runner.run();
-  assert.equal(logged, rejectedAt);
-  assert.equal(runner.loggedUpTo, runner.position); // told
+  assert.deepEqual(logged, [runner.position, rejectedAt]);
+  assert.deepEqual(runner.loggedUpTo, [runner.position]); // told
   const refusedAt = runner.position;
   runner.admits = false;
   runner.ops(64, [put('c', 1, 200)]);
   runner.run();
-  assert.equal(logged, refusedAt);
+  assert.deepEqual(logged, [runner.position, refusedAt]);
+});
+
+test('a request behind rejected ops is not done twice: a successor answers the ops anew, and the request as one of unknown outcome', () => {
+  const runner = new RunnerUnderTest();
+  runner.engine.watermarkMs = 100;
+  runner.opsLoggedTo.set(0, 1);
+  runner.ops(71, [put('logged', 1, 200)]);
+  const rejectedAt = runner.written;
+  runner.ops(72, [put('old', 1, 5)]);
+  runner.request(73, REQUEST_ECHO, { text: 'counted' });
+  runner.opsLoggedTo.set(0, rejectedAt);
+  runner.loggedTo.set(0, runner.written);
+  runner.request(74, REQUEST_ECHO, { text: 'new' });
+  runner.run();
+  const answers = runner.read().filter(({ type }) => type !== RECORD_PUSH);
+  const told = answers.map(({ type, call, count, words }) => (type === RECORD_ACKS ? [words[0], type] : [call, type, count]));
+  assert.deepEqual(
+    told.sort(([a = 0], [b = 0]) => a - b),
+    [
+      [71, RECORD_ACKS],
+      [72, RECORD_RESULT, 1],
+      [73, RECORD_REPLY, errorNumber('UNAVAILABLE') + 1],
+      [74, RECORD_REPLY, 0],
+    ],
+  );
+});
+
+test('a tick is told while a batch still stands in the inbox, because its gateway does not read', async () => {
+  const runner = new RunnerUnderTest(1 << 12);
+  for (let call = 1; call <= 40; call++) runner.request(call, REQUEST_ECHO, { text: 'x'.repeat(400) });
+  const ended = runner.batch();
+  assert.ok(ended instanceof Promise);
+  runner.tick();
+  assert.deepEqual(runner.told, [false]);
+  while (runner.read().length > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await ended;
+  runner.tick();
+  assert.deepEqual(runner.told, [false, true]);
 });
 
 test('ops on a partition that lost logged writes are refused, ops on others are not', () => {

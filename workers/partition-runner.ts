@@ -10,7 +10,8 @@
  * read.
  *
  * A replaced worker finds records in its inbox that its predecessor had merged and logged, but perhaps not answered:
- * those up to `loggedTo` are answered without being run again.
+ * those up to `loggedTo` are answered without being run again, save for ops from the first on that was not merged as it is: these are
+ * merged again, which changes nothing, so that they are rejected or refused again. A request would be done twice.
  */
 import { assert, broken } from '../engine/assert.ts';
 import type { CrdtService } from '../engine/domains/crdt/crdt-service.ts';
@@ -60,11 +61,14 @@ export interface PartitionRunnerOptions {
   readonly suspects: Map<number, number>;
   /** Gateway → position in its inbox up to which records are merged and logged. Forgotten when passed: positions come again. */
   readonly loggedTo: Map<number, number>;
+  /** Gateway → the same for its ops, where some before `loggedTo` were rejected or refused. */
+  readonly opsLoggedTo: ReadonlyMap<number, number>;
   /** Partitions that lost logged writes: read-only until the log is repaired. */
   readonly damaged: ReadonlySet<number>;
   readonly nowMs: () => number;
   readonly tickIntervalMs: number;
-  readonly onTick: (nowMs: number) => void;
+  /** `isBatchTold`: no batch waits until its gateways have been told. */
+  readonly onTick: (nowMs: number, isBatchTold: boolean) => void;
   readonly onShutdown: () => Promise<void>;
 }
 
@@ -77,6 +81,7 @@ export class PartitionRunner implements Runnable {
   /** Gateway → position of the first record at hand that was not merged as it is, and may not be told to its gateway. */
   readonly #unmerged = new Map<number, number>();
   #persistedSequence = 0;
+  #isBatchTold = true;
   /** The clock as of the first record of the batch at hand; 0 between batches. */
   #batchNowMs = 0;
   readonly #opsCell: number;
@@ -132,17 +137,19 @@ export class PartitionRunner implements Runnable {
   }
 
   /**
-   * Where a successor may go on in this inbox when the log has what was merged: before the first record that was rejected
-   * or refused, for as long as its gateway may not know.
+   * Where a successor may go on in each inbox when the log has what was merged. Behind these, while gateways may not know of ops that
+   * were rejected or refused: where it must go on with ops, which is before the first of them.
    */
-  loggedUpTo(ring: RingConsumer): number {
-    return this.#unmerged.get(ring.index) ?? ring.position;
+  loggedUpTo(inboxes: readonly RingConsumer[]): readonly number[] {
+    const positions = inboxes.map(({ position }) => position);
+    if (this.#unmerged.size === 0) return positions;
+    return [...positions, ...inboxes.map(({ index, position }) => this.#unmerged.get(index) ?? position)];
   }
 
   onTick(): void {
     const { answers, handlers, onTick, nowMs, durability } = this.#options;
     handlers.tick(nowMs());
-    onTick(nowMs());
+    onTick(nowMs(), this.#isBatchTold);
     this.#options.handlers.settled();
     durability.endTick();
     answers.writePushes();
@@ -173,7 +180,7 @@ export class PartitionRunner implements Runnable {
       this.#refuse(ring, callId, refused);
       return;
     }
-    if (loggedTo.size === 0 || !this.#isLogged(ring)) {
+    if (loggedTo.size === 0 || !this.#areOpsLogged(ring)) {
       const session = words[word + ENVELOPE.SESSION] as number;
       crdt.applyOps(ring, at + ENVELOPE_BYTES, count, ring.index, session, this.#now(), this.#rejections, flags >>> SCOPE_SHIFT);
       counters.add(this.#opsCell, count);
@@ -207,6 +214,11 @@ export class PartitionRunner implements Runnable {
   #isLogged(ring: RingConsumer): boolean {
     const position = this.#options.loggedTo.get(ring.index);
     return position !== undefined && ((position - ring.recordAt) | 0) > 0;
+  }
+
+  #areOpsLogged(ring: RingConsumer): boolean {
+    const position = this.#options.opsLoggedTo.get(ring.index);
+    return this.#isLogged(ring) && (position === undefined || ((position - ring.recordAt) | 0) > 0);
   }
 
   #now(): number {
@@ -332,6 +344,7 @@ export class PartitionRunner implements Runnable {
 
   /** What could not be made safe is not acknowledged; the client sends it again. */
   async #answerWhenSafe(safe: Promise<void>): Promise<void> {
+    this.#isBatchTold = false;
     try {
       await safe;
     } catch (error) {
@@ -344,8 +357,10 @@ export class PartitionRunner implements Runnable {
 
   /** Resolves when the gateways have all answers of the batch. */
   async #untilTold(): Promise<void> {
+    this.#isBatchTold = false;
     await this.#untilRead();
     this.#unmerged.clear();
+    this.#isBatchTold = true;
   }
 
   /** Nothing of the batch is acknowledged, nor what earlier parts of its calls did. */

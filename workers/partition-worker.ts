@@ -148,6 +148,8 @@ class PartitionWorker {
   readonly #suspects = new Map<number, number>();
   /** Gateway → position in its inbox up to which a predecessor has logged. */
   readonly #loggedTo = new Map<number, number>();
+  /** The same for ops, where some of them were rejected or refused. */
+  readonly #opsLoggedTo = new Map<number, number>();
   #late: LateLeaves | undefined;
   /** Carries on what a run before this one left undone. */
   #finishActs: (() => Promise<void>) | undefined;
@@ -258,10 +260,14 @@ class PartitionWorker {
     const ring = new RingConsumer(memory, gateway, bell?.ring);
     if (this.#context.launch === 0) return ring;
     if (ring.takeOver() >= DEATHS_MAX) this.#suspects.set(gateway, ring.suspectAt);
-    const loggedTo = this.#storage.past?.inboxPositions?.[gateway];
+    const positions = this.#storage.past?.inboxPositions;
+    const loggedTo = positions?.[gateway];
+    const opsLoggedTo = positions?.[this.#context.data.memory.gateways + gateway];
     // A last frame of long ago, 2 GiB of questions back, seems to be ahead: what is not in the ring was not logged.
     const aheadBytes = loggedTo === undefined ? 0 : (loggedTo - ring.position) | 0;
-    if (loggedTo !== undefined && aheadBytes > 0 && aheadBytes <= ring.pendingBytes) this.#loggedTo.set(gateway, loggedTo);
+    if (loggedTo === undefined || aheadBytes <= 0 || aheadBytes > ring.pendingBytes) return ring;
+    this.#loggedTo.set(gateway, loggedTo);
+    if (opsLoggedTo !== undefined) this.#opsLoggedTo.set(gateway, opsLoggedTo);
     return ring;
   }
 
@@ -299,7 +305,9 @@ class PartitionWorker {
       return new RingWriter(new RingProducer(memory, () => this.#bells[gateway]?.ring()));
     });
     const answers = new Answers(outboxes, changes, this.#counters);
-    const durability = this.#storage.durability(() => inboxes.map((inbox) => this.#runner?.loggedUpTo(inbox) ?? inbox.position));
+    const durability = this.#storage.durability(
+      () => this.#runner?.loggedUpTo(inboxes) ?? inboxes.map(({ position }) => position),
+    );
     if (this.#context.launch > 0) answers.replaced(durability.persistedSequence);
     if (this.#loggedTo.size > 0) this.#tellLastChanges(crdt);
     const nodeId = new TextEncoder().encode(data.nodeId);
@@ -343,12 +351,13 @@ class PartitionWorker {
       counters: this.#counters,
       suspects: this.#suspects,
       loggedTo: this.#loggedTo,
+      opsLoggedTo: this.#opsLoggedTo,
       damaged: this.#storage.past?.damaged ?? new Set(),
       nowMs: Date.now,
       tickIntervalMs: TICK_MS,
-      onTick: (nowMs) => {
+      onTick: (nowMs, isBatchTold) => {
         this.#slices.run(nowMs);
-        this.#storage.tick(nowMs);
+        this.#storage.tick(nowMs, isBatchTold);
       },
       onShutdown: () => this.#shutdown(),
     });

@@ -51,7 +51,7 @@ function workerData(logFolder: string): PartitionWorkerData {
     ownerEpoch: 2,
     logFolder,
     logFailed: false,
-    log: { policy: 'off', segmentBytes: 1 << 20, maxBytes: 16 << 20 },
+    log: { policy: 'off', segmentBytes: 1 << 20, retireAfterMs: Number.POSITIVE_INFINITY, maxBytes: 16 << 20 },
     nodeId: DATABASE,
     definitions: [],
     interests: [],
@@ -88,7 +88,7 @@ test('the log of an earlier run goes when all of it is in the data store, versio
   assert.ok((storage.loader?.loaded ?? 0) > 0, 'no value had been dropped: the test proves nothing');
   assert.ok(behind() > 0);
   for (let tick = 0; tick < 10_000 && checkpoints.length === 0; tick++) {
-    storage.tick(Date.now());
+    storage.tick(Date.now(), true);
     await turn();
   }
   assert.deepEqual(checkpoints, [{ behind: 0, names: [...sketch.files.keys()] }]);
@@ -113,11 +113,11 @@ test('memory that runs short hurries the flushes: only what is flushed can be dr
   let number = 0;
   const write = (): void => void store.join(imageOf(record(number++, 1)), Date.now());
   write();
-  storage.tick(Date.now());
+  storage.tick(Date.now(), true);
   await turn();
   assert.equal(dataStore.rows.size, 0, 'it may wait a minute for newer writes of its key');
   while (!storage.eviction.isShort) write();
-  storage.tick(Date.now());
+  storage.tick(Date.now(), true);
   while (dataStore.rows.size < number) await turn();
   assert.ok(storage.eviction.run(Date.now()) !== undefined && storage.eviction.evicted > 0);
   await storage.close();

@@ -231,7 +231,8 @@ export class WorkerStorage {
     return this.logFailed ? 'READ_ONLY' : this.log?.refusal;
   }
 
-  tick(nowMs: number): void {
+  /** @param isBatchTold see WriteAheadLog.tick */
+  tick(nowMs: number, isBatchTold: boolean): void {
     const { flushing, log } = this;
     if (!(flushing instanceof WriteBehind)) {
       this.staging.softFlush(nowMs);
@@ -239,7 +240,7 @@ export class WorkerStorage {
     }
     if (this.#replayedUpTo >= 0 && flushing.flushedSequence >= this.#replayedUpTo && log?.isCarrying !== true) this.#checkpoint();
     if (!this.#isRemovingOwn && !this.#isKeepingAll && !this.#mustKeepWhileOld()) log?.flushed(flushing.flushedSequence);
-    log?.tick(nowMs);
+    log?.tick(nowMs, isBatchTold);
     // A log that runs full is emptied by flushes, and by nothing else. What was replayed is brought home first.
     const isLogFilling = log !== undefined && log.bytes * 2 >= (this.#data.log?.maxBytes ?? Number.POSITIVE_INFINITY);
     // What is staged stays in memory: when that runs short, only a flush makes values that may be dropped.

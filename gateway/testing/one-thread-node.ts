@@ -399,6 +399,7 @@ export class OneThreadNode {
       refusal: (bytes) => (dataStore.admits(bytes) ? -1 : errorNumber('OVERLOADED')),
       suspects: new Map(),
       loggedTo: new Map(),
+      opsLoggedTo: new Map(),
       damaged: new Set(),
       counters,
       nowMs: Date.now,

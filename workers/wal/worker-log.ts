@@ -31,6 +31,7 @@ export interface LogSettings {
   readonly segmentBytes: number;
   /** This worker's share of all segments together. */
   readonly maxBytes: number;
+  readonly retireAfterMs: number;
 }
 
 /** Whose log it is, and where. */

@@ -254,6 +254,38 @@ test('an idle segment is retired when it is filled to a quarter and all of it is
   assert.deepEqual([...readBack(subject.files, subject.frames).sequences], [31]);
 });
 
+test('a flushed segment is retired when it is old, however little is in it', async () => {
+  const subject = new LogUnderTest(new ForgetfulLogFiles(), { segmentBytes: 32 * KIB, retireAfterMs: 1000 });
+  subject.time.advance(5000);
+  subject.write();
+  subject.time.advance(1000);
+  subject.tick();
+  await turn();
+  assert.deepEqual(subject.files.list(), [segmentName(EPOCH, WORKER, 1)], 'it is not flushed');
+  subject.flushAll();
+  subject.tick();
+  await turn();
+  assert.deepEqual(subject.files.list(), [segmentName(EPOCH, WORKER, 2)]);
+  subject.write();
+  subject.flushAll();
+  subject.time.advance(999);
+  subject.tick();
+  await turn();
+  assert.deepEqual(subject.files.list(), [segmentName(EPOCH, WORKER, 2)]);
+});
+
+test('no segment is retired while its last frame says where a successor may go on', async () => {
+  const subject = new LogUnderTest(new ForgetfulLogFiles(), { segmentBytes: 32 * KIB });
+  subject.writeMany(30);
+  subject.flushAll();
+  subject.log.tick(subject.time.nowMs(), false);
+  await turn();
+  assert.deepEqual(subject.files.list(), [segmentName(EPOCH, WORKER, 1)]);
+  subject.tick();
+  await turn();
+  assert.deepEqual(subject.files.list(), [segmentName(EPOCH, WORKER, 31)]);
+});
+
 test('zeros are written ahead in steps, and never over data', () => {
   const subject = new LogUnderTest(new ForgetfulLogFiles(), {
     segmentBytes: 4 * ZERO_STEP_BYTES,

@@ -40,6 +40,8 @@ export interface WriteAheadLogOptions {
   /** Bound of this worker's files together. */
   readonly maxBytes: number;
   readonly policy: SyncPolicy;
+  /** A segment that is flushed and so old is retired, however little is in it. Default never. */
+  readonly retireAfterMs?: number;
   readonly nowMs: () => number;
   /** A random number of 32 bits. */
   readonly random32: () => number;
@@ -83,6 +85,8 @@ export class WriteAheadLog {
   /** Undefined as long as the disk has had no room for a first one. */
   #segment: SegmentWriter | undefined;
   #sequence: number;
+  /** When the first frame of the segment was written. */
+  #firstFrameMs = 0;
   /** The frame that the disk had no room for. */
   #held: HeldFrame | undefined;
   #isFull = false;
@@ -210,8 +214,12 @@ export class WriteAheadLog {
     this.#prune();
   }
 
-  /** Call it every so often: tries a held frame again, begins syncs that are due, retires and deletes segments. */
-  tick(nowMs: number): void {
+  /**
+   * Call it every so often: tries a held frame again, begins syncs that are due, retires and deletes segments.
+   *
+   * @param isBatchTold false while the last frame is of a batch that still stands in inboxes: a successor asks it where it may go on
+   */
+  tick(nowMs: number, isBatchTold = true): void {
     if (this.#isClosed) return;
     if (this.#failure !== undefined) {
       this.frame.clear(); // what the worker's own rhythms still change must not pile up
@@ -220,7 +228,7 @@ export class WriteAheadLog {
     if (this.#segment === undefined) this.#tryBegin();
     if (this.#held !== undefined) this.#tryHeld(this.#held);
     this.#group.tick(nowMs);
-    this.#retireFlushed();
+    if (isBatchTold) this.#retireFlushed(nowMs);
     this.#prune();
   }
 
@@ -253,6 +261,7 @@ export class WriteAheadLog {
       bytes = this.#sealed(segment, nowMs, inboxPositions); // the salt is another
     }
     this.#unsynced.add(segment);
+    if (segment.isEmpty) this.#firstFrameMs = nowMs;
     if (!segment.append(bytes, this.#sequence + 1)) return false;
     this.#sequence += 1;
     if (this.#isCarrying) this.#carriedSequence = this.#sequence;
@@ -329,13 +338,17 @@ export class WriteAheadLog {
     this.#refreshRefusal();
   }
 
-  /** A segment with a good deal in it that nobody needs any more makes room, though it is not full. */
-  #retireFlushed(): void {
+  /**
+   * A segment with a good deal in it that nobody needs any more makes room, though it is not full. An old one goes in any case: it may have
+   * a record whose removal another worker has logged, and forgets when the horizon of tombstones is passed.
+   */
+  #retireFlushed(nowMs: number): void {
     const segment = this.#segment;
     if (this.#failure !== undefined || segment === undefined || segment.isEmpty || this.#marks.flushedSequence < this.#sequence)
       return;
     if (this.#carriedSequence === this.#sequence) return; // the next one would begin with the same, and be as full
-    if (!this.#isFull && !segment.isFilledTo(RETIRE_SHARE)) return;
+    const isOld = nowMs - this.#firstFrameMs >= (this.#options.retireAfterMs ?? Number.POSITIVE_INFINITY);
+    if (!this.#isFull && !isOld && !segment.isFilledTo(RETIRE_SHARE)) return;
     try {
       this.#rotate(segment);
     } catch (error) {
