@@ -8,7 +8,6 @@
  */
 import { KIND_LWW, RecordImage } from '../engine/storage/record.ts';
 import { PARTITION_COUNT } from '../engine/partition/hash.ts';
-import { FenceTable } from '../engine/domains/coordination/fence-table.ts';
 import { openFiles, openLog } from '../workers/wal/worker-log.ts';
 import type { WriteAheadLog } from '../workers/wal/write-ahead-log.ts';
 import type { DurableWriter } from './outstanding-writes.ts';
@@ -61,7 +60,7 @@ export function openBenchLog(folder: string, policy: 'always' | 'off', onFailed:
     worker: 0,
     partitions: PARTITIONS,
     database: 'bench',
-    fences: new FenceTable(),
+    carry: () => false,
     firstSequence: 1,
     segmentBytes: SEGMENT_BYTES,
     retireAfterMs: Number.POSITIVE_INFINITY,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -9,6 +9,7 @@ import { MemoryDataStore } from '../engine/storage/memory-data-store.ts';
 import { KIND_LWW } from '../engine/storage/record.ts';
 import { identityOf, imageOf, recordOf, type StoredRecord } from '../engine/storage/stored-record.ts';
 import { turn } from '../engine/storage/virtual-time.ts';
+import { partitionBits, WHOLE_DECIDED, WHOLE_DONE, type WholeNote } from '../engine/storage/whole-act-note.ts';
 import { createGridMemory } from './grid-memory.ts';
 import { GridState } from './grid-state.ts';
 import type { PartitionWorkerData } from './partition-worker.ts';
@@ -87,6 +88,14 @@ test('the log of an earlier run goes when all of it is in the data store, versio
   await storage.load(PARTITIONS, 0);
   assert.ok((storage.loader?.loaded ?? 0) > 0, 'no value had been dropped: the test proves nothing');
   assert.ok(behind() > 0);
+  storage.actLog().keepAll(true);
+  for (let tick = 0; tick < 10_000 && behind() > 0; tick++) {
+    storage.tick(Date.now(), true);
+    await turn();
+  }
+  storage.tick(Date.now(), true);
+  assert.deepEqual(checkpoints, [], 'other workers have to log some of it themselves');
+  storage.actLog().keepAll(false);
   for (let tick = 0; tick < 10_000 && checkpoints.length === 0; tick++) {
     storage.tick(Date.now(), true);
     await turn();
@@ -121,4 +130,58 @@ test('memory that runs short hurries the flushes: only what is flushed can be dr
   while (dataStore.rows.size < number) await turn();
   assert.ok(storage.eviction.run(Date.now()) !== undefined && storage.eviction.evicted > 0);
   await storage.close();
+});
+
+test('a change that an earlier run decided is made once, though segments go, threads are replaced and its log stays', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'lattice-worker-storage-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const decided: WholeNote = {
+    act: 4,
+    epoch: 1,
+    state: WHOLE_DECIDED,
+    partitions: partitionBits([]),
+    change: Buffer.from('clear 0'),
+  };
+  const sketch = new LogSketch({ epoch: 1, worker: 0, database: DATABASE }).segment().frame([], {}, [decided]);
+  for (const [name, bytes] of sketch.files) writeFileSync(join(folder, name), bytes);
+  const dataStore = new MemoryDataStore();
+  const nothing = (): void => {};
+  const open = async (launch: number): Promise<WorkerStorage> => {
+    const storage = new WorkerStorage(
+      workerData(folder),
+      0,
+      { dataStore: () => dataStore, logFiles: (files) => files },
+      { onPersisted: nothing, onCheckpoint: nothing, onProgress: nothing, onWarning: (text) => assert.fail(text) },
+    );
+    t.after(() => storage.close());
+    await storage.load(PARTITIONS, launch);
+    return storage;
+  };
+  const segments = (): string[] => readdirSync(folder).filter((name) => !sketch.files.has(name));
+
+  const first = await open(0);
+  assert.deepEqual(
+    first.actLog().undone.map(({ act, epoch, partitions }) => [act, epoch, partitions.length]),
+    [[4, 1, PARTITIONS.length]],
+  );
+  first.actLog().note(WHOLE_DONE, 4, new Uint8Array(0), 1);
+  const [begun] = segments();
+  for (let number = 0; segments().length < 2; number++) {
+    first.log?.frame.append(KIND_LWW, new TextEncoder().encode('m'), imageOf(record(number, 1)));
+    first.log?.write(0, []);
+  }
+  first.log?.flushed(0);
+  for (let wait = 0; segments().length > 1 && wait < 1000; wait++) await turn();
+  assert.ok(begun !== undefined && !segments().includes(begun), 'the segment that said so first is gone');
+
+  const second = await open(1);
+  assert.deepEqual(second.actLog().undone, []);
+  const [left] = segments();
+  second.log?.write(0, []);
+  for (let tick = 0; left !== undefined && segments().includes(left) && tick < 10_000; tick++) {
+    second.tick(Date.now(), true);
+    await turn();
+  }
+  assert.ok(left !== undefined && !segments().includes(left), 'what the thread before has written is gone');
+  assert.deepEqual((await open(2)).actLog().undone, []);
 });

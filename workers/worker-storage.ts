@@ -29,7 +29,8 @@ import { KIND_COUNTER, KIND_LWW, type RecordImage, type RecordKind } from '../en
 import { CompositeObserver } from '../engine/storage/record-observer.ts';
 import { RecordStore } from '../engine/storage/record-store.ts';
 import { Slab } from '../engine/storage/slab.ts';
-import { PARTITION_BITS_BYTES, partitionBits, WHOLE_DONE } from '../engine/storage/whole-act-note.ts';
+import { PARTITION_BITS_BYTES, partitionBits, WHOLE_DONE, WholeNotes } from '../engine/storage/whole-act-note.ts';
+import type { FrameWriter } from '../engine/storage/wal-frame.ts';
 import { type StoredRecord, storedRecord } from '../engine/storage/stored-record.ts';
 import { ValueLoader } from '../engine/storage/value-loader.ts';
 import { WriteBehind } from '../engine/storage/write-behind.ts';
@@ -48,6 +49,7 @@ import { WorkerMemory } from './worker-memory.ts';
 import { type LoggedPast, type LogPlace, openFiles, openLog, replayPast } from './wal/worker-log.ts';
 import type { LogFiles } from '../engine/storage/log-files.ts';
 import { segmentsByWorker } from './wal/log-folder.ts';
+import { carryFences } from './wal/logged-fences.ts';
 import type { WriteAheadLog } from './wal/write-ahead-log.ts';
 
 const OVERLOADED = errorNumber('OVERLOADED');
@@ -113,10 +115,9 @@ export class WorkerStorage {
   #isRemovingOwn = false;
   /** The log has what other workers are still to log themselves. */
   #isKeepingAll = false;
-  /** The log says what was done of acts that only logs of earlier runs decide. */
-  #keepsWhileOld = false;
+  /** How changes of whole databases stand: what the log said, and what was noted since. */
+  #wholeActs = new WholeNotes();
   #partitions: readonly number[] = [];
-  #files: LogFiles | undefined;
 
   constructor(data: PartitionWorkerData, workerId: number, faults: StorageFaults | undefined, events: WorkerStorageEvents) {
     this.#data = data;
@@ -158,7 +159,6 @@ export class WorkerStorage {
     if (logFolder !== undefined && this.flushing !== undefined) {
       const plain = openFiles(logFolder);
       const files = this.#faults?.logFiles(plain) ?? plain;
-      this.#files = files;
       await this.#replay(files, logFolder, partitions, launch > 0, progress);
       await this.#replayed();
       this.#openLog(files, partitions);
@@ -183,13 +183,13 @@ export class WorkerStorage {
         this.#isKeepingAll = isKeeping;
       },
       committed: this.past?.commits ?? new Set(),
-      note: (state, act, change, epoch = ownerEpoch) =>
-        this.log?.frame.appendWhole({ act, epoch, state, partitions: state === WHOLE_DONE ? own : NO_PARTITIONS, change }),
-      wholesDone: this.past?.wholeActs.doneIn(ownerEpoch) ?? new Set(),
-      undone: this.past?.wholeActs.undone(this.#partitions, ownerEpoch) ?? [],
-      keepWhileOld: () => {
-        this.#keepsWhileOld = true;
+      note: (state, act, change, epoch = ownerEpoch) => {
+        const note = { act, epoch, state, partitions: state === WHOLE_DONE ? own : NO_PARTITIONS, change };
+        this.#wholeActs.note(note);
+        this.log?.frame.appendWhole(note);
       },
+      wholesDone: this.#wholeActs.doneIn(ownerEpoch),
+      undone: this.#wholeActs.undone(this.#partitions, ownerEpoch),
     };
   }
 
@@ -238,8 +238,9 @@ export class WorkerStorage {
       this.staging.softFlush(nowMs);
       return;
     }
-    if (this.#replayedUpTo >= 0 && flushing.flushedSequence >= this.#replayedUpTo && log?.isCarrying !== true) this.#checkpoint();
-    if (!this.#isRemovingOwn && !this.#isKeepingAll && !this.#mustKeepWhileOld()) log?.flushed(flushing.flushedSequence);
+    const isHome = this.#replayedUpTo >= 0 && flushing.flushedSequence >= this.#replayedUpTo;
+    if (isHome && log?.isCarrying !== true && !this.#isKeepingAll) this.#checkpoint();
+    if (!this.#isRemovingOwn && !this.#isKeepingAll) log?.flushed(flushing.flushedSequence);
     log?.tick(nowMs, isBatchTold);
     // A log that runs full is emptied by flushes, and by nothing else. What was replayed is brought home first.
     const isLogFilling = log !== undefined && log.bytes * 2 >= (this.#data.log?.maxBytes ?? Number.POSITIVE_INFINITY);
@@ -248,12 +249,13 @@ export class WorkerStorage {
     this.staging.softFlush(nowMs);
   }
 
-  /** True until the logs of earlier runs are gone. */
-  #mustKeepWhileOld(): boolean {
-    if (!this.#keepsWhileOld) return false;
-    const logs = segmentsByWorker(this.#files?.list() ?? []);
-    this.#keepsWhileOld = logs.some(({ epoch }) => epoch < this.#data.ownerEpoch);
-    return this.#keepsWhileOld;
+  /** What each segment of the log begins with, so that older ones may go. True when there is anything. */
+  #carry(files: LogFiles, frame: FrameWriter): boolean {
+    const { ownerEpoch } = this.#data;
+    const hasOlderLogs = segmentsByWorker(files.list()).some(({ epoch }) => epoch < ownerEpoch);
+    const notes = this.#wholeActs.carried(ownerEpoch, hasOlderLogs);
+    for (const note of notes) frame.appendWhole(note);
+    return carryFences(this.fences, frame) || notes.length > 0;
   }
 
   #checkpoint(): void {
@@ -292,6 +294,7 @@ export class WorkerStorage {
         this.#events.onProgress(progress);
       },
     });
+    this.#wholeActs = this.past.wholeActs;
     for (const text of this.past.warnings) this.#events.onWarning(text);
     if (this.past.syncFailure !== undefined) this.#events.onPersisted(0, this.past.syncFailure);
   }
@@ -315,7 +318,7 @@ export class WorkerStorage {
       ...this.#logPlace(files, partitions),
       ...log,
       firstSequence: this.past?.nextSequence ?? 1,
-      fences: this.fences,
+      carry: (frame) => this.#carry(files, frame),
       onSynced: (sequence) => this.#events.onPersisted(sequence),
       onFailed: (error) => this.#events.onPersisted(this.log?.syncedSequence ?? 0, error),
     });

@@ -7,6 +7,7 @@ import { PARTITION_COUNT } from '../partition/hash.ts';
 import type { LogFiles } from './log-files.ts';
 import { imageOf, type StoredRecord } from './stored-record.ts';
 import { type FrameFields, FrameWriter } from './wal-frame.ts';
+import type { WholeNote } from './whole-act-note.ts';
 import { encodeSegmentHeader, type SegmentHeader, segmentName } from './wal-segment.ts';
 
 const ALL_PARTITIONS = Array.from({ length: PARTITION_COUNT }, (_, partition) => partition);
@@ -54,8 +55,9 @@ export class LogSketch {
   }
 
   /** Adds a frame; by default it knows of no sync and no flush. */
-  frame(records: readonly StoredRecord[], fields: Partial<FrameFields> = {}): this {
+  frame(records: readonly StoredRecord[], fields: Partial<FrameFields> = {}, notes: readonly WholeNote[] = []): this {
     this.#writer.clear();
+    for (const note of notes) this.#writer.appendWhole(note);
     for (const record of records) this.#writer.append(record.kind, record.map, imageOf(record));
     const sequence = this.#sequence++;
     const sealed = {

@@ -72,3 +72,32 @@ test('what a later run has carried on is done, and numbers of acts are those of 
   assert.deepEqual([...all.doneIn(5)], [8]);
   assert.deepEqual([...all.doneIn(4)], []);
 });
+
+test('a segment begins with the acts that are not over, so that none is made again when older segments are gone', () => {
+  const all = notes(
+    note(WHOLE_DECIDED, 3, 8),
+    note(WHOLE_DONE, 3, 8, [1]),
+    note(WHOLE_DONE, 3, 8, [2]),
+    note(WHOLE_DECIDED, 3, 9),
+    note(WHOLE_DONE, 3, 9, [1]),
+    note(WHOLE_OVER, 3, 9),
+    note(WHOLE_DONE, 3, 10, [1]),
+    note(WHOLE_DECIDED, 4, 8),
+    note(WHOLE_DONE, 4, 8, [1]),
+    note(WHOLE_DONE, 4, 9, [1]),
+    note(WHOLE_DECIDED, 4, 10),
+    note(WHOLE_DONE, 4, 10, [1]),
+    note(WHOLE_OVER, 4, 10),
+  );
+  const own = [note(WHOLE_DECIDED, 4, 8), note(WHOLE_DONE, 4, 8, [1]), note(WHOLE_DONE, 4, 9, [1])];
+  assert.deepEqual(all.carried(4, true), [note(WHOLE_DONE, 3, 8, [1, 2]), ...own]);
+  assert.deepEqual(all.carried(4, false), own, 'nobody decides it any more');
+  const again = notes(note(WHOLE_DECIDED, 3, 8), ...all.carried(4, true));
+  assert.deepEqual(
+    again.undone([1, 2, 3], 5).map(({ epoch, act, partitions }) => [epoch, act, partitions]),
+    [
+      [3, 8, [3]],
+      [4, 8, [2, 3]],
+    ],
+  );
+});

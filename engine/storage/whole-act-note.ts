@@ -6,6 +6,9 @@
  *
  * A note says which partitions its worker has done. A run that was killed between DECIDED and OVER leaves partitions in which the
  * change is still to be made: those that no note calls done. Nobody has written to them by commands since, because they were held.
+ *
+ * DONE must not go before DECIDED does, or the change would be made again, over what was written since. So each segment begins with the
+ * notes of acts that are not over, as it does with fences, and older ones may go.
  */
 import { PARTITION_COUNT } from '../partition/hash.ts';
 
@@ -37,39 +40,70 @@ export interface UndoneAct {
   readonly partitions: readonly number[];
 }
 
+const NO_CHANGE = new Uint8Array(0);
+
+/** An act as far as notes speak of it. */
+interface NotedAct {
+  readonly act: number;
+  readonly epoch: number;
+  decided: WholeNote | undefined;
+  isOver: boolean;
+  /** Some worker has noted that it did its part. */
+  isDone: boolean;
+  readonly donePartitions: Set<number>;
+}
+
 /** What all notes of a log say together. */
 export class WholeNotes {
-  readonly #decided = new Map<string, WholeNote>();
-  readonly #done = new Map<string, Set<number>>();
-  readonly #over = new Set<string>();
-  readonly #actsDone: WholeNote[] = [];
+  readonly #acts = new Map<string, NotedAct>();
 
   note(note: WholeNote): void {
-    const name = `${note.epoch} ${note.act}`;
-    if (note.state === WHOLE_DECIDED) this.#decided.set(name, note);
-    else if (note.state === WHOLE_OVER) this.#over.add(name);
+    const { act, epoch, state } = note;
+    const name = `${epoch} ${act}`;
+    const noted = this.#acts.get(name) ?? {
+      ...{ act, epoch, decided: undefined, isOver: false, isDone: false },
+      donePartitions: new Set<number>(),
+    };
+    this.#acts.set(name, noted);
+    if (state === WHOLE_DECIDED) noted.decided = note;
+    else if (state === WHOLE_OVER) noted.isOver = true;
     else {
-      this.#actsDone.push(note);
-      const done = this.#done.get(name) ?? new Set();
-      this.#done.set(name, done);
-      for (const partition of partitionsOf(note.partitions)) done.add(partition);
+      noted.isDone = true;
+      for (const partition of partitionsOf(note.partitions)) noted.donePartitions.add(partition);
     }
   }
 
   /** Acts of that run which were done where its notes come from. */
   doneIn(epoch: number): ReadonlySet<number> {
-    return new Set(this.#actsDone.filter((note) => note.epoch === epoch).map(({ act }) => act));
+    return new Set([...this.#acts.values()].filter((noted) => noted.isDone && noted.epoch === epoch).map(({ act }) => act));
   }
 
   /** What earlier runs have left undone in these partitions, oldest first. */
   undone(partitions: readonly number[], epoch: number): UndoneAct[] {
     const undone: UndoneAct[] = [];
-    for (const [name, note] of this.#decided) {
-      if (this.#over.has(name) || note.epoch >= epoch) continue;
-      const left = partitions.filter((partition) => this.#done.get(name)?.has(partition) !== true);
-      if (left.length > 0) undone.push({ act: note.act, epoch: note.epoch, change: note.change, partitions: left });
+    for (const { act, epoch: actEpoch, decided, isOver, donePartitions } of this.#acts.values()) {
+      if (decided === undefined || isOver || actEpoch >= epoch) continue;
+      const left = partitions.filter((partition) => !donePartitions.has(partition));
+      if (left.length > 0) undone.push({ act, epoch: actEpoch, change: decided.change, partitions: left });
     }
     return undone.sort((left, right) => left.epoch - right.epoch || left.act - right.act);
+  }
+
+  /**
+   * What a segment begins with in the log of the run `epoch`. Forgets acts of that run which are over.
+   *
+   * @param hasOlderLogs there are logs of earlier runs, which decide acts that this one may call done
+   */
+  carried(epoch: number, hasOlderLogs: boolean): WholeNote[] {
+    const notes: WholeNote[] = [];
+    for (const [name, { act, epoch: actEpoch, decided, isOver, isDone, donePartitions }] of this.#acts) {
+      const isOwn = actEpoch === epoch;
+      if (isOwn && isOver) this.#acts.delete(name);
+      if (isOver || !isDone || !(isOwn || (hasOlderLogs && decided !== undefined))) continue;
+      if (isOwn && decided !== undefined) notes.push(decided);
+      notes.push({ act, epoch: actEpoch, state: WHOLE_DONE, partitions: partitionBits([...donePartitions]), change: NO_CHANGE });
+    }
+    return notes;
   }
 }
 

@@ -285,8 +285,13 @@ export class JointActs {
       const decided = await ask(first, 'decide');
       if (decided.refusal !== '') return decided.refusal;
       const done = await Promise.all(others.map((worker) => ask(worker, 'do')));
+      const trouble = [decided, ...done].find((answered) => answered.trouble !== '')?.trouble;
+      if (trouble !== undefined) return trouble; // what is not in every log is carried on by the next start
       const over = await ask(first, 'over');
-      return [decided, ...done, over].find(({ trouble }) => trouble !== '')?.trouble ?? '';
+      if (over.trouble !== '') return over.trouble;
+      const step = encodeWhole({ act, step: 'over', change: encodeChange(change) });
+      for (const worker of others) this.#calls.tell(worker, REQUEST_ACT_WHOLE, step);
+      return '';
     } finally {
       marks.end(begun);
     }

@@ -349,7 +349,6 @@ export class OneThreadNode {
             note: () => {},
             wholesDone: new Set(),
             undone: [],
-            keepWhileOld: () => {},
           },
           mapNames: new MapNameFilter(this.memory.mapNames),
           restore: undefined,

@@ -14,12 +14,13 @@ import { randomBytes } from 'node:crypto';
 import { GridError } from '../../engine/protocol/errors.ts';
 import type { OnStoredRecord } from '../../engine/storage/data-store.ts';
 import type { LogFiles } from '../../engine/storage/log-files.ts';
+import type { FrameWriter } from '../../engine/storage/wal-frame.ts';
 import { WholeNotes } from '../../engine/storage/whole-act-note.ts';
 import type { LogLoss } from '../../engine/storage/wal-loss.ts';
 import { readAcceptedLosses } from './accepted-losses.ts';
 import { systemCode } from './disk-trouble.ts';
 import { segmentsByWorker } from './log-folder.ts';
-import { carryFences, fencesFrom, type KnownFences } from './logged-fences.ts';
+import { fencesFrom, type KnownFences } from './logged-fences.ts';
 import { NodeLogFiles } from './node-log-files.ts';
 import { removeOldSegments, replayLog } from './recovery.ts';
 import { WriteAheadLog } from './write-ahead-log.ts';
@@ -119,14 +120,13 @@ export interface OpenOptions extends LogPlace, LogSettings {
   readonly firstSequence: number;
   readonly onSynced: (sequence: number) => void;
   readonly onFailed: (error: GridError) => void;
-  /** What each segment begins with. */
-  readonly fences: KnownFences;
+  /** Puts what each segment begins with into its first frame; true when there is anything. */
+  readonly carry: (frame: FrameWriter) => boolean;
 }
 
 export function openLog(options: OpenOptions): WriteAheadLog {
   return WriteAheadLog.open({
     ...options,
-    carry: (frame) => carryFences(options.fences, frame),
     nowMs: Date.now,
     startTimer: (delayMs, fire) => {
       const timer = setTimeout(fire, delayMs);

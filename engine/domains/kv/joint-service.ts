@@ -109,7 +109,10 @@ export class JointService implements RequestHandler {
     this.#wholes = new WholeActs(options);
     this.#awaitsRoll = options.awaitsRoll;
     this.#rollEndsMs = options.monotonicMs() + ROLL_WAIT_MS;
-    if (options.awaitsRoll) options.held.hold(ROLL_ACT, true, true, []);
+    if (!options.awaitsRoll) return;
+    options.held.hold(ROLL_ACT, true, true, []);
+    // Others may still have to log what only the log of the thread before has.
+    if (options.log.committed.size > 0) options.log.keepAll(true);
   }
 
   answer(request: GridRequest): RequestAnswer {
@@ -277,10 +280,13 @@ export class JointService implements RequestHandler {
   #rolled(holds: readonly HoldAsk[]): void {
     if (!this.#awaitsRoll) return;
     this.#awaitsRoll = false;
-    const { held } = this.#options;
+    const { held, log } = this.#options;
     for (const { act, isExclusive, isEverything, keys } of holds) {
-      if (!this.#over.has(act) && !this.#committed.has(act)) held.hold(act, isExclusive, isEverything, keys);
+      if (this.#over.has(act)) continue;
+      if (!this.#committed.has(act)) held.hold(act, isExclusive, isEverything, keys);
+      if (log.committed.has(act)) this.#committed.add(act);
     }
+    if (log.committed.size > 0) log.keepAll(this.#committed.size > 0);
     this.#over.clear();
     held.release(ROLL_ACT);
   }

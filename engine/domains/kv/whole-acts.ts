@@ -1,7 +1,7 @@
 /**
  * A worker's part in a change of whole databases over several workers (FLUSHDB, FLUSHALL, SWAPDB), however large they are.
  *
- *   HOLD everything, may it be done? ─ DECIDE at the first ─ DO at the others ─ OVER at the first ─ RELEASE
+ *   HOLD everything, may it be done? ─ DECIDE at the first ─ DO at the others ─ OVER at the first, then at the others ─ RELEASE
  *
  * Each worker makes the change in its own partitions, in one frame of its log that also says so. DECIDE is one more note in the frame
  * of the first (storage/whole-act-note.ts): with it the change is to be made everywhere. After a kill -9 the next start carries on
@@ -23,8 +23,6 @@ export interface WholeLog {
   readonly wholesDone: ReadonlySet<number>;
   /** What earlier runs have left undone here. */
   readonly undone: readonly UndoneAct[];
-  /** The log stays as long as those of earlier runs do, which still say that it is undone. */
-  keepWhileOld(): void;
 }
 
 export type WholeStep = 'decide' | 'do' | 'over';
@@ -114,7 +112,6 @@ export async function finishWholeActs(options: WholeActsOptions): Promise<void> 
     };
     await runWhenHere(run, run, restore);
   }
-  log.keepWhileOld();
 }
 
 function refusalOf(run: () => void): string {
