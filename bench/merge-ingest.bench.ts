@@ -64,6 +64,8 @@ const INTEREST_PATH = '/ws?events=interest';
 export interface MergeVariant {
   readonly level?: string;
   readonly path?: string;
+  /** Begins when what was written before is flushed. */
+  readonly stage?: () => Promise<void>;
   /** Told when the load is over. */
   readonly onLoaded?: () => Promise<void>;
   /** How the server's merges of ops are counted. */
@@ -195,6 +197,7 @@ export async function runMerges(
   how: MergeVariant = {},
 ): Promise<Figures | string> {
   await untilFlushed(server.port);
+  await how.stage?.();
   const watch = how.watched === undefined ? undefined : new MetricsWatch(server.port);
   const outcome = await runVerified(server, scenario, settings, how).catch(voidBecause);
   const samples = (await watch?.stop()) ?? [];

@@ -91,16 +91,24 @@ export async function runWatched(
   settings: RunSettings,
   garbage: Garbage | undefined,
 ): Promise<Figures | string> {
-  if (garbage !== undefined) await stageGarbage(server.port, garbage);
   let idle: string | undefined;
   const watched = (samples: readonly MetricsSample[], window: MeasuredWindow): Figures => {
     if (garbage === undefined) return flushFigures(samples, window);
     idle = reasonIdle(samples, window, garbage);
     return { ...flushFigures(samples, window), ...collectedFigures(samples, window) };
   };
+  const stage = async (): Promise<void> => {
+    if (garbage !== undefined) await stageGarbage(server.port, garbage); // until it is flushed it would expire, too
+  };
   const onLoaded = async (): Promise<void> => {
     if (garbage !== undefined) await untilExpired(server.port, garbage);
   };
-  const outcome = await runMerges(server, scenario, settings, { onLoaded, readMerged: readMergedOps, isFlushed: true, watched });
+  const outcome = await runMerges(server, scenario, settings, {
+    stage,
+    onLoaded,
+    readMerged: readMergedOps,
+    isFlushed: true,
+    watched,
+  });
   return typeof outcome === 'string' ? outcome : (idle ?? outcome);
 }
