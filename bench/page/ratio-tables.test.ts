@@ -93,14 +93,19 @@ test('one session is named once, however many commands it took', () => {
   assert.match(ratioTables([first, later]), /^Measured on 2026-01-02 \(abc1234\); 2 cores/);
 });
 
-test('two machines are told apart, each with its runs', () => {
-  const [first, second] = [measured('F1', { lattice: { opsPerSecond: 1 } }), measured('F10', { lattice: { opsPerSecond: 1 } })];
+test('rows of another machine than the newest are marked, and both machines are told', () => {
+  const figures = { lattice: { opsPerSecond: 1, opsPerCpuSecond: 1 }, raw: { opsPerSecond: 2, opsPerCpuSecond: 4 } };
+  const [first, second] = [measured('F1', figures), measured('F10', figures)];
   const elsewhere = {
     ...second,
     session: { ...second.session, startedAt: '2026-01-01T05:00:00.000Z', system: 'linux 5', commit: 'def5678' },
   };
+  const tables = ratioTables([first, elsewhere]);
   assert.match(
-    ratioTables([first, elsewhere]),
-    /^Measured on 2026-01-02 \(abc1234\); .*linux 6, Node 20\.1\.0; and on 2026-01-01 \(def5678\); .*linux 5, Node 20\.1\.0\. No part is of two machines\./,
+    tables,
+    /^Measured on 2026-01-02 \(abc1234\); .*linux 6, Node 20\.1\.0; rows with † on 2026-01-01 \(def5678\); .*linux 5, Node 20\.1\.0\. Medians/,
   );
+  assert.match(tables, /^\| 1 op a batch, 50 connections × 64 in flight \|/m);
+  assert.match(tables, /^\| 10 ops a batch, 50 × 32 † \|/m);
+  assert.match(tables, /^\| Batches of 10, a server of one thread with a Map † \|/m);
 });

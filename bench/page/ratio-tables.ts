@@ -46,6 +46,7 @@ const FIGURES = {
 
 /** Cores of the generator, which has one thread, from which on it is what bounds a run. */
 const GENERATOR_BOUND_CORES = 0.85;
+const ELSEWHERE = '†';
 /** Of the rate of a schedule: who has less does not keep up. */
 const KEPT_UP = 0.95;
 
@@ -169,14 +170,24 @@ function measuredWhen(measured: readonly Measured[]): string {
   const sessions = new Map(
     measured.filter(({ scenario }) => shown.has(scenario)).map(({ session }) => [session.startedAt, session]),
   );
-  const newest = [...sessions.values()].sort((a, b) => (a.startedAt < b.startedAt ? 1 : -1));
+  const newest = newestFirst([...sessions.values()]);
   const machines = [...new Set(newest.map(machineOf))];
   const texts = machines.map((machine) => {
     const runs = newest.filter((session) => machineOf(session) === machine).map(sessionText);
     return `${[...new Set(runs)].join(', ')}; ${machine}`;
   });
-  const two = machines.length > 1 ? ' No part is of two machines.' : '';
-  return `Measured on ${texts.join('; and on ')}.${two} Medians; \`lattice\` logs and has Postgres behind it.`;
+  return `Measured on ${texts.join(`; rows with ${ELSEWHERE} on `)}. Medians; \`lattice\` logs and has Postgres behind it.`;
+}
+
+function newestFirst(sessions: readonly Session[]): Session[] {
+  return [...sessions].sort((a, b) => (a.startedAt < b.startedAt ? 1 : -1));
+}
+
+/** Behind rows of another machine than that of the newest session: their figures are not to be compared with those of other rows. */
+function markOf(scenario: string, measured: readonly Measured[]): string {
+  const [newest] = newestFirst(measured.map(({ session }) => session));
+  const own = measured.find((one) => one.scenario === scenario)?.session;
+  return newest === undefined || own === undefined || machineOf(own) === machineOf(newest) ? '' : ` ${ELSEWHERE}`;
 }
 
 function sessionText({ startedAt, commit, quick }: Session): string {
@@ -197,7 +208,7 @@ function rawLine(row: RawRow, measured: readonly Measured[]): string[] {
     ratioText(own, other, 'opsPerCpuSecond'),
     ...times,
   ];
-  return [`| ${what} | ${cells.join(' | ')} |`];
+  return [`| ${what}${markOf(scenario, measured)} | ${cells.join(' | ')} |`];
 }
 
 /** @param kept what was done of what was due, 0 to 1 */
@@ -211,7 +222,9 @@ function peerLine(row: PeerRow, measured: readonly Measured[]): string[] {
   if (own === undefined || !hasFigure(own, figure)) return [];
   const { text, isCost } = FIGURES[figure];
   const ratios = peers.map((peer) => `${peer} ${peerText(measured, own, row, peer)}`);
-  return [`| ${what}${isCost ? ' (less is better)' : ''} | ${text(medianOf(own, figure))} | ${ratios.join(', ')} |`];
+  return [
+    `| ${what}${isCost ? ' (less is better)' : ''}${markOf(scenario, measured)} | ${text(medianOf(own, figure))} | ${ratios.join(', ')} |`,
+  ];
 }
 
 function peerText(
