@@ -71,6 +71,24 @@ test('a connection that goes silent while it is set up is given up long before t
   await client.close();
 });
 
+test('commits wait for the disk though the database would not have them wait, and more than that stays as the database has it', async () => {
+  const { direct } = await proxied();
+  assert.ok('path' in direct);
+  const settingUnder = async (ofDatabase: string): Promise<unknown> => {
+    const admin = new PgClient({ target: direct, applicationName: 'test' });
+    await admin.run(10_000, (session) =>
+      session.script(`alter database ${direct.database} set synchronous_commit = ${ofDatabase}`),
+    );
+    await admin.close();
+    const client = new PgClient({ target: direct, applicationName: 'test' });
+    const [row] = await client.run(10_000, (session) => session.rows('show synchronous_commit'));
+    await client.close();
+    return row?.synchronous_commit;
+  };
+  assert.equal(await settingUnder('off'), 'local');
+  assert.equal(await settingUnder('remote_apply'), 'remote_apply');
+});
+
 test('a call that waits behind a hanging one keeps its own deadline and disturbs nobody', async () => {
   const { target } = await proxied();
   const client = new PgClient({ target, applicationName: 'test', breaker: patientBreaker() });
