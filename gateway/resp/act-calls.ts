@@ -19,9 +19,9 @@ import type { WorkerLinks } from '../worker-links.ts';
 import type { CommandRouter } from './command-router.ts';
 
 export interface ActCallsContext {
-  readonly calls: WorkerCalls;
-  readonly links: WorkerLinks;
-  readonly router: CommandRouter;
+  readonly calls: Pick<WorkerCalls, 'everyone' | 'request'>;
+  readonly links: Pick<WorkerLinks, 'request'>;
+  readonly router: Pick<CommandRouter, 'ownerOfKey' | 'mayNameMap'>;
 }
 
 /** A watched key, and the versions that it had: at its owner, and, of a hash, at every worker that has some of it. */
@@ -57,19 +57,24 @@ export const NOTHING: Wish = {
   bodies: new Map(),
   change: new Uint8Array(0),
 };
+
 export interface Answered {
   /** Why nothing was done; ''. */
   readonly refusal: string;
   /** It was done, but not as safely as an answer says: why; ''. */
   readonly trouble: string;
+  /** What the log of the worker has of it the next start will show: it takes nothing more, or nobody asks any more. */
+  readonly isOpen: boolean;
 }
 
 const RETRY_MS = 20;
 const NO_BYTES = new Uint8Array(0);
 /** What the client is told who was not answered in time. */
 export const LATE = 'TRYAGAIN DEADLINE_EXCEEDED no answer within the deadline: what the command did is unknown';
-/** What says that a worker may not have seen a request. */
+/** What says that a worker may not have seen a request, or cannot do it yet. */
 const UNANSWERED = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'OVERLOADED']);
+/** What says that a worker has done it, and that its log has not taken it, or not yet. */
+const UNLOGGED = new Set(['READ_ONLY', 'DISK_FULL', 'LOG_FULL']);
 const decoder = new TextDecoder();
 
 export class ActCalls {
@@ -101,14 +106,15 @@ export class ActCalls {
     while (!this.#isClosed) {
       try {
         const [parts] = await this.#context.calls.request(kind, [worker], () => body);
-        return { refusal: decoder.decode(parts?.[0] ?? NO_BYTES), trouble: '' };
+        return { refusal: decoder.decode(parts?.[0] ?? NO_BYTES), trouble: '', isOpen: false };
       } catch (error) {
         if (!(error instanceof GridError)) throw error;
-        if (!UNANSWERED.has(error.code)) return { refusal: '', trouble: replyOf(error) };
+        if (UNLOGGED.has(error.code)) return { refusal: '', trouble: replyOf(error), isOpen: error.code === 'READ_ONLY' };
+        if (!UNANSWERED.has(error.code)) return { refusal: replyOf(error), trouble: '', isOpen: false };
       }
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
-    return { refusal: '', trouble: LATE };
+    return { refusal: '', trouble: LATE, isOpen: true };
   }
 
   /** From now on the act is under way. */
@@ -156,9 +162,9 @@ export class ActCalls {
     return answers;
   }
 
-  /** Nothing is held any more. */
+  /** Nothing is held any more. A server that ends tells nobody: what is decided and not done everywhere its next start carries on. */
   end({ number, holds }: Act): void {
-    if (!this.#acts.delete(number)) return;
+    if (!this.#acts.delete(number) || this.#isClosed) return;
     for (const worker of holds.keys()) this.tell(worker, REQUEST_ACT_RELEASE, encodeAct(number));
   }
 

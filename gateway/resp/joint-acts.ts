@@ -271,7 +271,7 @@ export class JointActs {
         this.#calls.untilAnswered(owner, REQUEST_ACT_APPLY, encodeWrites({ act, own: byOwner.get(owner) ?? [], others: [] })),
       ),
     );
-    return [decided, ...applied].find(({ trouble }) => trouble !== '')?.trouble ?? '';
+    return failureOf([decided, ...applied]);
   }
 
   /** '' when every worker has made the change; else what its client is told. */
@@ -285,17 +285,23 @@ export class JointActs {
       const decided = await ask(first, 'decide');
       if (decided.refusal !== '') return decided.refusal;
       const done = await Promise.all(others.map((worker) => ask(worker, 'do')));
-      const trouble = [decided, ...done].find((answered) => answered.trouble !== '')?.trouble;
-      if (trouble !== undefined) return trouble; // what is not in every log is carried on by the next start
+      const failure = failureOf([decided, ...done]);
+      // The next start carries on where nothing is written until then. Elsewhere it would change what was written since: so it is over.
+      if ([decided, ...done].some(({ isOpen }) => isOpen)) return failure;
       const over = await ask(first, 'over');
-      if (over.trouble !== '') return over.trouble;
+      if (failureOf([over]) !== '') return failure || failureOf([over]);
       const step = encodeWhole({ act, step: 'over', change: encodeChange(change) });
       for (const worker of others) this.#calls.tell(worker, REQUEST_ACT_WHOLE, step);
-      return '';
+      return failure;
     } finally {
       marks.end(begun);
     }
   }
+}
+
+/** What the client is told; '' when all was done and logged. */
+function failureOf(answers: readonly Answered[]): string {
+  return answers.map(({ refusal, trouble }) => refusal || trouble).find((text) => text !== '') ?? '';
 }
 
 type Prepared =

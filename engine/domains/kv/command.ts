@@ -10,7 +10,7 @@
  */
 import type { RespCommand } from '../../protocol/resp-parser.ts';
 import type { RespWriter } from '../../protocol/resp-writer.ts';
-import type { KeySpace, WholeSpace } from './space.ts';
+import type { KeySpace } from './space.ts';
 import type { WholeChange } from './whole-changes.ts';
 
 /** Databases of `SELECT`: the maps `db0` to `db15`. */
@@ -62,10 +62,8 @@ export interface Call {
   /** Keys of the database at hand. */
   readonly space: KeySpace;
   spaceOf(db: number): KeySpace;
-  /** All keys of a database on this worker. Not there while workers act together. */
-  whole(db: number): WholeSpace;
   /** A map as a hash, whether or not it is there: what this worker has of it. */
-  hash(name: Uint8Array): KeySpace & WholeSpace;
+  hash(name: Uint8Array): KeySpace;
   /** Changes databases as wholes. Throws KvError before anything is done. */
   change(change: WholeChange): void;
   /** Changes whenever somebody writes the key of the database at hand. */

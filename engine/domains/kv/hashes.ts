@@ -2,10 +2,10 @@
 import { type Call, type CommandSpec, KvError, type Merge, WRONG_TYPE, wrongArguments } from './command.ts';
 import { scanPairs } from './scan.ts';
 import { INT64_MAX, INT64_MIN, integerArgument, integerOf, integerText } from './numbers.ts';
-import type { KeySpace, WholeSpace } from './space.ts';
+import type { KeySpace } from './space.ts';
 
 /** The hash at position 1. Throws KvError where that is a key with a string. */
-function hashOf(call: Call): KeySpace & WholeSpace {
+function hashOf(call: Call): KeySpace {
   const name = call.args.argument(1);
   if (!call.space.isHash(name) && call.space.has(name)) throw new KvError(WRONG_TYPE);
   return call.hash(name);
@@ -58,7 +58,7 @@ function incrementBy(call: Call): void {
 function all(call: Call, withFields: boolean, withValues: boolean): void {
   const hash = hashOf(call);
   const fields: Uint8Array[] = [];
-  hash.visitAll((field) => fields.push(field.slice()) > 0);
+  hash.whole.visitAll((field) => fields.push(field.slice()) > 0);
   const { out } = call;
   if (withFields && withValues) out.map(fields.length);
   else out.array(fields.length);
@@ -100,7 +100,7 @@ export const HASH_COMMANDS: readonly CommandSpec[] = [
   ofFields('hdel', -3, ['write', 'fast'], 1, 'sum', remove),
   ofField('hexists', 3, READ, (call) => call.out.bool(hashOf(call).has(call.args.argument(2)))),
   ofField('hincrby', 4, WRITE, incrementBy),
-  ofHash('hlen', 'sum', (call) => call.out.integer(hashOf(call).size)),
+  ofHash('hlen', 'sum', (call) => call.out.integer(hashOf(call).whole.size)),
   ofHash('hgetall', 'concat', (call) => all(call, true, true)),
   ofHash('hkeys', 'concat', (call) => all(call, true, false)),
   ofHash('hvals', 'concat', (call) => all(call, false, true)),

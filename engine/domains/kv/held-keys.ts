@@ -24,6 +24,11 @@ export class HeldKeys {
     return this.#holds.size > 0;
   }
 
+  /** True while the act holds anything, were it nothing but its name. */
+  holds(act: number): boolean {
+    return this.#holds.has(act);
+  }
+
   hold(act: number, isExclusive: boolean, isEverything: boolean, keys: readonly SpaceKey[]): void {
     this.#holds.set(act, { isExclusive, isEverything, names: new Set(keys.map(nameOf)) });
   }

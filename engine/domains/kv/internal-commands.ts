@@ -5,9 +5,9 @@ import { type Call, type CommandSpec, DATABASES } from './command.ts';
 function countKeys(call: Call): void {
   call.out.array(2 * DATABASES);
   for (let db = 0; db < DATABASES; db++) {
-    const space = call.whole(db);
-    call.out.integer(space.size);
-    call.out.integer(space.expiring);
+    const { size, expiring } = call.spaceOf(db).whole;
+    call.out.integer(size);
+    call.out.integer(expiring);
   }
 }
 

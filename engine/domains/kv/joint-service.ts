@@ -41,12 +41,12 @@ import {
   type StampedWrite,
 } from './joint-bodies.ts';
 import { KvRunner, type KvRunnerOptions } from './kv-runner.ts';
-import { replyOfNumber } from './refused-reply.ts';
+import { replyOfGuard, replyOfNumber } from './refused-reply.ts';
 import { type RestoreValue, runWhenHere } from './restored-values.ts';
 import { TOO_MANY_MAPS } from './record-space.ts';
 import { KEYS_ALIKE } from './space.ts';
 import { nameOf } from './touched-keys.ts';
-import { type WholeAsk, WholeActs, type WholeLog } from './whole-acts.ts';
+import { GIVEN_UP, type WholeAsk, WholeActs, type WholeLog } from './whole-acts.ts';
 
 /** How acts stand in the log of the worker. */
 export interface ActLog extends WholeLog {
@@ -148,10 +148,10 @@ export class JointService implements RequestHandler {
     const refusal = ask.isExclusive ? this.#refusalOf(ask) : '';
     if (refusal !== '') return this.#refuse(ask, refusal);
     if (ask.change.length > 0) return this.#holdWhole(ask, nowMs);
-    const run = (atMs: number): HoldAnswer => this.#tell(ask, atMs);
+    const isHeld = this.#isHeld(ask.act);
     const answered = runWhenHere(
-      () => run(nowMs),
-      () => run(clock()),
+      () => this.#tell(ask, nowMs),
+      () => (isHeld() ? this.#tell(ask, clock()) : refused(GIVEN_UP)),
       restore,
     );
     return answered instanceof Promise ? this.#late(answered) : [encodeHoldAnswer(answered)];
@@ -162,24 +162,44 @@ export class JointService implements RequestHandler {
       if (refusal !== '') this.#options.held.release(ask.act);
       return refused(refusal);
     };
-    const refusal = this.#wholes.refusal(ask.change, nowMs);
+    const refusal = this.#wholes.refusal(ask.change, nowMs, this.#isHeld(ask.act));
     return refusal instanceof Promise ? this.#late(refusal.then(told)) : [encodeHoldAnswer(told(refusal))];
   }
 
-  /** The step is done, or, of the first one, refused: why. */
-  #whole(ask: WholeAsk, { nowMs, isLogged }: GridRequest): RequestAnswer {
-    const { act, step } = ask;
-    if (step === 'over') {
-      this.#wholes.over(act);
-      return [];
+  #whole({ act, step, change }: WholeAsk, request: GridRequest): RequestAnswer {
+    switch (step) {
+      case 'decide':
+        return this.#decide(act, change, request);
+      case 'do':
+        return this.#do(act, change, request.nowMs);
+      default:
+        this.#wholes.over(act);
+        return [];
     }
-    if (step === 'decide' && isLogged === true && !this.#wholes.isDone(act)) return [encoder.encode(NOT_RUN)];
+  }
+
+  #decide(act: number, change: Uint8Array, { nowMs, isLogged }: GridRequest): RequestAnswer {
+    if (isLogged === true && !this.#wholes.isDone(act)) return [encoder.encode(NOT_RUN)];
     const told = (refusal: string): Uint8Array => {
       if (refusal === '') this.#keep(act);
       return encoder.encode(refusal);
     };
-    const refusal = this.#wholes.take(ask, nowMs);
-    return refusal instanceof Promise ? lateText(refusal.then(told)) : [told(refusal)];
+    const refusal = this.#wholes.decide(act, change, nowMs, this.#isHeld(act));
+    return refusal instanceof Promise ? latePart(refusal.then(told)) : [told(refusal)];
+  }
+
+  #do(act: number, change: Uint8Array, nowMs: number): RequestAnswer {
+    const done = this.#wholes.do(act, change, nowMs);
+    const kept = (): Uint8Array => {
+      this.#keep(act);
+      return NO_BYTES;
+    };
+    return done instanceof Promise ? latePart(done.then(kept)) : [kept()];
+  }
+
+  /** Whether the gateway still wants the act. What a worker before this one was asked is held by the roll until the gateway has told. */
+  #isHeld(act: number): () => boolean {
+    return () => this.#awaitsRoll || this.#committed.has(act) || this.#options.held.holds(act);
   }
 
   /** The act is in the log, and the log stays until the act is released. */
@@ -231,7 +251,7 @@ export class JointService implements RequestHandler {
     let bytes = 0;
     for (const name of wholes) {
       const space = runner.spaceNamed(name);
-      space.visitAll((key) => {
+      space.whole.visitAll((key) => {
         const one = { space: name, key: key.slice() };
         if (known.has(nameOf(one))) return true;
         const record = space.tell(name, one.key);
@@ -269,7 +289,7 @@ export class JointService implements RequestHandler {
 
   #release(act: number): void {
     this.#end(act);
-    if (this.#committed.delete(act) && this.#committed.size === 0) this.#options.log.keepAll(false);
+    if (this.#committed.delete(act) && this.#committed.size === 0 && !this.#awaitsRoll) this.#options.log.keepAll(false);
   }
 
   #end(act: number): void {
@@ -286,7 +306,7 @@ export class JointService implements RequestHandler {
       if (!this.#committed.has(act)) held.hold(act, isExclusive, isEverything, keys);
       if (log.committed.has(act)) this.#committed.add(act);
     }
-    if (log.committed.size > 0) log.keepAll(this.#committed.size > 0);
+    log.keepAll(this.#committed.size > 0);
     this.#over.clear();
     held.release(ROLL_ACT);
   }
@@ -300,8 +320,8 @@ export class JointService implements RequestHandler {
     for (const write of [...own, ...others]) {
       const map = maps.openByName(write.space);
       if (map === undefined) return TOO_MANY_MAPS;
-      const refused = map.guard?.refusal(KIND_LWW, this.#imageOf(write), 0, 0);
-      if (refused !== undefined) return `ERR ${refused.code} ${refused.detail}`;
+      const reply = map.guard === undefined ? '' : replyOfGuard(map.guard, this.#imageOf(write));
+      if (reply !== '') return reply;
     }
     return '';
   }
@@ -342,7 +362,7 @@ export class JointService implements RequestHandler {
   }
 }
 
-async function* lateText(answer: Promise<Uint8Array>): LateParts {
+async function* latePart(answer: Promise<Uint8Array>): LateParts {
   yield await answer;
 }
 

@@ -137,6 +137,7 @@ function encodedValue(value: Uint8Array): Uint8Array {
 
 /** A database, or a map as a hash, as far as it was told. */
 class JointSpace implements KeySpace, WholeSpace {
+  readonly whole: WholeSpace = this;
   readonly #keys: JointKeys;
   readonly #name: Uint8Array;
   readonly #isDatabase: boolean;
@@ -309,10 +310,6 @@ export class JointRunner implements Call {
 
   spaceOf(db: number): JointSpace {
     return new JointSpace(this.#keys, databaseName(db));
-  }
-
-  whole(db: number): WholeSpace {
-    return this.spaceOf(db);
   }
 
   hash(name: Uint8Array): JointSpace {

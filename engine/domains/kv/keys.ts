@@ -23,7 +23,7 @@ function remove(call: Call): void {
   for (let index = 1; index < call.args.count; index++) {
     const key = call.args.argument(index);
     if (call.space.isHash(key)) {
-      call.hash(key).clear();
+      call.hash(key).whole.clear();
       removed += 1;
     } else if (call.space.remove(key)) removed += 1;
   }

@@ -15,7 +15,6 @@ import { databaseName, HashNames, isDatabaseName } from './hash-names.ts';
 import { HASH_VERSION } from './internal-commands.ts';
 import { RecordSpace, type SpaceContext, TOO_MANY_MAPS } from './record-space.ts';
 import { replyOf, replyOfNumber } from './refused-reply.ts';
-import type { WholeSpace } from './space.ts';
 import { type Touched, touchedBy } from './touched-keys.ts';
 import { runChange, type WholeChange } from './whole-changes.ts';
 
@@ -30,6 +29,7 @@ const READS_HASH = new Set(['hgetall', 'hvals', 'hscan']);
 /** A key that is the name of a map is removed with the map. */
 const EMPTYING = new Set(['del', 'unlink']);
 
+const ALL_PARTITIONS = Array.from({ length: PARTITION_COUNT }, (_, partition) => partition);
 const latin1 = new TextDecoder('latin1');
 
 export class KvRunner implements Call {
@@ -46,7 +46,7 @@ export class KvRunner implements Call {
 
   constructor(options: KvRunnerOptions) {
     this.random = options.random;
-    this.#context = { ...options, names: new HashNames(options.maps), nowMs: 0, commands: 0, isDecided: false, only: undefined };
+    this.#context = { ...options, names: new HashNames(options.maps), nowMs: 0, commands: 0, isDecided: false, only: -1 };
     for (let db = 0; db < DATABASES; db++) this.#databases.push(new RecordSpace(this.#context, databaseName(db), true));
     this.space = this.spaceOf(0);
   }
@@ -66,8 +66,8 @@ export class KvRunner implements Call {
       forEachKey(keys, args.count, (index) => space.assertHere(args.argument(index)));
     visit(spec.keys, this.spaceOf(db));
     if (spec.fields !== undefined && args.count > 1) visit(spec.fields, this.hash(args.argument(1)));
-    if (READS_HASH.has(spec.name) && args.count > 1) this.hash(args.argument(1)).assertAllHere();
-    if (spec.name === 'swapdb') for (const database of this.#databases) database.assertAllHere();
+    if (READS_HASH.has(spec.name) && args.count > 1) this.hash(args.argument(1)).whole.assertHere();
+    if (spec.name === 'swapdb') for (const database of this.#databases) database.whole.assertHere();
   }
 
   /** What the command that `args` hold touches. To remove a map is to touch everything. */
@@ -123,10 +123,6 @@ export class KvRunner implements Call {
     return space;
   }
 
-  whole(db: number): WholeSpace {
-    return this.spaceOf(db);
-  }
-
   hash(name: Uint8Array): RecordSpace {
     const text = latin1.decode(name);
     const known = this.#hashes.get(text);
@@ -139,7 +135,7 @@ export class KvRunner implements Call {
 
   /** Changes whenever somebody writes the key, or a field of the hash that it names. */
   versionIn(space: RecordSpace, key: Uint8Array): string {
-    return space.isHash(key) ? `${HASH_VERSION}${this.hash(key).wholeVersion}` : space.version(key);
+    return space.isHash(key) ? `${HASH_VERSION}${this.hash(key).whole.version}` : space.version(key);
   }
 
   change(change: WholeChange): void {
@@ -154,23 +150,36 @@ export class KvRunner implements Call {
       const refused = refusal(partition, 0);
       if (refused >= 0) throw new KvError(replyOfNumber(refused));
     }
-    for (const db of databases) if (maps.openByName(databaseName(db)) === undefined) throw new KvError(TOO_MANY_MAPS);
-    const [first, second] = databases;
+    const opened = databases.map((db) => {
+      const map = maps.openByName(databaseName(db));
+      if (map === undefined) throw new KvError(TOO_MANY_MAPS);
+      return { map, whole: this.spaceOf(db).whole };
+    });
+    const [first, second] = opened;
     if (kind !== 'swap' || first === undefined || second === undefined) return;
-    this.spaceOf(first).assertMovable(this.spaceOf(second));
-    this.spaceOf(second).assertMovable(this.spaceOf(first));
+    first.whole.assertMovable(second.map);
+    second.whole.assertMovable(first.map);
   }
 
-  /** Makes a change that nothing may refuse any more, in some partitions or, without them, in all. Throws ValueAway before it writes. */
-  makeChange(change: WholeChange, only?: ReadonlySet<number>): void {
+  /**
+   * Makes a change that nothing may refuse any more, in these partitions, one after another: what is swapped is held in memory meanwhile.
+   * Throws ValueAway before it writes.
+   */
+  makeChange(change: WholeChange, partitions: readonly number[] = ALL_PARTITIONS): void {
     const context = this.#context;
     context.isDecided = true;
-    context.only = only;
     try {
-      runChange(change, this);
+      for (const partition of change.kind === 'swap' ? partitions : []) {
+        context.only = partition;
+        for (const db of change.databases) this.spaceOf(db).whole.assertHere();
+      }
+      for (const partition of partitions) {
+        context.only = partition;
+        runChange(change, this);
+      }
     } finally {
       context.isDecided = false;
-      context.only = undefined;
+      context.only = -1;
     }
   }
 

@@ -29,7 +29,7 @@ export interface KvServiceOptions extends KvRunnerOptions {
 }
 
 export const UNKNOWN_OUTCOME =
-  'UNKNOWN the worker was replaced after it had logged this command: it took effect, but its reply is lost';
+  'UNKNOWN the worker was replaced after it had logged this command: it may have taken effect, and its reply is lost';
 
 /** Replies to the commands of one read from a connection; those beyond are refused before they are run. */
 const REPLY_BYTES_MAX = 32 << 20;

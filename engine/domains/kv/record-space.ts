@@ -4,10 +4,10 @@
  *   set ─ value as MessagePack (value.ts) ─ clock: now, but strictly after the stored record ─ join ─ event
  *
  * A time to live is kept as the record keeps it, counted from the record's own stamp. What has expired is not there, whether or
- * not it has been removed yet.
+ * not it has been removed yet. Here is what is done with one key; all that there is, is record-whole.ts.
  */
 import { assert } from '../../assert.ts';
-import { fnv1aUtf8, isUtf8, PARTITION_COUNT, partitionOf } from '../../partition/hash.ts';
+import { fnv1aUtf8, isUtf8, partitionOf } from '../../partition/hash.ts';
 import type { RespCommand } from '../../protocol/resp-parser.ts';
 import { OP_PUT, OP_REMOVE } from '../../protocol/op-index.ts';
 import { JOIN_APPLIED, JOIN_CROWDED } from '../../storage/join-rule.ts';
@@ -16,13 +16,12 @@ import { ALIKE_MAX, type RecordStore } from '../../storage/record-store.ts';
 import type { RecordRef } from '../../storage/storage.ts';
 import type { ChangeEvents } from '../crdt/change-events.ts';
 import type { GridMap, MapCatalogue } from '../crdt/map-catalogue.ts';
-import type { WriteGuard } from '../crdt/write-guard.ts';
 import { KvError, WRONG_TYPE } from './command.ts';
 import type { HashNames } from './hash-names.ts';
 import type { ToldKey } from './joint-bodies.ts';
 import { Crowd } from './crowd.ts';
-import { replyOfNumber } from './refused-reply.ts';
-import { FROM_END, scanCursor, scanPlace } from './scan.ts';
+import { RecordWhole } from './record-whole.ts';
+import { assertGuarded, replyOfNumber } from './refused-reply.ts';
 import {
   IDENTITY_BYTES_MAX,
   KEY_TOO_LONG,
@@ -32,7 +31,6 @@ import {
   TOO_LONG,
   VALUE_BYTES_MAX,
   ValueAway,
-  type WholeSpace,
 } from './space.ts';
 import { decodeValue, encodeValue, textHeaderBytes, VALUE_HEADER_BYTES } from './value.ts';
 
@@ -49,8 +47,8 @@ export interface SpaceContext {
   commands: number;
   /** What is written is decided: nothing may refuse it. */
   isDecided: boolean;
-  /** Partitions that are looked at as a whole database is; undefined: all. */
-  only: ReadonlySet<number> | undefined;
+  /** The one partition that is looked at as a whole database is; -1: all. */
+  only: number;
   /** Why a write of so many bytes to the partition is refused now: an error number, or -1. */
   readonly refusal: (partition: number, bytes: number) => number;
   /** Expires what is due, so that counts are true. */
@@ -61,13 +59,7 @@ export interface SpaceContext {
 
 export const TOO_MANY_MAPS = 'ERR TOO_MANY_MAPS there are as many maps as LATTICE_MAX_MAPS allows';
 const COUNTER_MAX = 0xffff_ffff;
-/** Records looked at to say how many expire. */
-const EXPIRING_LOOKED_MAX = 5000;
-/** Values read back before a map is looked at again. */
-const READ_BACK_MAX = 1000;
 const SCRATCH_BYTES = 4096;
-/** Keeps sums of many stamps exact: what is written within so long has stamps apart. */
-const VERSION_UNIT_MS = 2 ** 32;
 const SCRATCH_KEPT_BYTES = 1 << 20;
 /** Shorter ones are copied by a loop: it costs less than the call of a copy. */
 const LOOP_BYTES_MAX = 48;
@@ -76,7 +68,8 @@ const NO_BYTES = new Uint8Array(0);
 const NO_ARGUMENT = -1;
 const NOWHERE = -1;
 
-export class RecordSpace implements KeySpace, WholeSpace {
+export class RecordSpace implements KeySpace {
+  readonly whole: RecordWhole;
   readonly #context: SpaceContext;
   readonly #name: Uint8Array;
   /** True for a database: its keys may be names of maps. */
@@ -98,6 +91,10 @@ export class RecordSpace implements KeySpace, WholeSpace {
     this.#context = context;
     this.#name = name;
     this.#isDatabase = isDatabase;
+    this.whole = new RecordWhole(context, {
+      store: () => this.#store(),
+      remove: (key) => this.remove(key),
+    });
   }
 
   isHash(key: Uint8Array): boolean {
@@ -160,6 +157,7 @@ export class RecordSpace implements KeySpace, WholeSpace {
   }
 
   #assertFits(keyBytes: number, valueBytes: number): void {
+    if (this.#context.isDecided) return;
     if (valueBytes > VALUE_BYTES_MAX) throw new KvError(TOO_LONG);
     if (keyBytes + this.#name.length > IDENTITY_BYTES_MAX) throw new KvError(KEY_TOO_LONG);
   }
@@ -251,104 +249,6 @@ export class RecordSpace implements KeySpace, WholeSpace {
     return true;
   }
 
-  get size(): number {
-    this.#context.catchUp();
-    const store = this.#store();
-    return store === undefined ? 0 : store.records - store.tombstones;
-  }
-
-  get expiring(): number {
-    const { size } = this;
-    const store = this.#store();
-    let expiring = 0;
-    let looked = 0;
-    this.#visit((ref) => {
-      if (store !== undefined && !Number.isNaN(store.expiryMillis(ref))) expiring += 1;
-      looked += 1;
-      return looked < EXPIRING_LOOKED_MAX;
-    });
-    return looked === 0 ? 0 : Math.round((expiring * size) / looked);
-  }
-
-  visitAll(visit: (key: Uint8Array) => boolean): void {
-    const store = this.#store();
-    const image = this.#stored;
-    this.#visit((ref) => {
-      store?.read(ref, image);
-      return visit(image.source.subarray(image.keyStart, image.keyStart + image.keyBytes));
-    });
-  }
-
-  /** Of a few records by chance the first that is live; else the first of all. */
-  random(random: number): Uint8Array | undefined {
-    const store = this.#store();
-    if (store === undefined || store.records === store.tombstones) return undefined;
-    for (let at = random, step = 0; step < 32; step++, at = (at * 7919 + 0.618) % 1) {
-      const ref = store.sample(at, (at * 104_729) % 1);
-      if (ref === 0 || store.isTombstone(ref) || store.isExpired(ref, this.#context.nowMs)) continue;
-      store.read(ref, this.#stored);
-      return this.#stored.source.slice(this.#stored.keyStart, this.#stored.keyStart + this.#stored.keyBytes);
-    }
-    let first: Uint8Array | undefined;
-    this.visitAll((key) => {
-      first = key.slice();
-      return false;
-    });
-    return first;
-  }
-
-  clear(): void {
-    const keys: Uint8Array[] = [];
-    this.visitAll((key) => keys.push(key.slice()) > 0);
-    for (const key of keys) this.remove(key);
-  }
-
-  /** Throws ValueAway when values of the map were dropped from memory. */
-  assertAllHere(): void {
-    const store = this.#store();
-    if (store === undefined || store.evicted === 0) return;
-    const away: RecordRef[] = [];
-    this.#visit((ref) => {
-      store.read(ref, this.#stored);
-      if (this.#stored.evicted) away.push(ref);
-      return away.length < READ_BACK_MAX;
-    });
-    if (away.length > 0) throw new ValueAway(store, away);
-  }
-
-  /** Throws KvError when `to` does not take all that is here, ValueAway when values must be read back first. */
-  assertMovable(to: RecordSpace): void {
-    const store = this.#store();
-    this.assertAllHere();
-    const guard = to.#open().guard;
-    if (guard === undefined) return;
-    this.#visit((ref) => {
-      store?.read(ref, this.#stored);
-      assertGuarded(guard, this.#stored);
-      return true;
-    });
-  }
-
-  scan(cursor: number, limit: number, visit: (key: Uint8Array) => void): number {
-    const store = this.#store();
-    const { nowMs } = this.#context;
-    let { partition, position } = scanPlace(cursor);
-    let looked = 0;
-    for (; store !== undefined && partition < PARTITION_COUNT; partition++, position = FROM_END) {
-      let at = Math.min(position, store.partitionRecords(partition));
-      for (; at > 0; at--) {
-        if (looked === limit) return scanCursor(partition, at);
-        looked += 1;
-        const ref = store.recordAt(partition, at - 1);
-        if (store.isTombstone(ref) || store.isExpired(ref, nowMs)) continue;
-        store.read(ref, this.#stored);
-        visit(this.#stored.source.subarray(this.#stored.keyStart, this.#stored.keyStart + this.#stored.keyBytes));
-      }
-    }
-    const next = this.#context.nextPartition();
-    return next < 0 ? 0 : scanCursor(next, FROM_END);
-  }
-
   /** Throws ValueAway when the key's value was dropped from memory. */
   assertHere(key: Uint8Array): void {
     const store = this.#store();
@@ -389,37 +289,6 @@ export class RecordSpace implements KeySpace, WholeSpace {
     store.read(ref, this.#stored);
     const isLive = !this.#stored.tombstone && !store.isExpired(ref, this.#context.nowMs);
     return `${this.#stored.millis} ${this.#stored.counter} ${isLive}`;
-  }
-
-  /** Of all records of a map: each write makes the sum of the stamps larger. */
-  get wholeVersion(): string {
-    const store = this.#store();
-    let millis = 0;
-    let counters = 0;
-    const cursor = store?.cursor();
-    for (let ref = cursor?.next() ?? 0; store !== undefined && ref !== 0; ref = cursor?.next() ?? 0) {
-      store.read(ref, this.#stored);
-      millis += this.#stored.millis % VERSION_UNIT_MS;
-      counters += this.#stored.counter;
-    }
-    return `${store?.records ?? 0} ${store?.tombstones ?? 0} ${millis} ${counters}`;
-  }
-
-  #visit(visit: (ref: RecordRef) => boolean): void {
-    const store = this.#store();
-    if (store === undefined) return;
-    const cursor = store.cursor();
-    for (let ref = cursor.next(); ref !== 0; ref = cursor.next()) {
-      if (store.isTombstone(ref) || store.isExpired(ref, this.#context.nowMs) || !this.#isLookedAt(store, ref)) continue;
-      if (!visit(ref)) return;
-    }
-  }
-
-  #isLookedAt(store: RecordStore, ref: RecordRef): boolean {
-    const { only } = this.#context;
-    if (only === undefined) return true;
-    store.read(ref, this.#stored);
-    return only.has(partitionOf(this.#stored.keyHash));
   }
 
   #store(): RecordStore | undefined {
@@ -552,10 +421,4 @@ export class RecordSpace implements KeySpace, WholeSpace {
     image.counter = overflows ? 0 : stored.counter + 1;
     return ref;
   }
-}
-
-/** Throws KvError when the guard of the map refuses the write. */
-function assertGuarded(guard: WriteGuard, image: RecordImage): void {
-  const refusal = guard.refusal(KIND_LWW, image, 0, 0);
-  if (refusal !== undefined) throw new KvError(`ERR ${refusal.code} ${refusal.detail}`);
 }

@@ -11,7 +11,7 @@
 import { matchesGlob } from './glob.ts';
 import { type Call, type CommandSpec, KvError, SYNTAX_ERROR } from './command.ts';
 import { integerArgument } from './numbers.ts';
-import type { KeySpace, WholeSpace } from './space.ts';
+import type { KeySpace } from './space.ts';
 
 const PARTITION_UNIT = 2 ** 33;
 /** A position before which a whole partition lies. */
@@ -75,7 +75,7 @@ export function scanKeys(call: Call, tellsHashes: boolean): void {
   const cursor = cursorOf(call.args.text(1));
   const { count, pattern, type } = scanOptions(call, 2, true);
   const keys: Uint8Array[] = [];
-  const next = call.whole(call.db).scan(cursor, count, (key) => {
+  const next = call.space.whole.scan(cursor, count, (key) => {
     if (matchesGlob(pattern, key)) keys.push(key.slice());
   });
   const told = type === undefined || type === 'string' ? keys : [];
@@ -93,12 +93,12 @@ function isWorkersEnd(cursor: number): boolean {
 }
 
 /** HSCAN: as SCAN, over the fields of the hash that `hashOf` finds. */
-export function scanPairs(call: Call, hashOf: (call: Call) => KeySpace & WholeSpace): void {
+export function scanPairs(call: Call, hashOf: (call: Call) => KeySpace): void {
   const cursor = cursorOf(call.args.text(2));
   const space = hashOf(call);
   const { count, pattern } = scanOptions(call, 3, false);
   const pairs: Uint8Array[] = [];
-  const next = space.scan(cursor, count, (field) => {
+  const next = space.whole.scan(cursor, count, (field) => {
     if (!matchesGlob(pattern, field)) return;
     const own = field.slice();
     const stored = space.get(own);
@@ -117,7 +117,7 @@ function writeKeys(call: Call, keys: readonly Uint8Array[]): void {
 export function listKeys(call: Call, tellsHashes: boolean): void {
   const pattern = call.args.argument(1);
   const found: Uint8Array[] = [];
-  call.whole(call.db).visitAll((key) => {
+  call.space.whole.visitAll((key) => {
     if (matchesGlob(pattern, key)) found.push(key.slice());
     return found.length < KEYS_MAX;
   });
@@ -126,7 +126,7 @@ export function listKeys(call: Call, tellsHashes: boolean): void {
 }
 
 function randomKey(call: Call): void {
-  const key = call.whole(call.db).random(call.random());
+  const key = call.space.whole.random(call.random());
   if (key === undefined) call.out.nil();
   else call.out.bulk(key);
 }
@@ -152,6 +152,6 @@ export const SCAN_COMMANDS: readonly CommandSpec[] = [
     keys: NO_KEYS,
     route: 'workers',
     merge: 'sum',
-    run: (call) => call.out.integer(call.whole(call.db).size),
+    run: (call) => call.out.integer(call.space.whole.size),
   },
 ];

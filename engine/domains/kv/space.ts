@@ -54,15 +54,17 @@ export interface KeySpace {
   expire(key: Uint8Array, expiresAtMs: number): void;
   /** False when there was no such key. */
   remove(key: Uint8Array): boolean;
+  /** All that there is. */
+  readonly whole: WholeSpace;
 }
 
-/** All keys of one database on one worker. */
+/** All keys of a database or a hash, as far as they are here: on one worker, or what an act was told. */
 export interface WholeSpace {
   /** Live keys. */
   readonly size: number;
   /** Those of them that expire; of many, about. */
   readonly expiring: number;
-  /** Calls `visit` with every live key and its value until it answers false. */
+  /** Calls `visit` with every live key until it answers false. */
   visitAll(visit: (key: Uint8Array) => boolean): void;
   random(random: number): Uint8Array | undefined;
   clear(): void;

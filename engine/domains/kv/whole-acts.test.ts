@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { fnv1a, PARTITION_COUNT, partitionOf } from '../../partition/hash.ts';
-import { errorNumber } from '../../protocol/errors.ts';
+import { errorNumber, GridError } from '../../protocol/errors.ts';
 import { type UndoneAct, WHOLE_DECIDED, WHOLE_DONE, WHOLE_OVER } from '../../storage/whole-act-note.ts';
 import { ChangeEvents } from '../crdt/change-events.ts';
 import { KvUnderTest } from '../testing/kv-under-test.ts';
+import type { RestoreValue } from './restored-values.ts';
 import { finishWholeActs, WholeActs, type WholeActsOptions } from './whole-acts.ts';
 import { encodeChange } from './whole-changes.ts';
 
@@ -17,6 +18,7 @@ class Worker {
   readonly noted: string[] = [];
   readonly done = new Set<number>();
   readonly undone: UndoneAct[] = [];
+  restore: RestoreValue = () => Promise.reject(new GridError('UNAVAILABLE', 'no database'));
   readonly options: WholeActsOptions = {
     maps: this.kv.maps,
     changes: new ChangeEvents(1, { broadcastSessions: () => 0 }),
@@ -25,7 +27,7 @@ class Worker {
     catchUp: () => {},
     nextPartition: () => -1,
     random: () => 0.5,
-    restore: undefined,
+    restore: (store, ref) => this.restore(store, ref),
     clock: () => this.kv.nowMs,
     log: {
       note: (state, act, change, epoch = 1) => this.noted.push(`${state} ${act} ${new TextDecoder().decode(change)} ${epoch}`),
@@ -42,8 +44,12 @@ class Worker {
     this.kv.db = 0;
   }
 
-  take(step: 'decide' | 'do', act: number, change: Uint8Array): string | Promise<string> {
-    return this.acts.take({ act, step, change }, this.kv.nowMs);
+  decide(act: number, change: Uint8Array): string | Promise<string> {
+    return this.acts.decide(act, change, this.kv.nowMs, () => true);
+  }
+
+  do(act: number, change: Uint8Array): void | Promise<void> {
+    return this.acts.do(act, change, this.kv.nowMs);
   }
 
   sizes(): string[] {
@@ -56,30 +62,30 @@ class Worker {
 
 test('the first worker notes what is decided with what it did, the others what they did, and each does it once', () => {
   const first = new Worker();
-  assert.equal(first.take('decide', 7, SWAP), '');
-  assert.equal(first.take('decide', 7, SWAP), '');
+  assert.equal(first.decide(7, SWAP), '');
+  assert.equal(first.decide(7, SWAP), '');
   assert.deepEqual(first.sizes(), [':10', ':40']);
   first.acts.over(7);
   assert.deepEqual(first.noted, [`${WHOLE_DECIDED} 7 swap 0 3 1`, `${WHOLE_DONE} 7  1`, `${WHOLE_OVER} 7  1`]);
   const other = new Worker();
-  assert.equal(other.take('do', 7, SWAP), '');
+  assert.equal(other.do(7, SWAP), undefined);
   assert.deepEqual(other.noted, [`${WHOLE_DONE} 7  1`]);
 });
 
 test('a worker that replaces one that had done it does nothing', () => {
   const worker = new Worker();
   worker.done.add(7);
-  assert.equal(worker.take('do', 7, CLEAR), '');
+  assert.equal(worker.do(7, CLEAR), undefined);
   assert.deepEqual(worker.sizes(), [':40', ':10']);
 });
 
 test('a change is refused before anything is done, and what is decided is refused no more', () => {
   const worker = new Worker();
   worker.kv.refusal = errorNumber('READ_ONLY');
-  assert.match(String(worker.acts.refusal(CLEAR, worker.kv.nowMs)), /READ_ONLY/);
-  assert.match(String(worker.take('decide', 7, CLEAR)), /READ_ONLY/);
+  assert.match(String(worker.acts.refusal(CLEAR, worker.kv.nowMs, () => true)), /READ_ONLY/);
+  assert.match(String(worker.decide(7, CLEAR)), /READ_ONLY/);
   assert.deepEqual([worker.sizes(), worker.noted], [[':40', ':10'], []]);
-  assert.equal(worker.take('do', 7, CLEAR), '');
+  assert.equal(worker.do(7, CLEAR), undefined);
   assert.deepEqual(worker.sizes(), [':0', ':10']);
 });
 
@@ -88,9 +94,39 @@ test('values that a schema of the other database refuses are not swapped', () =>
   const map = worker.kv.maps.openByName(new TextEncoder().encode('db3'));
   assert.ok(map !== undefined);
   map.guardWith('schema', { refusal: () => ({ code: 'SCHEMA_VIOLATION', detail: 'no' }) });
-  assert.match(String(worker.take('decide', 7, SWAP)), /SCHEMA_VIOLATION/);
+  assert.match(String(worker.decide(7, SWAP)), /SCHEMA_VIOLATION/);
   assert.match(worker.kv.run('SWAPDB', 0, 3), /^-ERR SCHEMA_VIOLATION/);
   assert.deepEqual(worker.sizes(), [':40', ':10']);
+});
+
+test('what is decided is made only when all values are in memory, and fails as a whole while they cannot be read back', async () => {
+  const worker = new Worker();
+  const putBack = worker.kv.dropValue('key:7');
+  await assert.rejects(async () => worker.do(7, SWAP), { code: 'UNAVAILABLE' });
+  assert.deepEqual([worker.sizes(), worker.noted], [[':40', ':10'], []]);
+  worker.restore = async () => putBack();
+  await worker.do(7, SWAP);
+  assert.deepEqual([worker.sizes(), worker.noted], [[':10', ':40'], [`${WHOLE_DONE} 7  1`]]);
+});
+
+test('a change that was given up while its values were read back is not made', async () => {
+  const worker = new Worker();
+  const putBack = worker.kv.dropValue('key:7');
+  let isHeld = true;
+  worker.restore = async () => {
+    isHeld = false;
+    putBack();
+  };
+  assert.match(await worker.acts.decide(7, SWAP, worker.kv.nowMs, () => isHeld), /^TRYAGAIN/);
+  assert.deepEqual([worker.sizes(), worker.noted], [[':40', ':10'], []]);
+});
+
+test('databases are not swapped where a key would be too long under the longer name', () => {
+  const worker = new Worker();
+  assert.equal(worker.kv.run('SET', 'k'.repeat(2045), 'v'), '+OK\r\n');
+  assert.match(worker.kv.run('SWAPDB', 0, 10), /^-ERR key is longer/);
+  assert.deepEqual(worker.sizes(), [':41', ':10']);
+  assert.equal(worker.kv.run('SWAPDB', 0, 3), '+OK\r\n');
 });
 
 test('strings that hide behind the name of a map are removed and moved with the others', () => {

@@ -42,6 +42,8 @@ export interface WholeActsOptions extends KvRunnerOptions {
 }
 
 const NO_CHANGE = new Uint8Array(0);
+/** Of what nobody waits for any more. */
+export const GIVEN_UP = 'TRYAGAIN UNAVAILABLE values were not read back in time: nothing was run';
 
 export class WholeActs {
   readonly #options: WholeActsOptions;
@@ -53,9 +55,12 @@ export class WholeActs {
     this.#runner = new KvRunner(options);
   }
 
-  /** Why the change could not be made here now; ''. */
-  refusal(change: Uint8Array, nowMs: number): string | Promise<string> {
-    return this.#whenHere(nowMs, (atMs) => {
+  /**
+   * Why the change could not be made here now; ''.
+   * @param isHeld false once the act was given up: then values are read back for it no more
+   */
+  refusal(change: Uint8Array, nowMs: number, isHeld: () => boolean): string | Promise<string> {
+    return this.#refusalWhenHere(nowMs, isHeld, (atMs) => {
       this.#runner.nowMs = atMs;
       this.#runner.assertChange(decodeChange(change));
     });
@@ -66,20 +71,40 @@ export class WholeActs {
     return this.#done.has(act) || this.#options.log.wholesDone.has(act);
   }
 
-  /** '' when the change is made and noted, or why nothing was done. Only the step `decide` is refused. */
-  take({ act, step, change }: WholeAsk, nowMs: number): string | Promise<string> {
-    const { log } = this.#options;
-    const runner = this.#runner;
-    return this.#whenHere(nowMs, (atMs) => {
+  /**
+   * '' when the change is made and noted, or why it is not decided and nothing was done.
+   * @param isHeld as of `refusal`
+   */
+  decide(act: number, change: Uint8Array, nowMs: number, isHeld: () => boolean): string | Promise<string> {
+    return this.#refusalWhenHere(nowMs, isHeld, (atMs) => {
       if (this.isDone(act)) return;
-      const what = decodeChange(change);
-      runner.nowMs = atMs;
-      if (step === 'decide') runner.assertChange(what);
-      runner.makeChange(what);
-      if (step === 'decide') log.note(WHOLE_DECIDED, act, change);
-      log.note(WHOLE_DONE, act, NO_CHANGE);
-      this.#done.add(act);
+      this.#runner.nowMs = atMs;
+      this.#runner.assertChange(decodeChange(change));
+      this.#runner.makeChange(decodeChange(change));
+      this.#options.log.note(WHOLE_DECIDED, act, change);
+      this.#noteDone(act);
     });
+  }
+
+  /** Makes and notes what is decided; it is not refused. Rejects with GridError UNAVAILABLE when values cannot be read back: ask again. */
+  do(act: number, change: Uint8Array, nowMs: number): void | Promise<void> {
+    const { restore, clock } = this.#options;
+    const run = (atMs: number): void => {
+      if (this.isDone(act)) return;
+      this.#runner.nowMs = atMs;
+      this.#runner.makeChange(decodeChange(change));
+      this.#noteDone(act);
+    };
+    return runWhenHere(
+      () => run(nowMs),
+      () => run(clock()),
+      restore,
+    );
+  }
+
+  #noteDone(act: number): void {
+    this.#options.log.note(WHOLE_DONE, act, NO_CHANGE);
+    this.#done.add(act);
   }
 
   /** All workers have done it. */
@@ -87,12 +112,12 @@ export class WholeActs {
     this.#options.log.note(WHOLE_OVER, act, NO_CHANGE);
   }
 
-  #whenHere(nowMs: number, run: (atMs: number) => void): string | Promise<string> {
+  #refusalWhenHere(nowMs: number, isHeld: () => boolean, run: (atMs: number) => void): string | Promise<string> {
     const { restore, clock } = this.#options;
     const refused = (atMs: number): string => refusalOf(() => run(atMs));
     const answer = runWhenHere(
       () => refused(nowMs),
-      () => refused(clock()),
+      () => (isHeld() ? refused(clock()) : GIVEN_UP),
       restore,
     );
     return answer instanceof Promise ? answer.catch(textOf) : answer;
@@ -107,7 +132,7 @@ export async function finishWholeActs(options: WholeActsOptions): Promise<void> 
   for (const { act, epoch, change, partitions } of log.undone) {
     const run = (): void => {
       runner.nowMs = clock();
-      runner.makeChange(decodeChange(change), new Set(partitions));
+      runner.makeChange(decodeChange(change), partitions);
       log.note(WHOLE_DONE, act, NO_CHANGE, epoch);
     };
     await runWhenHere(run, run, restore);

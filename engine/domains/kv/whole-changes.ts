@@ -51,10 +51,10 @@ export function changedMaps({ databases }: WholeChange): Uint8Array[] {
   return databases.map(databaseName);
 }
 
-/** Makes the change, as far as `call` reaches. All is read before anything is written. */
-export function runChange({ kind, databases }: WholeChange, call: Pick<Call, 'whole' | 'spaceOf'>): void {
+/** Makes the change, as far as `call` reaches; what is to be swapped is read before anything is written. */
+export function runChange({ kind, databases }: WholeChange, call: Pick<Call, 'spaceOf'>): void {
   const [first, second] = databases;
-  if (kind === 'clear') for (const db of databases) call.whole(db).clear();
+  if (kind === 'clear') for (const db of databases) call.spaceOf(db).whole.clear();
   else if (first !== undefined && second !== undefined) swapSpaces(call, first, second);
 }
 
@@ -72,7 +72,7 @@ function swapped(args: RespCommand): readonly number[] {
 }
 
 /** Keys are copied over: an older record must not come back by a merge. */
-function swapSpaces(call: Pick<Call, 'whole' | 'spaceOf'>, first: number, second: number): void {
+function swapSpaces(call: Pick<Call, 'spaceOf'>, first: number, second: number): void {
   const firstKeys = copyOf(call, first);
   const secondKeys = copyOf(call, second);
   for (const [from, keysOfIt] of [
@@ -94,10 +94,10 @@ interface CopiedKey {
   readonly expiresAtMs: number;
 }
 
-function copyOf(call: Pick<Call, 'whole' | 'spaceOf'>, db: number): CopiedKey[] {
+function copyOf(call: Pick<Call, 'spaceOf'>, db: number): CopiedKey[] {
   const space = call.spaceOf(db);
   const copied: CopiedKey[] = [];
-  call.whole(db).visitAll((key) => {
+  space.whole.visitAll((key) => {
     const own = key.slice();
     const stored = space.get(own);
     if (stored !== undefined) {

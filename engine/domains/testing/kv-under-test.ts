@@ -1,9 +1,13 @@
 /** A worker's commands over records in memory, without rings: a line of words in, the text of the reply out. */
 import { assert } from '../../assert.ts';
+import { fnv1aUtf8 } from '../../partition/hash.ts';
 import { RespParser } from '../../protocol/resp-parser.ts';
+import { dropValue, fillValue } from '../../storage/evicted-value.ts';
 import { NullDataStore } from '../../storage/null-data-store.ts';
+import { KIND_LWW, RecordImage } from '../../storage/record.ts';
 import { RecordStore } from '../../storage/record-store.ts';
 import { Slab } from '../../storage/slab.ts';
+import { imageOf, storedRecord } from '../../storage/stored-record.ts';
 import { ChangeEvents } from '../crdt/change-events.ts';
 import { MapCatalogue } from '../crdt/map-catalogue.ts';
 import { WORKER_COMMANDS } from '../kv/commands.ts';
@@ -35,6 +39,23 @@ export class KvUnderTest {
       nextPartition: () => -1,
       random: () => 0.5,
     });
+  }
+
+  /** Drops the value of a string of database 0 from memory; what it answers with puts it back. */
+  dropValue(key: string): () => boolean {
+    const map = this.maps.openByName(encoder.encode('db0'));
+    assert(map !== undefined, 'a database');
+    const store = map.store(KIND_LWW);
+    const image = new RecordImage();
+    image.source = encoder.encode(key);
+    image.keyBytes = image.source.length;
+    image.keyHash = fnv1aUtf8(image.source, 0, image.keyBytes);
+    const ref = store.find(image);
+    assert(ref !== 0, `no key ${key}`);
+    store.read(ref, image);
+    const record = storedRecord(KIND_LWW, map.name, image);
+    dropValue(store, ref);
+    return () => fillValue(store, imageOf(record));
   }
 
   /** The reply, `\r\n` and all, to words or bytes. */

@@ -1,0 +1,286 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import {
+  REQUEST_ACT_APPLY,
+  REQUEST_ACT_COMMIT,
+  REQUEST_ACT_HOLD,
+  REQUEST_ACT_RELEASE,
+  REQUEST_ACT_ROLL,
+} from '../../protocol/envelope.ts';
+import { encode } from '../../protocol/codec.ts';
+import type { RequestAnswer } from '../../operation/request-handler.ts';
+import { errorNumber, GridError } from '../../protocol/errors.ts';
+import { ChangeEvents } from '../crdt/change-events.ts';
+import { KvUnderTest } from '../testing/kv-under-test.ts';
+import { HeldKeys } from './held-keys.ts';
+import {
+  decodeHoldAnswer,
+  encodeAct,
+  encodeHold,
+  encodeRoll,
+  encodeWrites,
+  type HoldAnswer,
+  type HoldAsk,
+  type StampedWrite,
+} from './joint-bodies.ts';
+import { JointService } from './joint-service.ts';
+import type { RestoreValue } from './restored-values.ts';
+import type { SpaceKey } from './touched-keys.ts';
+
+const SPACE = bytesOf('db0');
+const EVERYTHING: HoldAsk = {
+  act: 0,
+  isExclusive: true,
+  isEverything: true,
+  keys: [],
+  told: [],
+  wholes: [],
+  watched: [],
+  commands: new Uint8Array(0),
+  change: new Uint8Array(0),
+};
+
+interface Before {
+  /** The worker replaces one that committed these acts. */
+  readonly committed?: readonly number[];
+  readonly awaitsRoll?: boolean;
+}
+
+/** A worker as the gateway of acts sees it, and what its log was told, a line each. */
+class Worker {
+  readonly kv = new KvUnderTest();
+  readonly held = new HeldKeys();
+  readonly logged: string[] = [];
+  monotonicMs = 0;
+  restore: RestoreValue = () => Promise.reject(new GridError('UNAVAILABLE', 'no database'));
+  readonly service: JointService;
+
+  constructor({ committed = [], awaitsRoll = false }: Before = {}) {
+    this.service = new JointService({
+      maps: this.kv.maps,
+      changes: new ChangeEvents(1, { broadcastSessions: () => 0 }),
+      nodeId: bytesOf('server-1'),
+      refusal: () => this.kv.refusal,
+      catchUp: () => {},
+      nextPartition: () => -1,
+      random: () => 0.5,
+      held: this.held,
+      restore: (store, ref) => this.restore(store, ref),
+      clock: () => this.kv.nowMs,
+      monotonicMs: () => this.monotonicMs,
+      awaitsRoll,
+      log: {
+        note: (state, act) => this.logged.push(`note ${state} ${act}`),
+        wholesDone: new Set(),
+        undone: [],
+        commit: (act) => this.logged.push(`commit ${act}`),
+        foreign: (map, { source, keyStart, keyBytes }) =>
+          this.logged.push(`foreign ${textOf(map)} ${textOf(source.subarray(keyStart, keyStart + keyBytes))}`),
+        keepAll: (isKeeping) => this.logged.push(isKeeping ? 'keep all' : 'keep no more'),
+        committed: new Set(committed),
+      },
+    });
+  }
+
+  hold(ask: Partial<HoldAsk>): HoldAnswer {
+    const [answer] = this.#ask(REQUEST_ACT_HOLD, encodeHold({ ...EVERYTHING, isEverything: false, ...ask }));
+    assert.ok(answer !== undefined);
+    return decodeHoldAnswer(answer);
+  }
+
+  /** '' or the refusal. */
+  commit(act: number, own: readonly StampedWrite[], others: readonly StampedWrite[] = [], isLogged = false): string {
+    const [refusal] = this.#ask(REQUEST_ACT_COMMIT, encodeWrites({ act, own, others }), isLogged);
+    assert.ok(refusal !== undefined);
+    return textOf(refusal);
+  }
+
+  apply(act: number, own: readonly StampedWrite[]): void {
+    this.#ask(REQUEST_ACT_APPLY, encodeWrites({ act, own, others: [] }));
+  }
+
+  release(act: number): void {
+    this.#ask(REQUEST_ACT_RELEASE, encodeAct(act));
+  }
+
+  roll(holds: readonly HoldAsk[]): void {
+    this.#ask(REQUEST_ACT_ROLL, encodeRoll(holds));
+  }
+
+  value(key: string): string {
+    return this.kv.run('GET', key);
+  }
+
+  /** A SET of the key, by nobody's act, would wait. */
+  isHeld(key: string): boolean {
+    return this.held.blocks({ isWrite: true, isEverything: false, keys: [at(key)] });
+  }
+
+  answer(kind: number, body: Uint8Array, isLogged = false): RequestAnswer {
+    return this.service.answer({ kind, body, gateway: 0, session: 0, nowMs: this.kv.nowMs, isLogged });
+  }
+
+  #ask(kind: number, body: Uint8Array, isLogged = false): readonly Uint8Array[] {
+    const answer = this.answer(kind, body, isLogged);
+    assert.ok(isHere(answer), 'every value is in memory, so the answer is here');
+    return answer;
+  }
+}
+
+function isHere(answer: RequestAnswer): answer is readonly Uint8Array[] {
+  return Array.isArray(answer);
+}
+
+function at(key: string): SpaceKey {
+  return { space: SPACE, key: bytesOf(key) };
+}
+
+function write(key: string, value: string, millis = 1_700_000_000_000): StampedWrite {
+  return { ...at(key), value: encode(value), isRemoval: false, millis, counter: 0, ttlMs: Number.NaN };
+}
+
+function bytesOf(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+function textOf(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
+}
+
+test('a commit logs the act with what other workers own of it, stores only its own part, and does so once', () => {
+  const worker = new Worker();
+  worker.hold({ act: 7, keys: [at('own')] });
+  assert.equal(worker.commit(7, [write('own', 'one')], [write('far', 'two')]), '');
+  assert.deepEqual(worker.logged, ['commit 7', 'foreign db0 far', 'keep all']);
+  assert.deepEqual([worker.value('own'), worker.value('far')], ['$3\r\none\r\n', '$-1\r\n']);
+  worker.kv.run('SET', 'own', 'later');
+  assert.equal(worker.commit(7, [write('own', 'one')], [write('far', 'two')]), '');
+  assert.deepEqual(worker.logged, ['commit 7', 'foreign db0 far', 'keep all', 'keep all']);
+  assert.equal(worker.value('own'), '$5\r\nlater\r\n');
+});
+
+test('a commit that is refused leaves nothing behind, neither in the log nor in records', () => {
+  const worker = new Worker();
+  worker.hold({ act: 7, keys: [at('own')] });
+  worker.kv.refusal = errorNumber('READ_ONLY');
+  assert.match(worker.commit(7, [write('own', 'one')], [write('far', 'two')]), /READ_ONLY/);
+  assert.deepEqual([worker.logged, worker.value('own')], [[], '$-1\r\n']);
+  assert.equal(worker.isHeld('own'), true);
+  worker.release(7);
+  assert.deepEqual([worker.isHeld('own'), worker.logged], [false, []]);
+});
+
+test('keys that could not be written are not held, and what they hold is not told', () => {
+  const worker = new Worker();
+  worker.kv.run('SET', 'own', 'one');
+  worker.kv.refusal = errorNumber('READ_ONLY');
+  const answer = worker.hold({ act: 7, keys: [at('own')], told: [at('own')] });
+  assert.match(answer.refusal, /READ_ONLY/);
+  assert.deepEqual([answer.told, worker.isHeld('own')], [[], false]);
+  assert.equal(worker.hold({ act: 7, isExclusive: false, keys: [at('own')], told: [at('own')] }).refusal, '', 'a read');
+});
+
+test('what is held tells its value, and a key that is not there tells that', () => {
+  const worker = new Worker();
+  worker.kv.run('SET', 'own', 'one');
+  const { told, refusal } = worker.hold({ act: 7, keys: [at('own'), at('none')], told: [at('own'), at('none')] });
+  assert.equal(refusal, '');
+  assert.deepEqual(
+    told.map(({ key, isLive, value }) => [textOf(key), isLive, textOf(value)]),
+    [
+      ['own', true, 'one'],
+      ['none', false, ''],
+    ],
+  );
+});
+
+test('an act that is given up while a value of its keys is read back is told nothing, and holds nothing', async () => {
+  const worker = new Worker();
+  worker.kv.run('SET', 'own', 'x'.repeat(1000));
+  const putBack = worker.kv.dropValue('own');
+  worker.restore = async () => {
+    worker.release(7);
+    putBack();
+  };
+  const keys = [at('own')];
+  const answer = worker.answer(REQUEST_ACT_HOLD, encodeHold({ ...EVERYTHING, act: 7, isEverything: false, keys, told: keys }));
+  const parts: Uint8Array[] = [];
+  for await (const part of answer) parts.push(part);
+  assert.equal(parts.length, 1);
+  const { refusal, told } = decodeHoldAnswer(parts[0] ?? new Uint8Array(0));
+  assert.match(refusal, /^TRYAGAIN/);
+  assert.deepEqual([told, worker.isHeld('own')], [[], false]);
+});
+
+test('another worker holds its keys until it has applied the act; applied again, nothing changes', () => {
+  const worker = new Worker();
+  worker.hold({ act: 7, keys: [at('own')] });
+  assert.equal(worker.isHeld('own'), true);
+  worker.apply(7, [write('own', 'one')]);
+  assert.deepEqual([worker.isHeld('own'), worker.value('own'), worker.logged], [false, '$3\r\none\r\n', []]);
+  worker.kv.run('SET', 'own', 'later');
+  worker.apply(7, [write('own', 'one')]);
+  assert.equal(worker.value('own'), '$5\r\nlater\r\n');
+});
+
+test('a newer write of a browser stays, though an act that was decided before it is applied behind it', () => {
+  const worker = new Worker();
+  worker.kv.run('SET', 'own', 'newer');
+  worker.apply(7, [write('own', 'older', worker.kv.nowMs - 1)]);
+  assert.equal(worker.value('own'), '$5\r\nnewer\r\n');
+});
+
+test('the log keeps all until the last act that was committed here is released', () => {
+  const worker = new Worker();
+  worker.commit(7, [write('a', '1')]);
+  worker.commit(8, [write('b', '2')]);
+  worker.logged.length = 0;
+  worker.release(7);
+  worker.release(9);
+  assert.deepEqual(worker.logged, []);
+  worker.release(8);
+  assert.deepEqual(worker.logged, ['keep no more']);
+});
+
+test('a worker that replaces another lets nothing touch a key until it is told which ones acts hold', () => {
+  const worker = new Worker({ awaitsRoll: true });
+  assert.deepEqual([worker.isHeld('held'), worker.isHeld('free')], [true, true]);
+  worker.roll([{ ...EVERYTHING, act: 7, isEverything: false, keys: [at('held')] }]);
+  assert.deepEqual([worker.isHeld('held'), worker.isHeld('free')], [true, false]);
+  worker.release(7);
+  assert.equal(worker.isHeld('held'), false);
+});
+
+test('an act that was over before the roll came holds nothing, though the roll names it', () => {
+  const worker = new Worker({ awaitsRoll: true });
+  worker.apply(7, [write('held', 'one')]);
+  assert.match(worker.hold({ act: 7, keys: [at('held')] }).refusal, /^TRYAGAIN/);
+  worker.roll([{ ...EVERYTHING, act: 7, isEverything: false, keys: [at('held')] }]);
+  assert.deepEqual([worker.isHeld('held'), worker.value('held')], [false, '$3\r\none\r\n']);
+});
+
+test('a gateway that tells nothing for ten seconds holds nothing', () => {
+  const worker = new Worker({ awaitsRoll: true, committed: [7] });
+  worker.monotonicMs = 9_999;
+  worker.service.tick();
+  assert.equal(worker.isHeld('any'), true);
+  worker.monotonicMs = 10_000;
+  worker.service.tick();
+  assert.deepEqual([worker.isHeld('any'), worker.logged], [false, ['keep all', 'keep no more']]);
+});
+
+test('what the worker before it has committed is not done again, and its log stays until that act is released', () => {
+  const worker = new Worker({ awaitsRoll: true, committed: [7] });
+  assert.equal(worker.commit(7, [write('own', 'one')], [write('far', 'two')], true), '');
+  assert.deepEqual([worker.logged, worker.value('own')], [['keep all', 'keep all'], '$-1\r\n']);
+  worker.roll([{ ...EVERYTHING, act: 7, isEverything: false, keys: [at('own')] }]);
+  worker.release(7);
+  assert.equal(worker.logged.at(-1), 'keep no more');
+  assert.equal(worker.isHeld('own'), false, 'a committed act holds nothing here');
+});
+
+test('a commit that the worker before it had in hand, and did not log as an act, is not run', () => {
+  const worker = new Worker({ awaitsRoll: true });
+  assert.match(worker.commit(7, [write('own', 'one')], [], true), /^TRYAGAIN/);
+  assert.deepEqual([worker.logged, worker.value('own')], [[], '$-1\r\n']);
+});

@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { ActMarks } from '../../engine/domains/kv/act-marks.ts';
+import { decodeAct, decodeHold, decodeWhole, encodeHoldAnswer } from '../../engine/domains/kv/joint-bodies.ts';
+import { REQUEST_ACT_HOLD, REQUEST_ACT_RELEASE, REQUEST_ACT_WHOLE } from '../../engine/protocol/envelope.ts';
+import { type ErrorCode, GridError } from '../../engine/protocol/errors.ts';
+import { TurnClock } from '../turn-clock.ts';
+import { JointActs } from './joint-acts.ts';
+import { KnownHashes } from './known-hashes.ts';
+
+const CLEAR = { kind: 'clear', databases: [0] } as const;
+const HELD = ['hold 0', 'hold 1', 'hold 2'];
+const LET_GO = ['tell release 0', 'tell release 1', 'tell release 2'];
+
+/** Three workers that do what they are asked, save what a test says; what they were asked and told, a line each. */
+class Workers {
+  readonly lines: string[] = [];
+  /** By line: refusals, one a time that it is asked. */
+  readonly refusals = new Map<string, string[]>();
+  /** By line: errors, one a time that it is asked. */
+  readonly errors = new Map<string, ErrorCode[]>();
+  readonly acts = new JointActs({
+    calls: {
+      everyone: [0, 1, 2],
+      request: async (kind, workers, bodyOf) =>
+        workers.map((worker) => [this.#answer(kind, lineOf(kind, worker, bodyOf(worker)))]),
+    },
+    links: { request: (worker, _call, _session, kind, body) => this.lines.push(`tell ${lineOf(kind, worker, body)}`) },
+    router: { ownerOfKey: () => 0, mayNameMap: () => false },
+    clock: new TurnClock(),
+    marks: new ActMarks(new SharedArrayBuffer(ActMarks.BYTES)),
+    known: new KnownHashes(1),
+    opTimeoutMs: 60_000,
+  });
+
+  #answer(kind: number, line: string): Uint8Array {
+    this.lines.push(line);
+    const error = this.errors.get(line)?.shift();
+    if (error !== undefined) throw new GridError(error, 'as the test has it');
+    const refusal = this.refusals.get(line)?.shift() ?? '';
+    if (kind !== REQUEST_ACT_HOLD) return new TextEncoder().encode(refusal);
+    return encodeHoldAnswer({ refusal, told: [], versions: [], hashNames: [], replies: new Uint8Array(0) });
+  }
+}
+
+function lineOf(kind: number, worker: number, body: Uint8Array): string {
+  switch (kind) {
+    case REQUEST_ACT_HOLD:
+      assert.ok(decodeHold(body).isEverything);
+      return `hold ${worker}`;
+    case REQUEST_ACT_WHOLE:
+      return `${decodeWhole(body).step} ${worker}`;
+    default:
+      assert.equal(kind, REQUEST_ACT_RELEASE);
+      assert.equal(decodeAct(body), 1);
+      return `release ${worker}`;
+  }
+}
+
+test('a change of databases is decided by the first worker, done by the others, and over once every log has it', async () => {
+  const workers = new Workers();
+  assert.equal(await workers.acts.change(CLEAR), '');
+  const told = ['tell over 1', 'tell over 2', ...LET_GO];
+  assert.deepEqual(workers.lines, [...HELD, 'decide 0', 'do 1', 'do 2', 'over 0', ...told]);
+  assert.equal(workers.acts.underWay, 0);
+});
+
+test('a change that any worker refuses to hold is decided nowhere, and all is let go', async () => {
+  const workers = new Workers();
+  workers.refusals.set('hold 2', ['READONLY no']);
+  assert.equal(await workers.acts.change(CLEAR), 'READONLY no');
+  assert.deepEqual(workers.lines, [...HELD, ...LET_GO]);
+});
+
+test('a change that the first worker refuses is done by none', async () => {
+  const workers = new Workers();
+  workers.refusals.set('decide 0', ['TRYAGAIN no']);
+  assert.equal(await workers.acts.change(CLEAR), 'TRYAGAIN no');
+  assert.deepEqual(workers.lines, [...HELD, 'decide 0', ...LET_GO]);
+});
+
+test('a worker that does not answer is asked again until it has done what is decided', async () => {
+  const workers = new Workers();
+  workers.errors.set('do 2', ['UNAVAILABLE', 'DEADLINE_EXCEEDED']);
+  assert.equal(await workers.acts.change(CLEAR), '');
+  assert.equal(workers.lines.filter((line) => line === 'do 2').length, 3);
+  assert.ok(workers.lines.indexOf('over 0') > workers.lines.lastIndexOf('do 2'));
+});
+
+for (const step of ['decide 0', 'do 2']) {
+  test(`a change that the log does not take for good at ${step} is not over: the next start carries it on`, async () => {
+    const workers = new Workers();
+    workers.errors.set(step, ['READ_ONLY']);
+    assert.match(await workers.acts.change(CLEAR), /READ_ONLY/);
+    assert.deepEqual(
+      workers.lines.filter((line) => line.includes('over')),
+      [],
+    );
+    assert.deepEqual(workers.lines.slice(-LET_GO.length), LET_GO);
+  });
+
+  test(`a change that waits for room in the log at ${step} is over: no later start makes it again`, async () => {
+    const workers = new Workers();
+    workers.errors.set(step, ['DISK_FULL']);
+    assert.match(await workers.acts.change(CLEAR), /DISK_FULL/);
+    assert.deepEqual(workers.lines, [...HELD, 'decide 0', 'do 1', 'do 2', 'over 0', 'tell over 1', 'tell over 2', ...LET_GO]);
+  });
+}
+
+test('a change at which the first worker dies again and again is made by none', async () => {
+  const workers = new Workers();
+  workers.errors.set('decide 0', ['INTERNAL']);
+  assert.match(await workers.acts.change(CLEAR), /INTERNAL/);
+  assert.deepEqual(workers.lines, [...HELD, 'decide 0', ...LET_GO]);
+});
+
+test('a change at which another worker dies again and again is told so, and over: no later start makes it, over newer writes', async () => {
+  const workers = new Workers();
+  workers.errors.set('do 2', ['INTERNAL']);
+  assert.match(await workers.acts.change(CLEAR), /INTERNAL/);
+  assert.deepEqual(workers.lines, [...HELD, 'decide 0', 'do 1', 'do 2', 'over 0', 'tell over 1', 'tell over 2', ...LET_GO]);
+});
+
+test('a server that ends lets nothing go: the first worker keeps its log for those that have not applied', async () => {
+  const workers = new Workers();
+  workers.errors.set('do 2', ['UNAVAILABLE']);
+  const changed = workers.acts.change(CLEAR);
+  await new Promise((resolve) => setImmediate(resolve));
+  workers.acts.close();
+  assert.match(await changed, /DEADLINE_EXCEEDED/);
+  assert.deepEqual(workers.lines, [...HELD, 'decide 0', 'do 1', 'do 2']);
+});
+
+test('the others are told that a change is over only when the log of the first has it', async () => {
+  const workers = new Workers();
+  workers.errors.set('over 0', ['DISK_FULL']);
+  assert.match(await workers.acts.change(CLEAR), /DISK_FULL/);
+  assert.deepEqual(workers.lines, [...HELD, 'decide 0', 'do 1', 'do 2', 'over 0', ...LET_GO]);
+});
