@@ -174,18 +174,22 @@ class RunnerUnderTest {
     return new Int32Array(this.#inbox)[TAIL] as number;
   }
 
+  get isBehindPredecessor(): boolean {
+    return this.#runner.isBehindPredecessor([this.#consumer]);
+  }
+
   get loggedUpTo(): readonly number[] {
     return this.#runner.loggedUpTo([this.#consumer]);
   }
 
   /** Handles what is in the inbox, as one batch that ends at once. */
-  run(): void {
-    assert.equal(this.batch(), undefined);
+  run(records = 1000): void {
+    assert.equal(this.batch(records), undefined);
   }
 
   /** Handles what is in the inbox, as one batch; a promise when the outbox has no room for the answers. */
-  batch(): Promise<void> | void {
-    this.#consumer.drain(1000, this.#runner);
+  batch(records = 1000): Promise<void> | void {
+    this.#consumer.drain(records, this.#runner);
     const ended = this.#runner.onBatchEnd();
     if (ended === undefined) this.#consumer.release();
     return ended?.then(() => this.#consumer.release());
@@ -522,6 +526,36 @@ test('a request behind rejected ops is not done twice: a successor answers the o
       [74, RECORD_REPLY, 0],
     ],
   );
+});
+
+test('a successor that has not come as far as the worker before it keeps in the log how far that one came', () => {
+  const runner = new RunnerUnderTest();
+  runner.engine.watermarkMs = 100;
+  let logged: readonly number[] = [];
+  runner.durability.endBatch = () => {
+    logged = runner.loggedUpTo;
+    return undefined;
+  };
+  runner.ops(75, [put('logged', 1, 200)]);
+  const rejectedAt = runner.written;
+  runner.ops(76, [put('old', 1, 5)]);
+  runner.request(77, REQUEST_ECHO, { text: 'counted' });
+  const loggedTo = runner.written;
+  runner.loggedTo.set(0, loggedTo);
+  runner.opsLoggedTo.set(0, rejectedAt);
+  assert.equal(runner.isBehindPredecessor, false);
+  runner.run(1);
+  assert.deepEqual(logged, [loggedTo, rejectedAt]);
+  runner.run(1);
+  assert.deepEqual(logged, [loggedTo, rejectedAt], 'not told yet');
+  assert.deepEqual(runner.loggedUpTo, [loggedTo, runner.position], 'told');
+  assert.equal(runner.isBehindPredecessor, false);
+  runner.run(1);
+  assert.deepEqual(logged, [loggedTo]);
+  assert.equal(runner.isBehindPredecessor, true);
+  runner.request(78, REQUEST_ECHO, { text: 'new' });
+  runner.run();
+  assert.deepEqual(logged, [runner.position]);
 });
 
 test('a tick is told while a batch still stands in the inbox, because its gateway does not read', async () => {

@@ -137,13 +137,25 @@ export class PartitionRunner implements Runnable {
   }
 
   /**
-   * Where a successor may go on in each inbox when the log has what was merged. Behind these, while gateways may not know of ops that
-   * were rejected or refused: where it must go on with ops, which is before the first of them.
+   * Where a successor may go on in each inbox when the log has what was merged, by this worker or the one before it. Behind these, while
+   * gateways may not know of ops that were rejected or refused: where it must go on with ops, which is before the first of them.
    */
   loggedUpTo(inboxes: readonly RingConsumer[]): readonly number[] {
-    const positions = inboxes.map(({ position }) => position);
-    if (this.#unmerged.size === 0) return positions;
-    return [...positions, ...inboxes.map(({ index, position }) => this.#unmerged.get(index) ?? position)];
+    const { loggedTo, opsLoggedTo } = this.#options;
+    if (loggedTo.size === 0 && this.#unmerged.size === 0) return inboxes.map(({ position }) => position);
+    const all = inboxes.map(({ index, position }) => laterOf(position, loggedTo.get(index)));
+    const ops = inboxes.map(({ index, position }) => {
+      const unmerged = this.#unmerged.get(index);
+      if (unmerged !== undefined || !loggedTo.has(index)) return unmerged ?? position;
+      return laterOf(position, opsLoggedTo.get(index) ?? loggedTo.get(index));
+    });
+    return ops.every((position, index) => position === all[index]) ? all : [...all, ...ops];
+  }
+
+  /** True when nothing stands in these inboxes any more that the worker before this one has logged: only its log tells that. */
+  isBehindPredecessor(inboxes: readonly RingConsumer[]): boolean {
+    const { loggedTo } = this.#options;
+    return inboxes.every(({ index, position }) => laterOf(position, loggedTo.get(index)) === position);
   }
 
   onTick(): void {
@@ -382,6 +394,11 @@ export class PartitionRunner implements Runnable {
   async #untilRead(): Promise<void> {
     while (!this.#options.answers.flush()) await new Promise((resolve) => setTimeout(resolve, OUTBOX_RETRY_MS));
   }
+}
+
+/** Of two positions in a ring, which wrap. */
+function laterOf(position: number, other: number | undefined): number {
+  return other !== undefined && ((other - position) | 0) > 0 ? other : position;
 }
 
 function isList(answer: RequestAnswer): answer is readonly Uint8Array[] {

@@ -230,6 +230,7 @@ class PartitionWorker {
     for (const bell of this.#bells) bell.listen(loop.wake);
     this.#loop = loop;
     await this.#finishActs?.();
+    await this.#storage.replayed();
     await this.#services.start();
     this.#publish(Date.now());
     this.#state.setWorkerState(workerId, 'ready');
@@ -357,7 +358,7 @@ class PartitionWorker {
       tickIntervalMs: TICK_MS,
       onTick: (nowMs, isBatchTold) => {
         this.#slices.run(nowMs);
-        this.#storage.tick(nowMs, isBatchTold);
+        this.#storage.tick(nowMs, isBatchTold && this.#runner?.isBehindPredecessor(inboxes) === true);
       },
       onShutdown: () => this.#shutdown(),
     });

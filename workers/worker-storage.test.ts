@@ -86,6 +86,7 @@ test('the log of an earlier run goes when all of it is in the data store, versio
     },
   );
   await storage.load(PARTITIONS, 0);
+  await storage.replayed();
   assert.ok((storage.loader?.loaded ?? 0) > 0, 'no value had been dropped: the test proves nothing');
   assert.ok(behind() > 0);
   storage.actLog().keepAll(true);
@@ -96,6 +97,11 @@ test('the log of an earlier run goes when all of it is in the data store, versio
   storage.tick(Date.now(), true);
   assert.deepEqual(checkpoints, [], 'other workers have to log some of it themselves');
   storage.actLog().keepAll(false);
+  for (let tick = 0; tick < 100; tick++) {
+    storage.tick(Date.now(), false);
+    await turn();
+  }
+  assert.deepEqual(checkpoints, [], 'the log tells where a successor goes on with what stands in the inboxes');
   for (let tick = 0; tick < 10_000 && checkpoints.length === 0; tick++) {
     storage.tick(Date.now(), true);
     await turn();
@@ -155,6 +161,7 @@ test('a change that an earlier run decided is made once, though segments go, thr
     );
     t.after(() => storage.close());
     await storage.load(PARTITIONS, launch);
+    await storage.replayed();
     return storage;
   };
   const segments = (): string[] => readdirSync(folder).filter((name) => !sketch.files.has(name));
@@ -171,7 +178,10 @@ test('a change that an earlier run decided is made once, though segments go, thr
     first.log?.write(0, []);
   }
   first.log?.flushed(0);
-  for (let wait = 0; segments().length > 1 && wait < 1000; wait++) await turn();
+  for (let wait = 0; segments().length > 1 && wait < 1000; wait++) {
+    first.log?.tick(Date.now());
+    await turn();
+  }
   assert.ok(begun !== undefined && !segments().includes(begun), 'the segment that said so first is gone');
 
   const second = await open(1);

@@ -160,7 +160,7 @@ export class WorkerStorage {
       const plain = openFiles(logFolder);
       const files = this.#faults?.logFiles(plain) ?? plain;
       await this.#replay(files, logFolder, partitions, launch > 0, progress);
-      await this.#replayed();
+      await this.#settleTies();
       this.#openLog(files, partitions);
     } else await this.#settleTies();
     this.#settleFences(launch > 0);
@@ -239,7 +239,7 @@ export class WorkerStorage {
       return;
     }
     const isHome = this.#replayedUpTo >= 0 && flushing.flushedSequence >= this.#replayedUpTo;
-    if (isHome && log?.isCarrying !== true && !this.#isKeepingAll) this.#checkpoint();
+    if (isHome && isBatchTold && log?.isCarrying !== true && !this.#isKeepingAll) this.#checkpoint();
     if (!this.#isRemovingOwn && !this.#isKeepingAll) log?.flushed(flushing.flushedSequence);
     log?.tick(nowMs, isBatchTold);
     // A log that runs full is emptied by flushes, and by nothing else. What was replayed is brought home first.
@@ -299,10 +299,10 @@ export class WorkerStorage {
     if (this.past.syncFailure !== undefined) this.#events.onPersisted(0, this.past.syncFailure);
   }
 
-  /** All of the log is in memory: it may go when all that was staged by it, ties included, is in the data store. */
-  async #replayed(): Promise<void> {
+  /** All that earlier logs say is in memory, and done: they may go when all that was staged by it is in the data store. */
+  async replayed(): Promise<void> {
     const behind = this.flushing;
-    await this.#settleTies();
+    if (this.past === undefined) return;
     if (behind instanceof WriteBehind) {
       this.#replayedUpTo = behind.stagedSequence;
       return;

@@ -4,6 +4,7 @@ import test from 'node:test';
 import { FenceTable } from '../../engine/domains/coordination/fence-table.ts';
 import { ForgetfulLogFiles } from '../../engine/storage/forgetful-log-files.ts';
 import type { LogFiles } from '../../engine/storage/log-files.ts';
+import { turn } from '../../engine/storage/virtual-time.ts';
 import { EPOCH, LogUnderTest, seeded, WORKER } from '../testing/log-under-test.ts';
 import { carryFences } from './logged-fences.ts';
 import { replayPast } from './worker-log.ts';
@@ -75,6 +76,24 @@ test('segments come and go, and whatever is left has every token', async () => {
   assert.ok(log.log.segments < 400 && token > 50);
 });
 
+test('a token that was synced survives a power loss at any moment, though segments come and go', async () => {
+  const fences = new FenceTable();
+  const log = run(new ForgetfulLogFiles(), fences);
+  const random = seeded(5);
+  grant(log, fences, 'a', 5);
+  await log.log.synced(log.log.sequence);
+  for (let step = 0; step < 200; step++) {
+    log.writeMany(2, 1500);
+    log.time.advance(3);
+    if (random() < 0.5) log.flushAll();
+    if (random() < 0.3) log.tick();
+    if (random() < 0.5) await turn();
+    const known = await replayed(log.files.crash(random, 'dropped'), EPOCH + 1);
+    assert.equal(known.admits('a', 4), false, `after step ${step}`);
+  }
+  assert.ok(log.log.segments < 50, `${log.log.segments} segments are left`);
+});
+
 test('a log in which nothing but tokens is left does not turn over and over', () => {
   const fences = new FenceTable();
   const log = run(new ForgetfulLogFiles(), fences);
@@ -97,6 +116,8 @@ test('the next run begins its log with what it was told by the last, so that old
   const second = run(first.files, known, EPOCH + 1);
   assert.equal(second.log.isCarrying, true, 'the old files must stay');
   second.end();
+  assert.equal(second.log.isCarrying, true, 'until what it begins with is on the disk');
+  await second.log.synced(second.log.sequence);
   assert.equal(second.log.isCarrying, false);
   for (const name of first.files.list()) if (name.includes(`e${String(EPOCH).padStart(10, '0')}`)) first.files.remove(name);
   const later = await replayed(first.files, EPOCH + 2);

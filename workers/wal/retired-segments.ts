@@ -9,6 +9,8 @@ import type { SegmentWriter } from './segment-writer.ts';
 
 export interface RetiredSegmentsOptions {
   readonly files: LogFiles;
+  /** True while the newest one must stay, whatever is flushed. */
+  readonly keepsNewest: () => boolean;
   readonly onRemoved: (segment: SegmentWriter) => void;
   /** A deletion has failed, with the error of the system. */
   readonly onFailed: (error: unknown) => void;
@@ -19,7 +21,6 @@ export class RetiredSegments {
   readonly #segments: SegmentWriter[] = [];
   #bytes = 0;
   #flushedSequence = 0;
-  #keepsNewest = false;
   #removal: Promise<void> | undefined;
   #stopped = false;
 
@@ -41,13 +42,9 @@ export class RetiredSegments {
     this.#bytes += segment.bytes;
   }
 
-  /**
-   * Begins to delete the segments whose frames are all up to `flushedSequence`. A segment of which a sync is under way
-   * stays until a later call; so does the newest one with `keepsNewest`.
-   */
-  removeUpTo(flushedSequence: number, keepsNewest = false): void {
+  /** Begins to delete the segments whose frames are all up to `flushedSequence`. One of which a sync is under way stays until a later call. */
+  removeUpTo(flushedSequence: number): void {
     this.#flushedSequence = flushedSequence;
-    this.#keepsNewest = keepsNewest;
     if (this.#removal !== undefined || this.#stopped || !this.#mayRemove()) return;
     this.#removal = this.#run().then(
       () => {
@@ -83,7 +80,7 @@ export class RetiredSegments {
 
   #mayRemove(): boolean {
     const oldest = this.#segments[0];
-    if (this.#keepsNewest && this.#segments.length === 1) return false;
+    if (this.#segments.length === 1 && this.#options.keepsNewest()) return false;
     return oldest !== undefined && oldest.lastSequence <= this.#flushedSequence && !oldest.isSyncing;
   }
 }

@@ -109,7 +109,12 @@ export class WriteAheadLog {
     const run = (): Promise<void> => this.#syncAll();
     this.#group = new GroupSync({ policy, nowMs, startTimer, run, onSynced, onFailed }, firstSequence - 1);
     const onRemoved = (segment: SegmentWriter): void => this.#removed(segment);
-    this.#retired = new RetiredSegments({ files, onRemoved, onFailed: (error) => this.#fail('pruned', error) });
+    this.#retired = new RetiredSegments({
+      files,
+      keepsNewest: () => this.isCarrying,
+      onRemoved,
+      onFailed: (error) => this.#fail('pruned', error),
+    });
     this.#refusal = REFUSALS[this.state];
     this.#carry();
   }
@@ -167,9 +172,9 @@ export class WriteAheadLog {
     return this.#isFull ? 'full' : 'open';
   }
 
-  /** True until what was carried over from older segments, or older runs, is written: they must stay. */
+  /** True until what was carried over from older segments, or older runs, is on the disk: they must stay. */
   get isCarrying(): boolean {
-    return this.#isCarrying;
+    return this.#isCarrying || this.#carriedSequence > this.#group.syncedSequence;
   }
 
   /** What new writes are refused with now; undefined: they are welcome. */
@@ -217,7 +222,7 @@ export class WriteAheadLog {
   /**
    * Call it every so often: tries a held frame again, begins syncs that are due, retires and deletes segments.
    *
-   * @param isBatchTold false while the last frame is of a batch that still stands in inboxes: a successor asks it where it may go on
+   * @param isBatchTold false while something that the log has still stands in inboxes: a successor asks the last frame where it may go on
    */
   tick(nowMs: number, isBatchTold = true): void {
     if (this.#isClosed) return;
@@ -264,10 +269,13 @@ export class WriteAheadLog {
     if (segment.isEmpty) this.#firstFrameMs = nowMs;
     if (!segment.append(bytes, this.#sequence + 1)) return false;
     this.#sequence += 1;
-    if (this.#isCarrying) this.#carriedSequence = this.#sequence;
-    this.#isCarrying = false;
     this.frame.clear();
     this.#group.written(this.#sequence, nowMs);
+    if (this.#isCarrying) {
+      this.#isCarrying = false;
+      this.#carriedSequence = this.#sequence;
+      this.#group.request();
+    }
     if (this.#retired.bytes + segment.bytes >= this.#options.maxBytes) this.#refreshRefusal();
     return true;
   }
@@ -357,7 +365,7 @@ export class WriteAheadLog {
   }
 
   #prune(): void {
-    if (this.#failure === undefined) this.#retired.removeUpTo(this.#marks.flushedSequence, this.#isCarrying);
+    if (this.#failure === undefined) this.#retired.removeUpTo(this.#marks.flushedSequence);
   }
 
   #removed(segment: SegmentWriter): void {
