@@ -5,7 +5,7 @@
  *                      └─▶ bucket '' ─▶ the buckets that differ ─▶ … ─▶ leaves ─▶ sums follow ─▶ root equal: done
  *
  * Questions follow one another as the answers come, so the same answers in the same order make the same walk: a server that
- * plays recorded frames back gives the price of moving the same bytes. Source: protocol reference §5.5.
+ * plays recorded frames back gives the price of moving the same bytes. Source: docs/PROTOCOL.md §5.5.
  */
 import { leafOf, foldBuckets, foldRoot, LEAVES } from '../engine/crdt/merkle-tree.ts';
 import { fmix32, fnv1a } from '../engine/partition/hash.ts';

@@ -14,7 +14,7 @@
  *
  * With a mix (op-mix.ts) every op of every round has a key and a clock of its own: those are written before each sending, too.
  *
- * The bytes are those of the TopGun client (protocol reference §1.2, §5.2): map16 headers, millis as float64.
+ * The bytes are those of the TopGun client (docs/PROTOCOL.md §1.2, §5.2): map16 headers, millis as float64.
  */
 import { assert } from '../engine/assert.ts';
 import { KEY_DIGITS, type OpMix } from './op-mix.ts';

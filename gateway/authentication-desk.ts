@@ -1,5 +1,5 @@
 /**
- * Who is it? AUTH, DEVICE_HELLO and their answers (protocol reference §2).
+ * Who is it? AUTH, DEVICE_HELLO and their answers (docs/PROTOCOL.md §2).
  *
  *   required       AUTH_REQUIRED is the first frame out; nothing but AUTH is acted on; 10 s, then the door closes
  *   not required   ready at once; DEVICE_HELLO is answered, so that the client does not wait its 500 ms

@@ -10,7 +10,7 @@
  * The worker is told of the first session here that watches a counter, and of the last one that leaves. A sum is written in
  * the name of the session's device; a session that never said which it is gets a name for its life.
  *
- * Source: protocol reference §8.3.
+ * Source: docs/PROTOCOL.md §8.3.
  */
 import { randomUUID } from 'node:crypto';
 import type { CallStatus } from '../engine/operation/operation.ts';

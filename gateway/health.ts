@@ -52,7 +52,7 @@ function takesWrites({ state, log, damagedPartitions }: WorkerFacts): boolean {
   return state === 'ready' && (log.state === 'open' || log.state === 'off') && damagedPartitions === 0;
 }
 
-/** Body of GET /health: the four fields of protocol reference §1.4, and more beside them. */
+/** Body of GET /health: the four fields of docs/PROTOCOL.md §1.4, and more beside them. */
 export interface HealthDocument {
   readonly state: Lifecycle;
   readonly connections: number;

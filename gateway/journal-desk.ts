@@ -6,7 +6,7 @@
  *
  * An answer that cannot be given is ERROR: an empty JOURNAL_READ_RESPONSE would say that nothing happened.
  *
- * Source: protocol reference §9.1.
+ * Source: docs/PROTOCOL.md §9.1.
  */
 import type { CallStatus } from '../engine/operation/operation.ts';
 import type { JournalSequence } from '../engine/domains/persistence/journal-sequence.ts';

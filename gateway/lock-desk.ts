@@ -4,7 +4,7 @@
  *   LOCK_REQUEST ─▶ the owner of the name ─▶ PUSH granted(token) ─▶ FENCE to every worker ─ all have logged it ─▶ LOCK_GRANTED
  *   LOCK_RELEASE ─▶ the owner of the name ─▶ LOCK_RELEASED
  *
- * A request that is not granted gets no answer at all: the client takes any for a lock that it holds (protocol reference §8.2). It only
+ * A request that is not granted gets no answer at all: the client takes any for a lock that it holds (docs/PROTOCOL.md §8.2). It only
  * ever hears ERROR, which it logs: too many locks. A grant that cannot be fenced, or that comes when the client has given up or may not
  * have it any more, is given back.
  *

@@ -3,7 +3,7 @@
  *
  * Names come as bytes and are compared as bytes: first with the last name used (a frame mostly stays in one map), then
  * through a table on their hash. A name is checked once, when it gets its number: clients may not use empty names,
- * names with `:`, and the reserved prefixes (protocol reference §12). Refused names share two numbers below 0 and take no
+ * names with `:`, and the reserved prefixes (docs/PROTOCOL.md §12). Refused names share two numbers below 0 and take no
  * room: nobody can fill the table with them.
  */
 import { fnv1aUtf8, isUtf8 } from '../engine/partition/hash.ts';

@@ -1,7 +1,7 @@
 /**
  * The partition map of this node: it owns every partition, and its clients' own address leads to it.
  *
- * A cluster client drops a connection whose endpoint is not textually the address that it dialled (protocol reference §10). So the endpoint
+ * A cluster client drops a connection whose endpoint is not textually the address that it dialled (docs/PROTOCOL.md §10). So the endpoint
  * is made of what the client sent when it connected: Host, path and query, and whether it came by TLS, also to a proxy. Where it sent no
  * Host, of the port that the node listens on.
  */

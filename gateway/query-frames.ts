@@ -1,4 +1,4 @@
-/** Frames about queries, put together around values that are never decoded (protocol reference §6.1). */
+/** Frames about queries, put together around values that are never decoded (docs/PROTOCOL.md §6.1). */
 import type { CursorStatus } from '../engine/domains/query/cursor.ts';
 import type { ResultRow } from '../engine/domains/query/gathered-query.ts';
 import type { RowChange, WindowRow } from '../engine/domains/query/ordered-window.ts';

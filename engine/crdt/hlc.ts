@@ -7,7 +7,7 @@
  * Node ids are compared by bytes (not by locale) because memory, SQL and Merkle leaves must agree on the winner.
  * Stamps of records are compared as spans of bytes, so no string of a node id is ever made for a merge.
  *
- * Source: Kulkarni et al., "Logical Physical Clocks" (2014); protocol reference §3.
+ * Source: Kulkarni et al., "Logical Physical Clocks" (2014); docs/PROTOCOL.md §3.
  */
 
 /** A clock's text or node id is not one. `code` is stable; a retry does not help. */

@@ -9,7 +9,7 @@
  * The clever thing: FNV-1a goes left to right, so the hash goes on from the key's own hash, which every write already
  * has, and only the stamp is hashed per write. Decimal digits come from integer arithmetic on two halves below 10^9.
  *
- * Source: protocol reference §4.3, §5.3.
+ * Source: docs/PROTOCOL.md §4.3, §5.3.
  */
 import { fnv1aUnit, fnv1aUtf8From } from '../partition/hash.ts';
 import { compareBytes, compareStamps } from './hlc.ts';

@@ -10,7 +10,7 @@
  * several workers add up to the leaf of the map, and only sums are stored: inner nodes (273 of them) are folded when
  * somebody asks. A hash of 0 means nothing there, as the client reads a missing bucket.
  *
- * Source: protocol reference §4.2, §4.3.
+ * Source: docs/PROTOCOL.md §4.2, §4.3.
  */
 import { assert } from '../assert.ts';
 import { fmix32 } from '../partition/hash.ts';

@@ -8,7 +8,7 @@
  * by one number. It needs decoded values: it is computed when somebody syncs, not when somebody writes. Tombstones
  * are not hashed.
  *
- * Source: Shapiro et al., "A comprehensive study of CRDTs" (2011), OR-Set; protocol reference §4.3, §5.6.
+ * Source: Shapiro et al., "A comprehensive study of CRDTs" (2011), OR-Set; docs/PROTOCOL.md §4.3, §5.6.
  */
 import { fnv1a } from '../partition/hash.ts';
 

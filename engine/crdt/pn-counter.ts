@@ -8,7 +8,7 @@
  * wire a state has two spellings; both are read, and both are written, because either kind of client loses a state in
  * the other's spelling. Wire objects have no prototype, so a node may be called `__proto__`.
  *
- * Source: Shapiro et al., "A comprehensive study of CRDTs" (2011), PN-Counter; protocol reference §8.3.
+ * Source: Shapiro et al., "A comprehensive study of CRDTs" (2011), PN-Counter; docs/PROTOCOL.md §8.3.
  */
 import { assert } from '../assert.ts';
 

@@ -5,7 +5,7 @@
  * hash. Lone surrogates in their three-byte form count as the unit they stand for. Bytes that are not UTF-8 at all
  * count as one unit each, so that every byte string has a partition; such keys are left out of client sync.
  *
- * Source: protocol reference §4.1, §4.2 (FNV-1a by Fowler, Noll, Vo; fmix32 by Austin Appleby).
+ * Source: docs/PROTOCOL.md §4.1, §4.2 (FNV-1a by Fowler, Noll, Vo; fmix32 by Austin Appleby).
  */
 
 /** Hash slots of the key space. Fixed for ever: clients compute it too. */

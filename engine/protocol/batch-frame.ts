@@ -5,7 +5,7 @@
  *   server's                  until the end: ( u32 BE length · message )
  *
  * Nothing in the bytes says which it is, so a layout counts when a walk through it ends exactly at the last byte; the
- * client's is tried first. Source: protocol reference §1.3.
+ * client's is tried first. Source: docs/PROTOCOL.md §1.3.
  */
 
 /** Messages that one BATCH may hold. */

@@ -2,7 +2,7 @@
  * MessagePack to plain data and back, for every message that is not on the hot path.
  *
  *   decode  bytes → null, boolean, number, string, Uint8Array, array, Data
- *   encode  the same, and any object → bytes, in the dialect of protocol reference §1.2
+ *   encode  the same, and any object → bytes, in the dialect of docs/PROTOCOL.md §1.2
  *
  * The decoder is written by hand. msgpackr's cannot be narrowed enough for bytes from strangers: extension types that
  * define records or rebuild Errors, Sets and typed arrays stay known to it, and it renames the key `__proto__`. Here bounds

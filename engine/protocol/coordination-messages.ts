@@ -1,5 +1,5 @@
 /**
- * Messages about locks and the partition map (protocol reference §8.2, §10), from decoded frames.
+ * Messages about locks and the partition map (docs/PROTOCOL.md §8.2, §10), from decoded frames.
  *
  * A request for a lock that cannot be one is no message at all: it gets no answer, because the client takes every answer
  * but LOCK_GRANTED for a lock that it holds.

@@ -1,4 +1,4 @@
-/** What clients send about PN counters (protocol reference §8.3). The state stays as it came: pn-counter.ts reads both spellings. */
+/** What clients send about PN counters (docs/PROTOCOL.md §8.3). The state stays as it came: pn-counter.ts reads both spellings. */
 import type { Data } from './codec.ts';
 
 export interface CounterRequestMessage {

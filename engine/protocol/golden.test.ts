@@ -1,4 +1,4 @@
-/** The golden messages of the protocol (reference §15): every one is decoded, scanned and, where a client sends it, parsed. */
+/** The golden messages of the protocol (docs/PROTOCOL.md §15): every one is decoded, scanned and, where a client sends it, parsed. */
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

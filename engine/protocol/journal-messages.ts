@@ -1,4 +1,4 @@
-/** What clients ask of the journal (protocol reference §9.1). Sequences stay text here: they are decimal numbers of 64 bits. */
+/** What clients ask of the journal (docs/PROTOCOL.md §9.1). Sequences stay text here: they are decimal numbers, which may pass 64 bits. */
 import type { Data } from './codec.ts';
 
 export interface JournalSubscribeMessage {

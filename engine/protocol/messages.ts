@@ -1,7 +1,7 @@
 /**
  * What clients send, as types, and the parser that makes them of decoded frames.
  *
- * The parser is lenient where the protocol is (protocol reference §1.2): unknown keys are ignored, null is absent, an integer
+ * The parser is lenient where the protocol is (docs/PROTOCOL.md §1.2): unknown keys are ignored, null is absent, an integer
  * may come as float64, bytes as bin or as a map of numbered bytes. It is strict about what handlers rely on: a message
  * without a field that it needs is no message. Parsed messages are flat: for the types that wrap their fields in
  * `payload`, the wrapping is gone.

@@ -1,4 +1,4 @@
-/** Messages about topics (protocol reference §8.1), from decoded frames. The payload of a message may be anything, null included. */
+/** Messages about topics (docs/PROTOCOL.md §8.1), from decoded frames. The payload of a message may be anything, null included. */
 import type { Data } from './codec.ts';
 
 export interface TopicInterestMessage {

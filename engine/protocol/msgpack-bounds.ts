@@ -10,7 +10,7 @@
  * Every length and count is compared with the bytes that are left before it is used, so a header of five bytes that
  * claims 2^32 entries is refused at once, and no sum leaves the range of 32-bit integers.
  *
- * The dialect is that of protocol reference §1.2, narrowed to what every decoder of it reads alike:
+ * The dialect is that of docs/PROTOCOL.md §1.2, narrowed to what every decoder of it reads alike:
  *   - extension types are refused. The client's encoder makes none, and its decoder gives some of them meanings that
  *     change how the bytes after them are read (records, 0x72), so that one stored value could break every reader.
  *   - the key of a map is a string, number, boolean or nil. Decoders throw at containers and bytes there.

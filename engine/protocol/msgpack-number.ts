@@ -1,7 +1,7 @@
 /**
  * Numbers of MessagePack, read in place: every width of integer and float becomes a double, as in the client.
  *
- * 64-bit integers are rounded to the nearest double (protocol reference §1.2: "decode with Number semantics").
+ * 64-bit integers are rounded to the nearest double (docs/PROTOCOL.md §1.2).
  * Words are put together in the machine's order, which is little-endian wherever the dependencies' binaries run.
  */
 

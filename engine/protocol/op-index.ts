@@ -50,7 +50,7 @@ export const OP = {
   TIMEOUT_MS: 23,
 } as const;
 
-/** Kinds of op, bits 0–1 of FLAGS. Classified in the order of protocol reference §5.2. */
+/** Kinds of op, bits 0–1 of FLAGS. Classified in the order of docs/PROTOCOL.md §5.2. */
 export const OP_PUT = 0;
 export const OP_REMOVE = 1;
 export const OP_OR_ADD = 2;

@@ -6,7 +6,7 @@
  * and its kind is known. `filledFrom` says whose record stands in the row, so that an op with both, or with one twice,
  * ends with the right one.
  *
- * Sources: protocol reference §5.1, §5.2.
+ * Sources: docs/PROTOCOL.md §5.1, §5.2.
  */
 import { FNV_OFFSET, fnv1aUtf8From } from '../partition/hash.ts';
 import * as field from './field-names.ts';
@@ -147,7 +147,7 @@ function scanAnyOp(
     }
   }
 
-  // Classification in the order of protocol reference §5.2.
+  // Classification in the order of docs/PROTOCOL.md §5.2.
   let kind: number = OP_PUT;
   let source = recordAt;
   if (opType === 1 || recordNil) {

@@ -1,4 +1,4 @@
-/** What clients send about queries (protocol reference §6). What a query says stays as it came: domains/query reads it. */
+/** What clients send about queries (docs/PROTOCOL.md §6). What a query says stays as it came: domains/query reads it. */
 import type { Data } from './codec.ts';
 
 export interface QuerySubscribeMessage {

@@ -5,7 +5,7 @@
  * takes it for something else, the answer is ERROR 501, which the client logs while its own timeout runs:
  * Ending something that was never begun needs no answer.
  *
- * Sources: protocol reference §6.7, §7, §8, §9, §16.
+ * Sources: docs/PROTOCOL.md §6.7, §7, §8, §9, §16.
  */
 import { type Data, isData } from './codec.ts';
 

@@ -14,7 +14,7 @@
  * `payload`) another place turns out to be the right one, that place is read again; it is known to be well formed.
  * As in decoding, the last of several equal keys wins.
  *
- * Sources: protocol reference §1.2, §5.1, §5.2; nats.js parser.ts for the manner.
+ * Sources: docs/PROTOCOL.md §1.2, §5.1, §5.2; nats.js parser.ts for the manner.
  */
 import type { BatchKernel } from './batch-kernel.ts';
 import * as field from './field-names.ts';

@@ -2,7 +2,7 @@
  * Sum of one Merkle leaf of an OR-Map: the mixed hashes of its keys, each over the live records of all its tags.
  *
  * Computed when somebody syncs, from a walk of the leaf's list: this is the one place of the storage where keys become
- * strings and values are decoded, because the client hashes their text (protocol reference §4.3).
+ * strings and values are decoded, because the client hashes their text (docs/PROTOCOL.md §4.3).
  *
  *   all values of the key in memory    hashed from them
  *   some were dropped                  what was dropped keeps the hash of its key, and of which tags: the value of a tag

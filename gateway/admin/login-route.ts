@@ -1,5 +1,5 @@
 /**
- * POST /api/auth/login: a token with the role admin for who knows the administrator's password (protocol reference §1.4).
+ * POST /api/auth/login: a token with the role admin for who knows the administrator's password (docs/PROTOCOL.md §1.4).
  *
  * There is one administrator, by configuration. Tokens are signed with the secret that verifies them, so there is no login
  * where tokens are verified by a public key. Who guesses is slowed down: each try costs as much as many other requests.

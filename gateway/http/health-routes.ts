@@ -1,5 +1,5 @@
 /**
- * How the node is: health, metrics and status (protocol reference §1.4). Every gateway answers for the whole node, since all
+ * How the node is: health, metrics and status (docs/PROTOCOL.md §1.4). Every gateway answers for the whole node, since all
  * threads count in shared memory.
  */
 import { z } from 'zod';

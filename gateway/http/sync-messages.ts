@@ -1,5 +1,5 @@
 /**
- * Body and answer of POST /sync (protocol reference §11), from their bytes and back: MessagePack, or JSON for people with curl.
+ * Body and answer of POST /sync (docs/PROTOCOL.md §11), from their bytes and back: MessagePack, or JSON for people with curl.
  *
  * Unknown fields are ignored, as everywhere in the protocol. The ops are not decoded: their bytes go into the frame as they
  * came, so that an op that is sent again by another way is the same to the byte.

@@ -1,5 +1,5 @@
 /**
- * MessagePack as the TopGun client speaks it: its encoder by the rules of protocol reference §1.2, and another's decoder.
+ * MessagePack as the TopGun client speaks it: its encoder by the rules of docs/PROTOCOL.md §1.2, and another's decoder.
  *
  *   object      map16 always, keys whose value is undefined left out      integer   fixint, 32 bits, beyond that float64
  *   Uint8Array  the map {"0": b0, "1": b1, …}                             text      UTF-8, lone surrogates as three bytes

@@ -2,7 +2,7 @@
  * Writes that the server has not acknowledged, in the order they were made, as the TopGun client logs them.
  *
  * Ids are decimal and count up from 1 for the life of the log. An op leaves the log through OP_ACK only: when it is named
- * in `results`, whatever `success` says, or when its id is not above `lastId`. Source: protocol reference §5.2.
+ * in `results`, whatever `success` says, or when its id is not above `lastId`. Source: docs/PROTOCOL.md §5.2.
  */
 import type { Stamp } from '../../engine/crdt/hlc.ts';
 import type { OpAck } from './client-fields.ts';

@@ -4,7 +4,7 @@
  *   begin ─ (OR)SYNC_INIT ─ root ─┬─ equal ─▶ done
  *                                 └─ bucket '' ─ buckets that differ, each ─ … ─ leaf ─ merge (OR: push) ─▶ done
  *
- * `open` counts questions that have no answer yet; the walks are done when it is 0. Source: protocol reference §5.5–§5.7.
+ * `open` counts questions that have no answer yet; the walks are done when it is 0. Source: docs/PROTOCOL.md §5.5–§5.7.
  */
 import type { HybridLogicalClock } from '../../engine/crdt/hlc.ts';
 import type { Message } from './client-codec.ts';

@@ -17,7 +17,7 @@
  * A small counter is told whole. Of a large one only what rose is told, which joins to the same. What a batch raised is told
  * once, when the batch ends: of a counter that a hundred clients raise at once, nobody needs the states in between.
  *
- * Source: protocol reference §8.3.
+ * Source: docs/PROTOCOL.md §8.3.
  */
 import { assert } from '../../assert.ts';
 import { type CounterState, type CounterWire, readCounterState } from '../../crdt/pn-counter.ts';

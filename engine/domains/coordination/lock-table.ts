@@ -4,7 +4,7 @@
  *   free ──request──▶ held(owner, token) ──release, expiry, session closed──▶ next waiter, or free
  *                        └── request of another ──▶ waits, in order ──gives up──▶ gone, without a word
  *
- * A lock is never denied: the client takes any answer for a grant (protocol reference §8.2). A request of the owner is granted again,
+ * A lock is never denied: the client takes any answer for a grant (docs/PROTOCOL.md §8.2). A request of the owner is granted again,
  * under the same token and without more time. Tokens only rise, whoever gets them.
  *
  * A worker that replaces another grants nothing until all gateways have told who holds what (RollCall): holders keep their locks.

@@ -1,7 +1,7 @@
 /**
  * Change events of one drained batch, encoded once per change, gathered per gateway.
  *
- * An event is the MessagePack map `{mapName, eventType, key, record | orRecord | orTag}` of protocol reference §5.4,
+ * An event is the MessagePack map `{mapName, eventType, key, record | orRecord | orTag}` of docs/PROTOCOL.md §5.4,
  * built from the record as it was merged: what a quarantined clock sent is not passed on, a removal always carries
  * its record, and `ttlMs` is left out where there is none. A gateway gets the events that somebody there listens to.
  */

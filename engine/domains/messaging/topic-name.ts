@@ -1,4 +1,4 @@
-/** What may be the name of a topic, or of a lock: 1 to 256 of `A–Z a–z 0–9 _ . : / -`. Source: protocol reference §8.1, §8.2. */
+/** What may be the name of a topic, or of a lock: 1 to 256 of `A–Z a–z 0–9 _ . : / -`. Source: docs/PROTOCOL.md §8.1, §8.2. */
 
 const NAME = /^[A-Za-z0-9_.:/-]{1,256}$/;
 

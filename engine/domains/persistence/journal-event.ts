@@ -86,7 +86,7 @@ export class JournaledChange {
     this.#previousBytes = previous.length;
   }
 
-  /** Appends the event of protocol reference §9.1. */
+  /** Appends the event of docs/PROTOCOL.md §9.1. */
   encode(out: MessageWriter, sequence: string, type: JournalType, map: string): void {
     const source = this.#chunk;
     const nodeAt = this.#start + this.#keyBytes;

@@ -14,7 +14,7 @@
  * Removals by expiry are DELETEs like others. The previous value is left out where it was dropped from memory.
  * Nothing is recorded, and it costs a branch a write, until somebody asks or the option says `on`.
  *
- * Source: protocol reference §9.1.
+ * Source: docs/PROTOCOL.md §9.1.
  */
 import { assert } from '../../assert.ts';
 import type { GridRequest, PushSink, RequestAnswer, RequestHandler } from '../../operation/request-handler.ts';

@@ -5,7 +5,7 @@
  *   order     false < true < numbers < NaN < strings < bytes, arrays and maps (all alike) < null and missing
  *
  * Strings compare by UTF-16 units, because the client sorts what it got again with JavaScript's `<`. Null sorts as the
- * greatest, so it is last when ascending and first when descending (protocol reference §6.3).
+ * greatest, so it is last when ascending and first when descending (docs/PROTOCOL.md §6.3).
  */
 import { isData } from '../../protocol/codec.ts';
 

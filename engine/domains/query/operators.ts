@@ -6,7 +6,7 @@
  *   case              `like`, `contains` and the match operators do not see it; `startsWith`, `endsWith` and `regex` do
  *   arrays            `contains*` of an array is membership, of a text a substring
  *
- * Source: protocol reference §6.2. Where client and older servers differ, the client is followed.
+ * Source: docs/PROTOCOL.md §6.2. Where client and older servers differ, the client is followed.
  */
 import { GridError } from '../../protocol/errors.ts';
 import { fieldOf } from './attribute.ts';

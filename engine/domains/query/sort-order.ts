@@ -5,7 +5,7 @@
  *   [{field, direction}, …]   as the client sends it
  *   {field: direction, …}     as its schema has it
  *
- * Null and missing are the greatest: last when ascending, first when descending (protocol reference §6.3).
+ * Null and missing are the greatest: last when ascending, first when descending (docs/PROTOCOL.md §6.3).
  */
 import { isData } from '../../protocol/codec.ts';
 import { GridError } from '../../protocol/errors.ts';

@@ -1,5 +1,5 @@
 /**
- * Patterns of map, topic, lock and counter names: segments parted by `.`, as in the protocol reference §12.
+ * Patterns of map, topic, lock and counter names: segments parted by `.`, as in docs/PROTOCOL.md §12.
  *
  *   `*` alone   every name            `orders.*`    one segment in its place       `orders.**`   any number of them, none too
  *

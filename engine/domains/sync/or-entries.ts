@@ -2,7 +2,7 @@
  * OR-Map records as clients exchange them: one entry per key, with its live records and its tombstones.
  *
  * The record table holds one record per (key, tag); the records of a Merkle leaf are linked, so the entries of a leaf
- * are gathered by one walk. `{key, records: [{value, timestamp, tag, ttlMs?}], tombstones: [tag]}`, protocol reference §5.6.
+ * are gathered by one walk. `{key, records: [{value, timestamp, tag, ttlMs?}], tombstones: [tag]}`, docs/PROTOCOL.md §5.6.
  */
 import type { MessageWriter } from '../../protocol/msgpack-writer.ts';
 import { decodeText } from '../../protocol/wire-text.ts';
