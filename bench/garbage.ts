@@ -9,6 +9,7 @@
 import { WireSession } from '../gateway/testing/wire-session.ts';
 import { metricSum, readMerged } from './applied-ops.ts';
 import { countAt, type MeasuredWindow, type MetricsSample, ratePerSecond } from './metrics-watch.ts';
+import { short } from './number-text.ts';
 import type { Figures } from './result.ts';
 
 export const GARBAGE_HORIZON_MS = 70_000;
@@ -89,7 +90,7 @@ export function reasonIdle(
 ): string | undefined {
   const { expiredPerSecond = 0, prunedPerSecond = 0 } = collectedFigures(samples, window);
   if (!(expiredPerSecond > 0 && prunedPerSecond > 0))
-    return `void: ${expiredPerSecond} records a second expired and ${prunedPerSecond} tombstones were pruned in the window`;
+    return `void: ${short(expiredPerSecond)} records a second expired and ${short(prunedPerSecond)} tombstones a second were pruned in the window`;
   if (countAt(samples, EXPIRED_METRIC, window.endedMs) >= expiring)
     return `void: all ${expiring} records had expired before the window was over`;
   return countAt(samples, PRUNED_METRIC, window.endedMs) >= removed

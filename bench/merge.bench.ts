@@ -1,8 +1,7 @@
 /**
  * MERGE: the product's record store beside a Map of objects, each in a process of its own, run by run.
  *
- * The Map gets a fifth of the merges: it only becomes slower and larger with more, so this flatters it, and five
- * million of them take a minute. Figures are per merge, and RSS per key that is there at the end. A run is void for both when they have
+ * The Map gets the first fifth of the merges, in which more keys are new: five million of them take it a minute. Figures are per merge, and RSS per key that is there at the end. A run is void for both when they have
  * not kept and refused as many of the merges that both of them did.
  */
 import { fork } from 'node:child_process';

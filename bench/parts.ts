@@ -33,7 +33,7 @@ export const PARTS: readonly Part[] = [
     name: 'ingest',
     title: 'Writes over WebSocket',
     about:
-      'OP_BATCH frames in which every op wins its merge, from a generator process of its own that keeps so many in flight on each connection (a closed loop: a server that stands still is sent less, so latencies say how long a batch takes and leave long stalls out), for two seconds behind one of warming up. Beside the raw server: `naive`, a server of one thread that decodes into a Map, and `pm`, one that posts decoded ops to worker threads.',
+      'OP_BATCH frames in which every op wins its merge, from a generator process of its own that keeps so many in flight on each connection (a closed loop: a server that stands still is sent less, so latencies say how long a batch takes and leave long stalls out), for two seconds, after one of warming up. Beside the raw server: `naive`, a server of one thread that decodes into a Map, and `pm`, one that posts decoded ops to worker threads.',
     scenarios: ['F1', 'F10', 'F10c', 'F100', 'F10x200', 'W50', 'W200', 'W1', 'IDLE'],
     plot: PER_CPU,
     run: runIngest,

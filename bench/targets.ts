@@ -82,6 +82,7 @@ export const TARGETS: readonly Target[] = [
   atLeast('F10c', 'rate ÷ raw', WALL, 'lattice', 'raw', [0.17, 0.25]),
   atLeast('F10c', 'per CPU ÷ raw', CPU, 'lattice', 'raw', [0.1, 0.15]),
   atLeast('F100', 'per CPU ÷ raw', CPU, 'lattice', 'raw', [0.05, 0.08]),
+  atLeast('F100', 'log off, per CPU ÷ raw', CPU, 'log-off', 'raw', [0.05, 0.08]),
   mostOf('W50', 'p50 ÷ raw', 'p50Us', 'ratio', [3, 2]),
   mostOf('W50', 'p99 ÷ raw', 'p99Us', 'ratio', [5, 3]),
   mostOf('W1', 'p50 − raw, µs', 'p50Us', 'difference', [200, 90]),

@@ -107,7 +107,7 @@ const DEFINITIONS = {
     allowed: 'a secret, or a public key in PEM form',
     accepts: (secret) => !secret.includes('PRIVATE KEY'),
     about:
-      'Turns authentication on: the secret of HS256 tokens (32 bytes or more), or the PEM public key of RS256 tokens, in ' +
+      'Turns authentication on: the secret of HS256 tokens (below 32 bytes with a warning), or the PEM public key of RS256 tokens, in ' +
       'which \\n may stand for a line break. Without it there is no authentication, and only loopback is served.',
   }),
   jwtIssuer: optionalText({
@@ -478,7 +478,7 @@ const DEFINITIONS = {
     min: 1,
     max: 1_000_000,
     unit: 'maps',
-    about: 'Maps that may exist; a write to a further one is refused.',
+    about: 'Maps that a worker may hold records of; a write to a further one is refused.',
     raise: 'more maps, each with a Merkle tree on every worker.',
     lower: 'a client with a mistake in its map names fills less memory.',
   }),

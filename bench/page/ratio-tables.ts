@@ -66,10 +66,9 @@ const RAW_ROWS: readonly RawRow[] = [
   { what: '10 ops a batch, 50 connections wait for each ack', scenario: 'W50', ours: 'lattice', raw: 'raw' },
   { what: '10 ops a batch, one connection waits for each ack', scenario: 'W1', ours: 'lattice', raw: 'raw' },
   { what: '… gateway and worker in one thread', scenario: 'W1', ours: 'fused', raw: 'raw' },
-  { what: 'Merges, 100 connections, new keys', scenario: 'W2-UNIQUE100', ours: 'lattice', raw: 'raw' },
-  { what: '… Postgres behind', scenario: 'W7-UNIQUE', ours: 'lattice', raw: 'raw' },
+  { what: 'Merges, 100 connections, new keys', scenario: 'W7-UNIQUE', ours: 'lattice', raw: 'raw' },
   { what: '… neither log nor Postgres', scenario: 'W7-UNIQUE', ours: 'alone', raw: 'raw' },
-  paced('… 20 000 ops/s on a schedule, Postgres behind', 'W7-PACED', 'lattice', 'raw'),
+  paced('Merges, 100 connections, new keys, 20 000 ops/s on a schedule', 'W7-PACED', 'lattice', 'raw'),
   { what: '10 000 PN counters of 64 clients', scenario: 'W5-COLD', ours: 'lattice-pn', raw: 'raw' },
   {
     what: 'GET of Redis, 16 in flight, nothing kept (raw: as WebSocket frames)',
@@ -103,7 +102,13 @@ const RAW_ROWS: readonly RawRow[] = [
     raw: 'replay',
     isClientBound: true,
   },
-  { what: '… when 1 % of them have changed', scenario: 'SYNC-1PCT', ours: 'lattice', raw: 'replay', isClientBound: true },
+  {
+    what: '… when 1 % of them have changed (all records of the leaves that differ)',
+    scenario: 'SYNC-1PCT',
+    ours: 'lattice',
+    raw: 'replay',
+    isClientBound: true,
+  },
 ];
 
 const PEER_ROWS: readonly PeerRow[] = [
@@ -133,7 +138,12 @@ const PEER_ROWS: readonly PeerRow[] = [
   row('Map events to 1000 subscribers, 50 writes/s', 'FAN-1000x50', 'lattice-event', 'opsPerCpuSecond', FAN_OUT),
   row('Map events to 1000 subscribers, 500 writes/s', 'FAN-1000x500', 'lattice-event', 'opsPerCpuSecond', FAN_OUT),
   { ...row('… the time they take', 'FAN-1000x500', 'lattice-event', 'p99Us', FAN_OUT), pace: 'raw-joined' },
-  row('Memory of a million records', 'W6', 'lattice', 'rssBytesPerRecord', ['redis', 'js-map', 'y-map', 'tinybase']),
+  row('Memory of a million records, without that of Postgres', 'W6', 'lattice', 'rssBytesPerRecord', [
+    'redis',
+    'js-map',
+    'y-map',
+    'tinybase',
+  ]),
   row('… from a restart to ready', 'W6', 'lattice', 'restartMs', ['redis']),
   row('Durable records, 1024 outstanding', 'LOG', 'log-1024', 'opsPerSecond', ['lmdb-1024', 'lmdb-overlap-1024']),
   row('Rows into Postgres, 5000 a transaction', 'FLUSH', 'lattice', 'opsPerSecond', ['multi-values', 'psql']),
@@ -152,7 +162,7 @@ export function ratioTables(measured: readonly Measured[]): string {
   return [
     measuredWhen(measured),
     '',
-    'Lattice divided by the other. Where the generator was as busy as it can be, a ratio is a bound (≤, ≥), or a guess (~) when it was beside both. CPU is that of the server; its Postgres, where it has one, is a process of its own.',
+    'Lattice divided by the other. Where the generator was as busy as it can be, a ratio is a bound (≤, ≥), and an estimate (~) when it was so beside both. CPU and memory are those of the server’s process; its Postgres, where it has one, is another, whose CPU and memory the page has.',
     '',
     '| Beside raw sockets | Lattice | per second ÷ raw | per CPU second ÷ raw | p50 ÷ raw | p99 ÷ raw |',
     '|---|---|---|---|---|---|',
