@@ -17,6 +17,7 @@ import { RecordReader } from '../engine/domains/records/record-reader.ts';
 import { RecordService } from '../engine/domains/records/record-service.ts';
 import type { ChangeEvents } from '../engine/domains/crdt/change-events.ts';
 import { HeldKeys } from '../engine/domains/kv/held-keys.ts';
+import type { RestoreValues } from '../engine/domains/kv/restored-values.ts';
 import { HeldRecords } from '../engine/domains/kv/held-records.ts';
 import { type ActLog, JointService } from '../engine/domains/kv/joint-service.ts';
 import { isDatabaseName } from '../engine/domains/kv/hash-names.ts';
@@ -41,8 +42,6 @@ import { PersistedHandler } from './persisted-handler.ts';
 import type { WorkerCounter } from './worker-counters.ts';
 import { RollCall } from '../engine/operation/roll-call.ts';
 import type { CompositeObserver } from '../engine/storage/record-observer.ts';
-import type { RecordStore } from '../engine/storage/record-store.ts';
-import type { RecordRef } from '../engine/storage/storage.ts';
 
 /** What commands of the Redis protocol ask of their worker beside what all domains do. */
 export interface KvDoor {
@@ -52,7 +51,7 @@ export interface KvDoor {
   readonly refusal: (partition: number, bytes: number) => number;
   readonly actLog: ActLog;
   readonly mapNames: MapNameFilter;
-  readonly restore: ((store: RecordStore, ref: RecordRef) => Promise<unknown>) | undefined;
+  readonly restore: RestoreValues | undefined;
   readonly catchUp: () => void;
   readonly random: () => number;
 }

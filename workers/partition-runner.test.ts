@@ -5,6 +5,7 @@ import { RowRules } from '../engine/domains/sync/row-rules.ts';
 import { SyncHandler } from '../engine/domains/sync/sync-handler.ts';
 import {
   type GridRequest,
+  type LateParts,
   type RequestAnswer,
   type RequestHandler,
   RequestHandlers,
@@ -27,6 +28,7 @@ import {
   RECORD_REPLY,
   RECORD_REQUEST,
   RECORD_RESULT,
+  REQUEST_ACT_COMMIT,
   REQUEST_LEAF,
   REQUEST_OR_PUSH,
   writeEnvelope,
@@ -73,6 +75,25 @@ class EchoHandler implements RequestHandler {
   }
 }
 
+/** Writes, or says why not, as what it is asked says; a while later where that is asked for, too. */
+class BareHandler implements RequestHandler {
+  readonly kinds = [REQUEST_ACT_COMMIT];
+  readonly writeKinds = this.kinds;
+  readonly judgedKinds = this.kinds;
+  readonly bareKinds = this.kinds;
+
+  answer({ body }: GridRequest): RequestAnswer {
+    const asked = new TextDecoder().decode(body);
+    const parts = asked.includes('refuse') ? [Uint8Array.of(1)] : [];
+    return asked.includes('late') ? late(parts) : parts;
+  }
+}
+
+async function* late(parts: readonly Uint8Array[]): LateParts {
+  await new Promise((resolve) => setImmediate(resolve));
+  yield* parts;
+}
+
 class RunnerUnderTest {
   readonly echo = new EchoHandler();
   readonly engine = new EngineUnderTest({ listeners: [0] });
@@ -113,7 +134,7 @@ class RunnerUnderTest {
       answers,
       maps,
       crdt,
-      handlers: new RequestHandlers([new SyncHandler(sync, rowRules.sync), this.echo]),
+      handlers: new RequestHandlers([new SyncHandler(sync, rowRules.sync), this.echo, new BareHandler()]),
       durability: this.durability,
       refusal: () => (this.admits ? -1 : errorNumber('OVERLOADED')),
       loggedTo: this.loggedTo,
@@ -556,6 +577,26 @@ test('a successor that has not come as far as the worker before it keeps in the 
   runner.request(78, REQUEST_ECHO, { text: 'new' });
   runner.run();
   assert.deepEqual(logged, [runner.position]);
+});
+
+test('a request of which nothing was done says so, also where the log does not take what others of its batch have done', async () => {
+  const runner = new RunnerUnderTest();
+  runner.durability.endBatch = () => new GridError('DISK_FULL', 'no room');
+  for (const [call, asked] of ['refuse', 'do', 'refuse late', 'do late'].entries()) {
+    runner.request(80 + call, REQUEST_ACT_COMMIT, { asked });
+  }
+  runner.run();
+  for (let wait = 0; wait < 5; wait++) await new Promise((resolve) => setImmediate(resolve));
+  const replies = runner.read().filter(({ type }) => type === RECORD_REPLY);
+  assert.deepEqual(
+    replies.map(({ call, count }) => [call, count]),
+    [
+      [80, 0],
+      [81, errorNumber('DISK_FULL') + 1],
+      [82, 0],
+      [83, errorNumber('DISK_FULL') + 1],
+    ],
+  );
 });
 
 test('a tick is told while a batch still stands in the inbox, because its gateway does not read', async () => {

@@ -176,6 +176,11 @@ export class PartitionRunner implements Runnable {
     this.#options.answers.persisted(sequence, error);
   }
 
+  /** What was done before the first batch is in the log. */
+  settle(): void {
+    this.#options.durability.endTick();
+  }
+
   async shutdown(): Promise<void> {
     await this.#options.onShutdown();
   }
@@ -293,8 +298,9 @@ export class PartitionRunner implements Runnable {
     const answer = refused >= 0 ? refused : this.#answerTo(ring, kind, body, session);
     if (callId === CALL_NONE) return; // nobody waits
     if (typeof answer === 'number') this.#options.answers.reply(ring.index, callId, answer, []);
-    else if (isList(answer)) this.#options.answers.reply(ring.index, callId, -1, answer, writes);
-    else void this.#answerLater(ring.index, callId, answer);
+    else if (isList(answer))
+      this.#options.answers.reply(ring.index, callId, -1, answer, handlers.tellsOfWrite(kind, answer.at(-1)));
+    else void this.#answerLater(ring.index, callId, kind, answer);
   }
 
   /**
@@ -320,8 +326,8 @@ export class PartitionRunner implements Runnable {
   }
 
   /** Values are read back from the data store: the loop goes on, and one part at a time waits for room. */
-  async #answerLater(gateway: number, callId: number, parts: LateParts): Promise<void> {
-    const { answers } = this.#options;
+  async #answerLater(gateway: number, callId: number, kind: number, parts: LateParts): Promise<void> {
+    const { answers, handlers } = this.#options;
     let held: Uint8Array | undefined;
     try {
       for await (const part of parts) {
@@ -329,7 +335,7 @@ export class PartitionRunner implements Runnable {
         held = part;
         await this.#untilRead();
       }
-      await this.#logged();
+      if (!handlers.writes(kind) || handlers.tellsOfWrite(kind, held)) await this.#logged();
       answers.replyPart(gateway, callId, held ?? NO_BODY, false);
     } catch (error) {
       if (!(error instanceof GridError)) throw error;

@@ -230,6 +230,7 @@ class PartitionWorker {
     for (const bell of this.#bells) bell.listen(loop.wake);
     this.#loop = loop;
     await this.#finishActs?.();
+    runner.settle(); // before the data store has any of it
     await this.#storage.replayed();
     await this.#services.start();
     this.#publish(Date.now());
@@ -375,7 +376,7 @@ class PartitionWorker {
         damaged.size > 0 && damaged.has(partition) ? errorNumber('LOG_DAMAGED') : this.#storage.refusal(bytes),
       actLog: this.#storage.actLog(),
       mapNames: new MapNameFilter(this.#context.data.memory.mapNames),
-      restore: loader && ((store, ref) => loader.restoreValue(store, ref)),
+      restore: loader && ((store, refs) => loader.restoreValues(store, refs)),
       catchUp: () => expiry.catchUp(),
       random: Math.random,
     };

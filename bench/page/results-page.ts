@@ -55,7 +55,7 @@ export function resultsPage(
     '* Servers stay up from one scenario of a part to the next: their memory is that of all they were sent up to then.',
     '* On four cores or more (on fewer with `--pin`) the generator has a core to itself and servers the others; on two they share both. Loads on a',
     '  schedule are looked at each millisecond: up to that much is in every latency of theirs, of all variants alike.',
-    '* The generator, one thread, shares the cores with the server; from 0.85 cores on (`generator cores`) it is taken to be what bounds the run.',
+    '* The generator shares the cores with the server; from 0.85 cores on (`generator cores`) it is taken to be what bounds the run.',
     '* A run in which not everything that was sent was applied or delivered in time is void: it is left out of figures and plots, and named. It is',
     '  not made up for, so `runs` may be less than five; in the fan-out a variant with two void runs is not tried again.',
     '* Of each scenario the newest session is shown: the table below says when, and of which commit, each was run.',

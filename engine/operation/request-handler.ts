@@ -37,6 +37,8 @@ export interface RequestHandler {
   readonly writeKinds: readonly number[];
   /** Those of the kinds that write which the handler refuses by itself, in part: it is handed them also while writes are refused. */
   readonly judgedKinds?: readonly number[];
+  /** Those of the kinds that write whose answer has a body where nothing was written, which says why, and none where something was. */
+  readonly bareKinds?: readonly number[];
   /** Called on the worker's thread between other records: does not block. Throws GridError for what the asker must know. */
   answer(request: GridRequest): RequestAnswer;
   /** A batch, or a turn of background work, is over: the last moment to push what it changed. Called often; to be cheap. */
@@ -61,6 +63,7 @@ export class RequestHandlers {
   readonly #byKind = new Map<number, RequestHandler>();
   readonly #writes = new Set<number>();
   readonly #judged = new Set<number>();
+  readonly #bare = new Set<number>();
   readonly #all: readonly RequestHandler[];
   readonly #settling: readonly RequestHandler[];
 
@@ -74,6 +77,7 @@ export class RequestHandlers {
       }
       for (const kind of handler.writeKinds) this.#writes.add(kind);
       for (const kind of handler.judgedKinds ?? []) this.#judged.add(kind);
+      for (const kind of handler.bareKinds ?? []) this.#bare.add(kind);
     }
   }
 
@@ -83,6 +87,11 @@ export class RequestHandlers {
 
   writes(kind: number): boolean {
     return this.#writes.has(kind);
+  }
+
+  /** True when an answer of the kind that ends with this body tells of a write. */
+  tellsOfWrite(kind: number, body: Uint8Array | undefined): boolean {
+    return this.#writes.has(kind) && !(this.#bare.has(kind) && body !== undefined && body.length > 0);
   }
 
   /** True when the handler itself says what of such a request is refused. */

@@ -135,4 +135,18 @@ describe('ValueLoader', () => {
     assert.equal(await restoring, false);
     assert.equal((await engine.read()).get('k1'), '7 abcdefghij'.slice(0, 10));
   });
+
+  for (const batchRecords of [1, 500]) {
+    test(`puts back those of a list that are unchanged, though others change while ${batchRecords} at a time are read`, async () => {
+      const { engine, store, refs } = await evicted(4, { batchRecords });
+      const open = holdReads(engine);
+      const restoring = engine.loader.restoreValues(store, refs);
+      engine.write({ key: 'k1', value: packedText(10, 7), millis: 9 });
+      engine.write({ key: 'k3', value: packedText(997, 3), millis: 9 });
+      open();
+      assert.equal(await restoring, 2);
+      assert.equal(store.evicted, 0);
+      assert.equal((await engine.read()).get('k3'), textOf(997, 3));
+    });
+  }
 });

@@ -103,11 +103,45 @@ export class ValueLoader {
    * Reads the evicted records at `refs`, of which there is at least one. Rejects with GridError UNAVAILABLE: the data
    * store is away, too much is waited for, or the deadline passed.
    */
-  load(store: ValueStore, refs: readonly RecordRef[]): Promise<LoadedValues> {
+  async load(store: ValueStore, refs: readonly RecordRef[]): Promise<LoadedValues> {
     assert(refs.length > 0, 'a load of nothing');
+    return this.#load(
+      store,
+      refs.map((ref) => this.#wanted(store, ref)),
+    );
+  }
+
+  /**
+   * Reads records back, in portions, and puts each value where it was dropped, if that is still the same version without a value.
+   * Answers how many. Rejects as `load`.
+   */
+  async restoreValues(store: ValueStore, refs: readonly RecordRef[]): Promise<number> {
+    const wanted = refs.map((ref) => this.#wanted(store, ref)); // of this moment: later a reference may be another record's
+    let restored = 0;
+    for (let from = 0; from < wanted.length; ) {
+      const portion = wanted.slice(from, from + this.#portion(wanted, from));
+      const values = await this.#load(store, portion);
+      for (const { identity } of portion)
+        if ((values.get(identity) ?? []).some((record) => fillValue(store, imageOf(record)))) restored += 1;
+      from += portion.length;
+    }
+    return restored;
+  }
+
+  /** How many from there on are one read. */
+  #portion(wanted: readonly Read[], from: number): number {
+    let bytes = 0;
+    let count = 0;
+    for (; count < this.#options.batchRecords && from + count < wanted.length; count++) {
+      bytes += wanted[from + count]?.bytes ?? 0;
+      if (count > 0 && bytes > this.#options.batchBytes) break;
+    }
+    return count;
+  }
+
+  #load(store: ValueStore, wanted: readonly Read[]): Promise<LoadedValues> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(unavailable('the worker is shutting down'));
-      const wanted = refs.map((ref) => this.#wanted(store, ref));
       const added = wanted.filter(({ identity }) => !this.#reads.has(identity));
       const bytes = added.reduce((sum, read) => sum + read.bytes, 0);
       const { recordsMax, bytesMax, deadlineMs } = this.#options;
@@ -142,9 +176,7 @@ export class ValueLoader {
 
   /** Reads one record and puts its value back, if it is still the one that was dropped. */
   async restoreValue(store: ValueStore, ref: RecordRef): Promise<boolean> {
-    const { identity } = this.#wanted(store, ref);
-    const values = await this.load(store, [ref]);
-    return (values.get(identity) ?? []).some((record) => fillValue(store, imageOf(record)));
+    return (await this.restoreValues(store, [ref])) > 0;
   }
 
   /**

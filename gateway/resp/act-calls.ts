@@ -73,8 +73,8 @@ const NO_BYTES = new Uint8Array(0);
 export const LATE = 'TRYAGAIN DEADLINE_EXCEEDED no answer within the deadline: what the command did is unknown';
 /** What says that a worker may not have seen a request, or cannot do it yet. */
 const UNANSWERED = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'OVERLOADED']);
-/** What says that a worker has done it, and that its log has not taken it, or not yet. */
-const UNLOGGED = new Set(['READ_ONLY', 'DISK_FULL', 'LOG_FULL']);
+/** What says that workers died at it: it was set aside, and not done. All other errors are of the log, or the data store, behind what was done. */
+const SET_ASIDE = 'INTERNAL';
 const decoder = new TextDecoder();
 
 export class ActCalls {
@@ -109,8 +109,8 @@ export class ActCalls {
         return { refusal: decoder.decode(parts?.[0] ?? NO_BYTES), trouble: '', isOpen: false };
       } catch (error) {
         if (!(error instanceof GridError)) throw error;
-        if (UNLOGGED.has(error.code)) return { refusal: '', trouble: replyOf(error), isOpen: error.code === 'READ_ONLY' };
-        if (!UNANSWERED.has(error.code)) return { refusal: replyOf(error), trouble: '', isOpen: false };
+        if (error.code === SET_ASIDE) return { refusal: replyOf(error), trouble: '', isOpen: false };
+        if (!UNANSWERED.has(error.code)) return { refusal: '', trouble: replyOf(error), isOpen: error.code === 'READ_ONLY' };
       }
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }

@@ -321,6 +321,25 @@ test('a name is a string or a hash, never both, wherever its fields lie and whoe
   for (const client of [one, other]) client.close();
 });
 
+test('EXEC swaps databases that have nothing in common, and refuses what would be too long there before it changes anything', async () => {
+  const [client] = await clients(1, port);
+  assert.ok(client !== undefined);
+  await client.command('SELECT', '1');
+  const keys = Array.from({ length: 200 }, (_, index) => `swapped:${index}`);
+  await client.command('MSET', ...keys.flatMap((key) => [key, key]));
+  const swap = async (): Promise<string> => (await pipelined(client, ['MULTI'], ['SWAPDB', '1', '10'], ['EXEC'])).at(-1) ?? '';
+  assert.equal(await swap(), '*1\r\n+OK\r\n');
+  assert.equal(await client.text('DBSIZE'), ':0\r\n');
+  await client.command('SELECT', '10');
+  assert.deepEqual(stringsOf(await client.text('MGET', ...keys)), keys);
+  await client.command('SELECT', '1');
+  await client.command('SET', 'k'.repeat(2045), 'v');
+  assert.match(await swap(), /^\*1\r\n-ERR key is longer/);
+  assert.equal(await client.text('DBSIZE'), ':1\r\n');
+  for (const db of ['1', '10']) await pipelined(client, ['SELECT', db], ['FLUSHDB']);
+  client.close();
+});
+
 test('a queue that grows too large is refused, and EXEC runs nothing of it', async () => {
   const [client] = await clients(1, port);
   assert.ok(client !== undefined);

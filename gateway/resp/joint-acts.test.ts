@@ -107,6 +107,20 @@ for (const step of ['decide 0', 'do 2']) {
   });
 }
 
+test('a swap is over whatever a log says: made again it would swap back what is in the data store', async () => {
+  const workers = new Workers();
+  workers.errors.set('do 2', ['READ_ONLY']);
+  assert.match(await workers.acts.change({ kind: 'swap', databases: [0, 1] }), /READ_ONLY/);
+  assert.deepEqual(workers.lines, [...HELD, 'decide 0', 'do 1', 'do 2', 'over 0', 'tell over 1', 'tell over 2', ...LET_GO]);
+});
+
+test('a change that the first worker has made, and the data store not taken, is made by all', async () => {
+  const workers = new Workers();
+  workers.errors.set('decide 0', ['STORAGE_UNAVAILABLE']);
+  assert.match(await workers.acts.change(CLEAR), /STORAGE_UNAVAILABLE/);
+  assert.deepEqual(workers.lines, [...HELD, 'decide 0', 'do 1', 'do 2', 'over 0', 'tell over 1', 'tell over 2', ...LET_GO]);
+});
+
 test('a change at which the first worker dies again and again is made by none', async () => {
   const workers = new Workers();
   workers.errors.set('decide 0', ['INTERNAL']);

@@ -196,7 +196,7 @@ export class JointActs {
     const runner = new JointRunner(keys, hashNames, Math.random);
     const replies = commands.map(({ spec, args, db }) => runner.run(spec, args, db, isResp3));
     const [writes, absent] = [keys.writes(), keys.absent()];
-    if (writes.length > 0 && !wish.isExclusive) throw new NeedsMore(undefined, undefined);
+    if (writes.length > 0 && !wish.isExclusive) throw new NeedsMore([], undefined);
     if (writes.length > 0) return { replies, writes, absent };
     this.#learned('', absent);
     return { outcome: replies };
@@ -286,8 +286,9 @@ export class JointActs {
       if (decided.refusal !== '') return decided.refusal;
       const done = await Promise.all(others.map((worker) => ask(worker, 'do')));
       const failure = failureOf([decided, ...done]);
-      // The next start carries on where nothing is written until then. Elsewhere it would change what was written since: so it is over.
-      if ([decided, ...done].some(({ isOpen }) => isOpen)) return failure;
+      // What clears may be made again by the next start where nothing is written until then. Elsewhere it would change what was written
+      // since, and what was swapped may be in the data store: it would be swapped back. So that is over.
+      if (change.kind === 'clear' && [decided, ...done].some(({ isOpen }) => isOpen)) return failure;
       const over = await ask(first, 'over');
       if (failureOf([over]) !== '') return failure || failureOf([over]);
       const step = encodeWhole({ act, step: 'over', change: encodeChange(change) });
@@ -320,10 +321,10 @@ async function orLate(finished: Promise<string>, waitMs: number): Promise<string
   }
 }
 
-function widened(wish: Wish, { key, whole }: NeedsMore): Wish {
+function widened(wish: Wish, { keys, whole }: NeedsMore): Wish {
   if (whole !== undefined) return { ...wish, isEverything: true, wholes: [...wish.wholes, whole] };
-  if (key === undefined) return { ...wish, isExclusive: true };
-  return { ...wish, keys: unique([...wish.keys, key]), told: unique([...wish.told, key]) };
+  if (keys.length === 0) return { ...wish, isExclusive: true };
+  return { ...wish, keys: unique([...wish.keys, ...keys]), told: unique([...wish.told, ...keys]) };
 }
 
 /** Databases that a command certainly looks at as a whole. */

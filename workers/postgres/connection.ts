@@ -17,7 +17,8 @@ import { endsSession, storageError, unavailable } from './storage-errors.ts';
 const WAITING_MAX = 256;
 
 /** The log is given back when Postgres has committed: a database that commits before its disk has it must not do so for us. */
-const WAITS_FOR_DISK = `select set_config('synchronous_commit', 'local', false) where current_setting('synchronous_commit') = 'off'`;
+const WAITS_FOR_DISK = `select set_config('synchronous_commit', case now.commit when 'off' then 'local' else now.commit end, false)
+  from (select current_setting('synchronous_commit') as commit) as now`;
 const SESSION_SETTINGS = `set bytea_output = 'hex'; set idle_in_transaction_session_timeout = '60s'; set extra_float_digits = 1; ${WAITS_FOR_DISK}`;
 
 export interface PgClientOptions {

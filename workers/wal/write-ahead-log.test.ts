@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { ForgetfulLogFiles } from '../../engine/storage/forgetful-log-files.ts';
 import { turn } from '../../engine/storage/virtual-time.ts';
+import type { FrameWriter } from '../../engine/storage/wal-frame.ts';
 import { parseSegmentName, segmentName } from '../../engine/storage/wal-segment.ts';
 import { EPOCH, LogUnderTest, missing, readBack, WORKER } from '../testing/log-under-test.ts';
 import { NodeLogFiles } from './node-log-files.ts';
@@ -331,6 +332,33 @@ test('one huge frame fills the log, and it becomes empty again by itself', async
   subject.tick();
   await turn();
   assert.equal(subject.log.refusal, undefined);
+});
+
+test('one huge frame that begins a segment with what older ones hold goes, too', async () => {
+  const carry = (frame: FrameWriter): boolean => {
+    frame.appendFence(new TextEncoder().encode('a lock'), 5);
+    return true;
+  };
+  const subject = new LogUnderTest(new ForgetfulLogFiles(), { segmentBytes: 16 * KIB, maxBytes: 64 * KIB, carry });
+  assert.ok(subject.write());
+  assert.ok(subject.write(200 * KIB));
+  assert.equal(subject.log.refusal, 'LOG_FULL');
+  for (let tick = 0; tick < 5; tick++) {
+    subject.end();
+    subject.flushAll();
+    subject.tick();
+    subject.log.requestSync();
+    await turn();
+  }
+  assert.equal(subject.log.refusal, undefined);
+  const { sequence } = subject.log;
+  for (let tick = 0; tick < 5; tick++) {
+    subject.end();
+    subject.flushAll();
+    subject.tick();
+    await turn();
+  }
+  assert.equal(subject.log.sequence, sequence, 'what is carried is not carried on and on');
 });
 
 test('a replaced worker syncs what its predecessor wrote before it calls anything synced', async () => {

@@ -92,8 +92,9 @@ export class WriteAheadLog {
   #isFull = false;
   /** The frame at hand begins a segment with what older ones hold: the segment before stays until it is written. */
   #isCarrying = false;
-  /** The last frame that began a segment so. */
+  /** The last frame that began a segment so, and how much of it. */
   #carriedSequence = 0;
+  #carriedBytes = 0;
   #failure: GridError | undefined;
   #refusal: ErrorCode | undefined;
   #isClosed = false;
@@ -323,7 +324,10 @@ export class WriteAheadLog {
   }
 
   #carry(): void {
-    if (this.#options.carry?.(this.frame) === true) this.#isCarrying = true;
+    const { bodyBytes } = this.frame;
+    if (this.#options.carry?.(this.frame) !== true) return;
+    this.#isCarrying = true;
+    this.#carriedBytes = this.frame.bodyBytes - bodyBytes;
   }
 
   #createSegment(): SegmentWriter {
@@ -354,7 +358,7 @@ export class WriteAheadLog {
     const segment = this.#segment;
     if (this.#failure !== undefined || segment === undefined || segment.isEmpty || this.#marks.flushedSequence < this.#sequence)
       return;
-    if (this.#carriedSequence === this.#sequence) return; // the next one would begin with the same, and be as full
+    if (this.#carriedSequence === this.#sequence && !this.#isFullOfMore(segment)) return; // the next one would be as full
     const isOld = nowMs - this.#firstFrameMs >= (this.#options.retireAfterMs ?? Number.POSITIVE_INFINITY);
     if (!this.#isFull && !isOld && !segment.isFilledTo(RETIRE_SHARE)) return;
     try {
@@ -362,6 +366,11 @@ export class WriteAheadLog {
     } catch (error) {
       if (!isDiskFull(error)) this.#fail('written', error);
     }
+  }
+
+  /** The frame that begins the segment holds more than was carried over: so much that the log is full. */
+  #isFullOfMore({ bytes }: SegmentWriter): boolean {
+    return this.#isFull && !this.isCarrying && bytes > Math.max(this.#segmentBytes, 2 * this.#carriedBytes);
   }
 
   #prune(): void {

@@ -6,6 +6,7 @@ import {
   REQUEST_ACT_HOLD,
   REQUEST_ACT_RELEASE,
   REQUEST_ACT_ROLL,
+  REQUEST_ACT_WHOLE,
 } from '../../protocol/envelope.ts';
 import { encode } from '../../protocol/codec.ts';
 import type { RequestAnswer } from '../../operation/request-handler.ts';
@@ -18,16 +19,19 @@ import {
   encodeAct,
   encodeHold,
   encodeRoll,
+  encodeWhole,
   encodeWrites,
   type HoldAnswer,
   type HoldAsk,
   type StampedWrite,
 } from './joint-bodies.ts';
 import { JointService } from './joint-service.ts';
-import type { RestoreValue } from './restored-values.ts';
+import type { RestoreValues } from './restored-values.ts';
 import type { SpaceKey } from './touched-keys.ts';
+import { encodeChange, type WholeChange } from './whole-changes.ts';
 
 const SPACE = bytesOf('db0');
+const SWAP = { kind: 'swap', databases: [0, 3] } as const;
 const EVERYTHING: HoldAsk = {
   act: 0,
   isExclusive: true,
@@ -52,7 +56,7 @@ class Worker {
   readonly held = new HeldKeys();
   readonly logged: string[] = [];
   monotonicMs = 0;
-  restore: RestoreValue = () => Promise.reject(new GridError('UNAVAILABLE', 'no database'));
+  restore: RestoreValues = () => Promise.reject(new GridError('UNAVAILABLE', 'no database'));
   readonly service: JointService;
 
   constructor({ committed = [], awaitsRoll = false }: Before = {}) {
@@ -120,11 +124,36 @@ class Worker {
     return this.service.answer({ kind, body, gateway: 0, session: 0, nowMs: this.kv.nowMs, isLogged });
   }
 
+  whole(act: number, step: 'decide' | 'do', change: WholeChange): RequestAnswer {
+    return this.answer(REQUEST_ACT_WHOLE, encodeWhole({ act, step, change: encodeChange(change) }));
+  }
+
+  /** Drops a value; what it answers with lets those who wait have it. */
+  drop(key: string): () => void {
+    const putBack = this.kv.dropValue(key);
+    let read = (): void => {};
+    const reading = new Promise<void>((resolve) => {
+      read = resolve;
+    });
+    this.restore = () => reading;
+    return () => {
+      putBack();
+      read();
+    };
+  }
+
   #ask(kind: number, body: Uint8Array, isLogged = false): readonly Uint8Array[] {
     const answer = this.answer(kind, body, isLogged);
     assert.ok(isHere(answer), 'every value is in memory, so the answer is here');
     return answer;
   }
+}
+
+/** What comes of an answer, in the end. */
+async function lastOf(answer: RequestAnswer): Promise<string> {
+  let last = '';
+  for await (const part of answer) last = textOf(part);
+  return last;
 }
 
 function isHere(answer: RequestAnswer): answer is readonly Uint8Array[] {
@@ -210,6 +239,35 @@ test('an act that is given up while a value of its keys is read back is told not
   const { refusal, told } = decodeHoldAnswer(parts[0] ?? new Uint8Array(0));
   assert.match(refusal, /^TRYAGAIN/);
   assert.deepEqual([told, worker.isHeld('own')], [[], false]);
+});
+
+test('a decision that was refused is not made by an earlier asking whose values come later', async () => {
+  const worker = new Worker();
+  worker.kv.run('SET', 'own', 'x'.repeat(1000));
+  const give = worker.drop('own');
+  worker.hold({ act: 7, isEverything: true });
+  const early = lastOf(worker.whole(7, 'decide', SWAP));
+  worker.kv.refusal = errorNumber('OUT_OF_MEMORY');
+  assert.match(await lastOf(worker.whole(7, 'decide', SWAP)), /^OOM/);
+  worker.kv.refusal = -1;
+  give();
+  assert.match(await early, /^TRYAGAIN/);
+  worker.release(7);
+  assert.deepEqual([worker.logged, worker.kv.run('DBSIZE')], [[], ':1\r\n']);
+});
+
+test('an earlier asking that ends when the act is over keeps no log', async () => {
+  const worker = new Worker();
+  worker.kv.run('SET', 'own', 'x'.repeat(1000));
+  const give = worker.drop('own');
+  worker.hold({ act: 7, isEverything: true });
+  const early = lastOf(worker.whole(7, 'do', SWAP));
+  worker.kv.run('DEL', 'own');
+  assert.equal(await lastOf(worker.whole(7, 'do', SWAP)), '');
+  worker.release(7);
+  give();
+  assert.equal(await early, '');
+  assert.equal(worker.logged.at(-1), 'keep no more');
 });
 
 test('another worker holds its keys until it has applied the act; applied again, nothing changes', () => {

@@ -42,7 +42,7 @@ import {
 } from './joint-bodies.ts';
 import { KvRunner, type KvRunnerOptions } from './kv-runner.ts';
 import { replyOfGuard, replyOfNumber } from './refused-reply.ts';
-import { type RestoreValue, runWhenHere } from './restored-values.ts';
+import { type RestoreValues, runWhenHere } from './restored-values.ts';
 import { TOO_MANY_MAPS } from './record-space.ts';
 import { KEYS_ALIKE } from './space.ts';
 import { nameOf } from './touched-keys.ts';
@@ -63,7 +63,7 @@ export interface ActLog extends WholeLog {
 export interface JointServiceOptions extends KvRunnerOptions {
   readonly held: HeldKeys;
   readonly log: ActLog;
-  readonly restore: RestoreValue | undefined;
+  readonly restore: RestoreValues | undefined;
   readonly clock: () => number;
   /** This worker replaces another, and acts may be under way. */
   readonly awaitsRoll: boolean;
@@ -92,6 +92,7 @@ export class JointService implements RequestHandler {
   ];
   readonly writeKinds = [REQUEST_ACT_COMMIT, REQUEST_ACT_APPLY, REQUEST_ACT_WHOLE];
   readonly judgedKinds = this.writeKinds;
+  readonly bareKinds = this.writeKinds;
   readonly #options: JointServiceOptions;
   readonly #runner: KvRunner;
   readonly #wholes: WholeActs;
@@ -180,26 +181,29 @@ export class JointService implements RequestHandler {
 
   #decide(act: number, change: Uint8Array, { nowMs, isLogged }: GridRequest): RequestAnswer {
     if (isLogged === true && !this.#wholes.isDone(act)) return [encoder.encode(NOT_RUN)];
-    const told = (refusal: string): Uint8Array => {
-      if (refusal === '') this.#keep(act);
+    const isHeld = this.#isHeld(act);
+    const told = (refusal: string, isWanted: boolean): Uint8Array => {
+      if (refusal !== '') this.#options.held.release(act);
+      else if (isWanted) this.#keep(act);
       return encoder.encode(refusal);
     };
-    const refusal = this.#wholes.decide(act, change, nowMs, this.#isHeld(act));
-    return refusal instanceof Promise ? latePart(refusal.then(told)) : [told(refusal)];
+    const refusal = this.#wholes.decide(act, change, nowMs, isHeld);
+    return refusal instanceof Promise ? latePart(refusal.then((text) => told(text, isHeld()))) : [told(refusal, true)];
   }
 
   #do(act: number, change: Uint8Array, nowMs: number): RequestAnswer {
-    const done = this.#wholes.do(act, change, nowMs);
-    const kept = (): Uint8Array => {
-      this.#keep(act);
+    const isHeld = this.#isHeld(act);
+    const kept = (isWanted: boolean): Uint8Array => {
+      if (isWanted) this.#keep(act);
       return NO_BYTES;
     };
-    return done instanceof Promise ? latePart(done.then(kept)) : [kept()];
+    const done = this.#wholes.do(act, change, nowMs);
+    return done instanceof Promise ? latePart(done.then(() => kept(isHeld()))) : [kept(true)];
   }
 
   /** Whether the gateway still wants the act. What a worker before this one was asked is held by the roll until the gateway has told. */
   #isHeld(act: number): () => boolean {
-    return () => this.#awaitsRoll || this.#committed.has(act) || this.#options.held.holds(act);
+    return () => (this.#awaitsRoll && !this.#over.has(act)) || this.#committed.has(act) || this.#options.held.holds(act);
   }
 
   /** The act is in the log, and the log stays until the act is released. */

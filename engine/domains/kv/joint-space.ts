@@ -27,13 +27,13 @@ import { runChange, type WholeChange } from './whole-changes.ts';
 /** What an act must be told beside what it was. */
 export class NeedsMore extends Error {
   override readonly name = 'NeedsMore';
-  readonly key: SpaceKey | undefined;
-  /** All of a map. Neither key nor map: to write. */
+  readonly keys: readonly SpaceKey[];
+  /** All of a map. Neither keys nor map: to write. */
   readonly whole: Uint8Array | undefined;
 
-  constructor(key: SpaceKey | undefined, whole: Uint8Array | undefined) {
+  constructor(keys: readonly SpaceKey[], whole: Uint8Array | undefined) {
     super('the act was not told all that it needs');
-    this.key = key;
+    this.keys = keys;
     this.whole = whole;
   }
 }
@@ -75,13 +75,19 @@ export class JointKeys {
   at(key: SpaceKey): JointRecord {
     const known = this.#records.get(nameOf(key));
     if (known !== undefined) return known;
-    throw new NeedsMore({ space: key.space.slice(), key: key.key.slice() }, undefined);
+    throw new NeedsMore([{ space: key.space.slice(), key: key.key.slice() }], undefined);
+  }
+
+  /** Throws NeedsMore for those of the keys that were not told. */
+  assertTold(keys: readonly SpaceKey[]): void {
+    const untold = keys.filter((key) => !this.#records.has(nameOf(key)));
+    if (untold.length > 0) throw new NeedsMore(untold, undefined);
   }
 
   /** Live records of a map of which all were told. Throws NeedsMore. */
   allOf(space: Uint8Array): JointRecord[] {
     const name = latin1.decode(space);
-    if (!this.#wholes.has(name)) throw new NeedsMore(undefined, space.slice());
+    if (!this.#wholes.has(name)) throw new NeedsMore([], space.slice());
     return (this.#bySpace.get(name) ?? []).filter(({ isLive }) => isLive);
   }
 
@@ -246,6 +252,13 @@ class JointSpace implements KeySpace, WholeSpace {
     return 0;
   }
 
+  /** Throws KvError when the other database does not take all that is here, NeedsMore when not all of it was told. */
+  assertMovable(to: JointSpace): void {
+    const all = this.#all();
+    this.#keys.assertTold(all.map(({ key }) => ({ space: to.#name, key })));
+    for (const { key, value } of all) to.#assertTakes(key, value);
+  }
+
   #at(key: Uint8Array): JointRecord {
     return this.#keys.at({ space: this.#name, key });
   }
@@ -317,6 +330,11 @@ export class JointRunner implements Call {
   }
 
   change(change: WholeChange): void {
+    const [first, second] = change.databases.map((db) => this.spaceOf(db));
+    if (change.kind === 'swap' && first !== undefined && second !== undefined) {
+      first.assertMovable(second);
+      second.assertMovable(first);
+    }
     runChange(change, this);
   }
 

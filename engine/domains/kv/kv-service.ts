@@ -16,12 +16,12 @@ import { commandAt, WORKER_COMMANDS } from './commands.ts';
 import type { HeldKeys } from './held-keys.ts';
 import { UNCHANGED } from './internal-commands.ts';
 import { KvRunner, type KvRunnerOptions } from './kv-runner.ts';
-import { type RestoreValue, restoreValues } from './restored-values.ts';
+import { type RestoreValues, restoreValues } from './restored-values.ts';
 import { ValueAway } from './space.ts';
 
 export interface KvServiceOptions extends KvRunnerOptions {
   /** Reads dropped values back into memory; undefined where none is ever dropped. Rejects with GridError. */
-  readonly restore?: RestoreValue | undefined;
+  readonly restore?: RestoreValues | undefined;
   /** Keys that acts over several workers hold. */
   readonly held: HeldKeys;
   /** Wall clock, ms, for what is run later than it came. */

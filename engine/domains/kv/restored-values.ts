@@ -4,14 +4,14 @@ import type { RecordStore } from '../../storage/record-store.ts';
 import type { RecordRef } from '../../storage/storage.ts';
 import { ValueAway } from './space.ts';
 
-/** Reads a dropped value back into memory. Rejects with GridError. */
-export type RestoreValue = (store: RecordStore, ref: RecordRef) => Promise<unknown>;
+/** Reads dropped values back into memory, as far as they are the same when they come. Rejects with GridError. */
+export type RestoreValues = (store: RecordStore, refs: readonly RecordRef[]) => Promise<unknown>;
 
 /** The result of `now`, or a promise of that of `later` once all values are here. Rejects with GridError. */
 export function runWhenHere<Result>(
   now: () => Result,
   later: () => Result,
-  restore: RestoreValue | undefined,
+  restore: RestoreValues | undefined,
 ): Result | Promise<Result> {
   try {
     return now();
@@ -21,7 +21,7 @@ export function runWhenHere<Result>(
   }
 }
 
-async function runLater<Result>(first: ValueAway, run: () => Result, restore: RestoreValue | undefined): Promise<Result> {
+async function runLater<Result>(first: ValueAway, run: () => Result, restore: RestoreValues | undefined): Promise<Result> {
   for (let away = first; ; ) {
     await restoreValues(away, restore);
     try {
@@ -33,7 +33,7 @@ async function runLater<Result>(first: ValueAway, run: () => Result, restore: Re
   }
 }
 
-export async function restoreValues({ store, refs }: ValueAway, restore: RestoreValue | undefined): Promise<void> {
+export async function restoreValues({ store, refs }: ValueAway, restore: RestoreValues | undefined): Promise<void> {
   assert(restore !== undefined, 'values are dropped only where they can be read back');
-  for (const ref of refs) await restore(store, ref);
+  await restore(store, refs);
 }

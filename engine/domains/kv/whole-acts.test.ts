@@ -5,7 +5,7 @@ import { errorNumber, GridError } from '../../protocol/errors.ts';
 import { type UndoneAct, WHOLE_DECIDED, WHOLE_DONE, WHOLE_OVER } from '../../storage/whole-act-note.ts';
 import { ChangeEvents } from '../crdt/change-events.ts';
 import { KvUnderTest } from '../testing/kv-under-test.ts';
-import type { RestoreValue } from './restored-values.ts';
+import type { RestoreValues } from './restored-values.ts';
 import { finishWholeActs, WholeActs, type WholeActsOptions } from './whole-acts.ts';
 import { encodeChange } from './whole-changes.ts';
 
@@ -18,7 +18,7 @@ class Worker {
   readonly noted: string[] = [];
   readonly done = new Set<number>();
   readonly undone: UndoneAct[] = [];
-  restore: RestoreValue = () => Promise.reject(new GridError('UNAVAILABLE', 'no database'));
+  restore: RestoreValues = () => Promise.reject(new GridError('UNAVAILABLE', 'no database'));
   readonly options: WholeActsOptions = {
     maps: this.kv.maps,
     changes: new ChangeEvents(1, { broadcastSessions: () => 0 }),

@@ -12,7 +12,7 @@ import { type UndoneAct, WHOLE_DECIDED, WHOLE_DONE, WHOLE_OVER, type WholeState 
 import { KvError } from './command.ts';
 import { KvRunner, type KvRunnerOptions } from './kv-runner.ts';
 import { replyOf } from './refused-reply.ts';
-import { type RestoreValue, runWhenHere } from './restored-values.ts';
+import { type RestoreValues, runWhenHere } from './restored-values.ts';
 import { decodeChange } from './whole-changes.ts';
 
 /** How such acts stand in the log of the worker. */
@@ -36,7 +36,7 @@ export interface WholeAsk {
 }
 
 export interface WholeActsOptions extends KvRunnerOptions {
-  readonly restore: RestoreValue | undefined;
+  readonly restore: RestoreValues | undefined;
   readonly clock: () => number;
   readonly log: WholeLog;
 }
