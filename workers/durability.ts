@@ -66,8 +66,10 @@ export class LogDurability implements Durability {
     return log.synced(log.sequence);
   }
 
+  /** A full log takes what its next segment begins with: only then may the one go that fills it. */
   endTick(): void {
-    if (this.#log.refusal === undefined) this.#write();
+    const { refusal, isCarrying } = this.#log;
+    if (refusal === undefined || (refusal === 'LOG_FULL' && isCarrying)) this.#write();
   }
 
   #write(): boolean {

@@ -176,9 +176,11 @@ export class PartitionRunner implements Runnable {
     this.#options.answers.persisted(sequence, error);
   }
 
-  /** What was done before the first batch is in the log. */
-  settle(): void {
-    this.#options.durability.endTick();
+  /** What was done before the first batch is as safe as what batches do, or the log has said why it is not. */
+  async settle(): Promise<void> {
+    await this.#logged().catch((error: unknown) => {
+      if (!(error instanceof GridError)) throw error;
+    });
   }
 
   async shutdown(): Promise<void> {

@@ -152,7 +152,7 @@ class PartitionWorker {
   readonly #opsLoggedTo = new Map<number, number>();
   #late: LateLeaves | undefined;
   /** Carries on what a run before this one left undone. */
-  #finishActs: (() => Promise<void>) | undefined;
+  #finishActs: (() => Promise<boolean>) | undefined;
   #runner: PartitionRunner | undefined;
   #loop: RunLoop | undefined;
   #stopAsked = false;
@@ -229,8 +229,7 @@ class PartitionWorker {
     });
     for (const bell of this.#bells) bell.listen(loop.wake);
     this.#loop = loop;
-    await this.#finishActs?.();
-    runner.settle(); // before the data store has any of it
+    if ((await this.#finishActs?.()) === true) await runner.settle(); // before the data store has any of it
     await this.#storage.replayed();
     await this.#services.start();
     this.#publish(Date.now());

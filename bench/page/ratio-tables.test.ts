@@ -51,7 +51,10 @@ test('Lattice is divided by each peer; those without figures are named as void o
     measured('W6', { lattice: { rssBytesPerRecord: 270 }, redis: { rssBytesPerRecord: 135 } }),
   ]);
   assert.match(tables, /\| 3000 a second \| y-websocket 0\.5, tinybase 1\.5, automerge-repo not run, gun void \|$/m);
-  assert.match(tables, /^\| Memory of a million records, without that of Postgres \(less is better\) \| 270 B a record \| redis 2, js-map not run,/m);
+  assert.match(
+    tables,
+    /^\| Memory of a million records, without that of Postgres \(less is better\) \| 270 B a record \| redis 2, js-map not run,/m,
+  );
 });
 
 test('a ratio says which of the two the generator has bounded', () => {

@@ -119,13 +119,21 @@ export class ValueLoader {
     const wanted = refs.map((ref) => this.#wanted(store, ref)); // of this moment: later a reference may be another record's
     let restored = 0;
     for (let from = 0; from < wanted.length; ) {
-      const portion = wanted.slice(from, from + this.#portion(wanted, from));
-      const values = await this.#load(store, portion);
+      const count = this.#portion(wanted, from);
+      const portion = wanted.slice(from, from + count).filter(({ record }) => this.#isAway(store, record));
+      const values = portion.length === 0 ? undefined : await this.#load(store, portion);
       for (const { identity } of portion)
-        if ((values.get(identity) ?? []).some((record) => fillValue(store, imageOf(record)))) restored += 1;
-      from += portion.length;
+        if ((values?.get(identity) ?? []).some((record) => fillValue(store, imageOf(record)))) restored += 1;
+      from += count;
     }
     return restored;
+  }
+
+  /** Another may have put it back, or written it, since. */
+  #isAway(store: ValueStore, record: StoredRecord): boolean {
+    const ref = store.find(imageOf(record));
+    if (ref !== 0) store.read(ref, this.#image);
+    return ref !== 0 && this.#image.evicted;
   }
 
   /** How many from there on are one read. */

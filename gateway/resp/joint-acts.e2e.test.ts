@@ -340,6 +340,18 @@ test('EXEC swaps databases that have nothing in common, and refuses what would b
   client.close();
 });
 
+test('EXEC that would write more than can be written as one is refused as a whole', async () => {
+  const [client] = await clients(1, port);
+  assert.ok(client !== undefined);
+  await client.command('SET', 'big', 'x'.repeat(4 << 20));
+  const copies = spread('copy', 9);
+  const replies = await pipelined(client, ['MULTI'], ...copies.map((copy) => ['COPY', 'big', copy]), ['EXEC']);
+  assert.match(replies.at(-1) ?? '', /^-ERR what the commands write is too large/);
+  assert.equal(await client.text('EXISTS', ...copies), ':0\r\n');
+  await client.command('DEL', 'big');
+  client.close();
+});
+
 test('a queue that grows too large is refused, and EXEC runs nothing of it', async () => {
   const [client] = await clients(1, port);
   assert.ok(client !== undefined);

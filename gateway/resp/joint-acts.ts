@@ -58,6 +58,11 @@ export type ActOutcome = readonly Uint8Array[] | 'changed' | string;
 const ROUNDS_MAX = 64;
 const NO_BYTES = new Uint8Array(0);
 const TOO_MANY = 'TRYAGAIN OVERLOADED too many commands over several workers wait: it was not run';
+/** All that an act writes is one record of a ring, and one frame of the log. */
+const WRITTEN_BYTES_MAX = 32 << 20;
+/** Of a record that is written beside its names and value. */
+const WRITTEN_RECORD_BYTES = 64;
+const TOO_MUCH = 'ERR what the commands write is too large to be written as one over several workers';
 const ENDLESS = 'ERR what the commands need changes too fast: none was run';
 const decoder = new TextDecoder();
 
@@ -196,6 +201,7 @@ export class JointActs {
     const runner = new JointRunner(keys, hashNames, Math.random);
     const replies = commands.map(({ spec, args, db }) => runner.run(spec, args, db, isResp3));
     const [writes, absent] = [keys.writes(), keys.absent()];
+    if (writes.reduce((sum, write) => sum + bytesOf(write), 0) > WRITTEN_BYTES_MAX) return { outcome: TOO_MUCH };
     if (writes.length > 0 && !wish.isExclusive) throw new NeedsMore([], undefined);
     if (writes.length > 0) return { replies, writes, absent };
     this.#learned('', absent);
@@ -254,7 +260,9 @@ export class JointActs {
     const byOwner = new Map<number, StampedWrite[]>();
     for (const write of writes) {
       const owner = this.#context.router.ownerOfKey(write.key);
-      byOwner.set(owner, [...(byOwner.get(owner) ?? []), write]);
+      const ofOwner = byOwner.get(owner);
+      if (ofOwner === undefined) byOwner.set(owner, [write]);
+      else ofOwner.push(write);
     }
     const owners = [...byOwner.keys()].sort((left, right) => left - right);
     const [first = 0, ...others] = owners;
@@ -289,15 +297,20 @@ export class JointActs {
       // What clears may be made again by the next start where nothing is written until then. Elsewhere it would change what was written
       // since, and what was swapped may be in the data store: it would be swapped back. So that is over.
       if (change.kind === 'clear' && [decided, ...done].some(({ isOpen }) => isOpen)) return failure;
-      const over = await ask(first, 'over');
-      if (failureOf([over]) !== '') return failure || failureOf([over]);
+      const notOver = failureOf([await ask(first, 'over')]);
       const step = encodeWhole({ act, step: 'over', change: encodeChange(change) });
-      for (const worker of others) this.#calls.tell(worker, REQUEST_ACT_WHOLE, step);
-      return failure;
+      // A start reads all logs. Of what clears, the others forget that it is done only when no log calls it decided and not over.
+      if (notOver === '' || change.kind === 'swap')
+        for (const worker of others) this.#calls.tell(worker, REQUEST_ACT_WHOLE, step);
+      return failure || notOver;
     } finally {
       marks.end(begun);
     }
   }
+}
+
+function bytesOf({ space, key, value }: StampedWrite): number {
+  return space.length + key.length + value.length + WRITTEN_RECORD_BYTES;
 }
 
 /** What the client is told; '' when all was done and logged. */

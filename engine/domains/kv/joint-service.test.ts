@@ -256,6 +256,30 @@ test('a decision that was refused is not made by an earlier asking whose values 
   assert.deepEqual([worker.logged, worker.kv.run('DBSIZE')], [[], ':1\r\n']);
 });
 
+test('a decision that one asking has made is not refused to another that could not read its values back', async () => {
+  const worker = new Worker();
+  worker.kv.run('SET', 'own', 'x'.repeat(1000));
+  const putBack = worker.kv.dropValue('own');
+  worker.hold({ act: 7, isEverything: true });
+  let fail = (): void => {};
+  const failing = new Promise<never>((_, reject) => {
+    fail = () => reject(new GridError('UNAVAILABLE', 'no database'));
+  });
+  worker.restore = () => failing;
+  const early = lastOf(worker.whole(7, 'decide', SWAP));
+  putBack();
+  assert.equal(await lastOf(worker.whole(7, 'decide', SWAP)), '');
+  fail();
+  assert.equal(await early, '');
+});
+
+test('keys that hold too much to be told in one answer are refused', () => {
+  const worker = new Worker();
+  const keys = Array.from({ length: 9 }, (_, index) => at(`large:${index}`));
+  for (const { key } of keys) worker.kv.run('SET', key, 'x'.repeat(4 << 20));
+  assert.match(worker.hold({ act: 7, keys, told: keys }).refusal, /too large/);
+});
+
 test('an earlier asking that ends when the act is over keeps no log', async () => {
   const worker = new Worker();
   worker.kv.run('SET', 'own', 'x'.repeat(1000));

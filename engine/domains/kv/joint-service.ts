@@ -39,6 +39,7 @@ import {
   type HoldAnswer,
   type HoldAsk,
   type StampedWrite,
+  type ToldKey,
 } from './joint-bodies.ts';
 import { KvRunner, type KvRunnerOptions } from './kv-runner.ts';
 import { replyOfGuard, replyOfNumber } from './refused-reply.ts';
@@ -70,9 +71,12 @@ export interface JointServiceOptions extends KvRunnerOptions {
   readonly monotonicMs: () => number;
 }
 
-/** Told of whole maps in one answer; larger maps are not acted on as one. */
+/** Told of whole maps in one answer, and of all: what is larger is not acted on as one. An answer is one record of a ring. */
 const WHOLE_BYTES_MAX = 16 << 20;
-export const TOO_LARGE = 'ERR the database or hash is too large to be read as one over several workers';
+const TOLD_BYTES_MAX = 32 << 20;
+/** Of what is told of a record beside key and value. */
+const TOLD_RECORD_BYTES = 64;
+export const TOO_LARGE = 'ERR what the commands look at is too large to be read as one over several workers';
 const NOT_RUN = 'TRYAGAIN UNAVAILABLE a worker was replaced: nothing was run';
 /** Held by nobody's act: everything, until the roll. */
 const ROLL_ACT = -1;
@@ -183,7 +187,7 @@ export class JointService implements RequestHandler {
     if (isLogged === true && !this.#wholes.isDone(act)) return [encoder.encode(NOT_RUN)];
     const isHeld = this.#isHeld(act);
     const told = (refusal: string, isWanted: boolean): Uint8Array => {
-      if (refusal !== '') this.#options.held.release(act);
+      if (refusal !== '') this.#end(act);
       else if (isWanted) this.#keep(act);
       return encoder.encode(refusal);
     };
@@ -197,7 +201,7 @@ export class JointService implements RequestHandler {
       if (isWanted) this.#keep(act);
       return NO_BYTES;
     };
-    const done = this.#wholes.do(act, change, nowMs);
+    const done = this.#wholes.do(act, change, nowMs, isHeld);
     return done instanceof Promise ? latePart(done.then(() => kept(isHeld()))) : [kept(true)];
   }
 
@@ -251,6 +255,7 @@ export class JointService implements RequestHandler {
     runner.nowMs = nowMs;
     const replies = commands.length === 0 ? NO_BYTES : runner.runAll(commands);
     const keys = told.map(({ space, key }) => runner.spaceNamed(space).tell(space, key));
+    if (keys.reduce((sum, told) => sum + bytesTold(told), 0) > TOLD_BYTES_MAX) return refused(TOO_LARGE);
     const known = new Set(keys.map(nameOf));
     let bytes = 0;
     for (const name of wholes) {
@@ -260,7 +265,7 @@ export class JointService implements RequestHandler {
         if (known.has(nameOf(one))) return true;
         const record = space.tell(name, one.key);
         keys.push(record);
-        bytes += one.key.length + record.value.length + 64;
+        bytes += bytesTold(record);
         return bytes <= WHOLE_BYTES_MAX;
       });
     }
@@ -368,6 +373,10 @@ export class JointService implements RequestHandler {
 
 async function* latePart(answer: Promise<Uint8Array>): LateParts {
   yield await answer;
+}
+
+function bytesTold({ space, key, value }: ToldKey): number {
+  return space.length + key.length + value.length + TOLD_RECORD_BYTES;
 }
 
 function refused(refusal: string): HoldAnswer {

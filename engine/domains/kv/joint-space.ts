@@ -255,6 +255,7 @@ class JointSpace implements KeySpace, WholeSpace {
   /** Throws KvError when the other database does not take all that is here, NeedsMore when not all of it was told. */
   assertMovable(to: JointSpace): void {
     const all = this.#all();
+    to.#all(); // first as a whole: what is untold then holds nothing
     this.#keys.assertTold(all.map(({ key }) => ({ space: to.#name, key })));
     for (const { key, value } of all) to.#assertTakes(key, value);
   }

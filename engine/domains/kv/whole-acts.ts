@@ -76,7 +76,7 @@ export class WholeActs {
    * @param isHeld as of `refusal`
    */
   decide(act: number, change: Uint8Array, nowMs: number, isHeld: () => boolean): string | Promise<string> {
-    return this.#refusalWhenHere(nowMs, isHeld, (atMs) => {
+    const refusal = this.#refusalWhenHere(nowMs, isHeld, (atMs) => {
       if (this.isDone(act)) return;
       this.#runner.nowMs = atMs;
       this.#runner.assertChange(decodeChange(change));
@@ -84,10 +84,15 @@ export class WholeActs {
       this.#options.log.note(WHOLE_DECIDED, act, change);
       this.#noteDone(act);
     });
+    // Asked twice, one asking may have done it while the other could not read its values back.
+    return refusal instanceof Promise ? refusal.then((text) => (this.isDone(act) ? '' : text)) : refusal;
   }
 
-  /** Makes and notes what is decided; it is not refused. Rejects with GridError UNAVAILABLE when values cannot be read back: ask again. */
-  do(act: number, change: Uint8Array, nowMs: number): void | Promise<void> {
+  /**
+   * Makes and notes what is decided; it is not refused. Rejects with GridError UNAVAILABLE when values cannot be read back: ask again.
+   * @param isHeld false once the act is over: then nothing is done
+   */
+  do(act: number, change: Uint8Array, nowMs: number, isHeld: () => boolean): void | Promise<void> {
     const { restore, clock } = this.#options;
     const run = (atMs: number): void => {
       if (this.isDone(act)) return;
@@ -97,7 +102,7 @@ export class WholeActs {
     };
     return runWhenHere(
       () => run(nowMs),
-      () => run(clock()),
+      () => (isHeld() ? run(clock()) : undefined),
       restore,
     );
   }
@@ -124,10 +129,10 @@ export class WholeActs {
   }
 }
 
-/** Carries on what earlier runs have left undone. Rejects with GridError when values cannot be read back. */
-export async function finishWholeActs(options: WholeActsOptions): Promise<void> {
+/** Carries on what earlier runs have left undone; true when there was any. Rejects with GridError when values cannot be read back. */
+export async function finishWholeActs(options: WholeActsOptions): Promise<boolean> {
   const { log, clock, restore } = options;
-  if (log.undone.length === 0) return;
+  if (log.undone.length === 0) return false;
   const runner = new KvRunner(options);
   for (const { act, epoch, change, partitions } of log.undone) {
     const run = (): void => {
@@ -137,6 +142,7 @@ export async function finishWholeActs(options: WholeActsOptions): Promise<void> 
     };
     await runWhenHere(run, run, restore);
   }
+  return true;
 }
 
 function refusalOf(run: () => void): string {
