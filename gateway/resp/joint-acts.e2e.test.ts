@@ -346,7 +346,11 @@ test('EXEC that would write more than can be written as one is refused as a whol
   await client.command('SET', 'big', 'x'.repeat(4 << 20));
   const copies = spread('copy', 9);
   const replies = await pipelined(client, ['MULTI'], ...copies.map((copy) => ['COPY', 'big', copy]), ['EXEC']);
-  assert.match(replies.at(-1) ?? '', /^-ERR what the commands write is too large/);
+  assert.match(replies.at(-1) ?? '', /^-ERR what the commands write or answer is too large/);
+  assert.equal(await client.text('EXISTS', ...copies), ':0\r\n');
+  const gets = await pipelined(client, ['MULTI'], ...copies.map(() => ['GET', 'big']), ['SET', copies[0] ?? '', 'x'], ['EXEC']);
+  assert.match(gets.at(-1) ?? '', /^-ERR what the commands write or answer is too large/);
+  assert.match(await client.text('MGET', ...copies.map(() => 'big'), ...copies), /^-ERR what the commands look at is too large/);
   assert.equal(await client.text('EXISTS', ...copies), ':0\r\n');
   await client.command('DEL', 'big');
   client.close();

@@ -121,13 +121,6 @@ test('a change that the first worker has made, and the data store not taken, is 
   assert.deepEqual(workers.lines, [...HELD, 'decide 0', 'do 1', 'do 2', 'over 0', 'tell over 1', 'tell over 2', ...LET_GO]);
 });
 
-test('a swap that the first worker cannot call over is called so by the others: a start reads all logs', async () => {
-  const workers = new Workers();
-  workers.errors.set('over 0', ['READ_ONLY']);
-  assert.match(await workers.acts.change({ kind: 'swap', databases: [0, 1] }), /READ_ONLY/);
-  assert.deepEqual(workers.lines.slice(-5), ['tell over 1', 'tell over 2', ...LET_GO]);
-});
-
 test('a change at which the first worker dies again and again is made by none', async () => {
   const workers = new Workers();
   workers.errors.set('decide 0', ['INTERNAL']);

@@ -21,7 +21,14 @@ import {
   type StampedWrite,
   type ToldKey,
 } from '../../engine/domains/kv/joint-bodies.ts';
-import { JointKeys, JointRunner, NeedsMore } from '../../engine/domains/kv/joint-space.ts';
+import {
+  bytesWritten,
+  JointKeys,
+  JointRunner,
+  NeedsMore,
+  TooLarge,
+  WRITTEN_BYTES_MAX,
+} from '../../engine/domains/kv/joint-space.ts';
 import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
 import type { WholeStep } from '../../engine/domains/kv/whole-acts.ts';
 import { changedMaps, encodeChange, type WholeChange } from '../../engine/domains/kv/whole-changes.ts';
@@ -58,11 +65,8 @@ export type ActOutcome = readonly Uint8Array[] | 'changed' | string;
 const ROUNDS_MAX = 64;
 const NO_BYTES = new Uint8Array(0);
 const TOO_MANY = 'TRYAGAIN OVERLOADED too many commands over several workers wait: it was not run';
-/** All that an act writes is one record of a ring, and one frame of the log. */
-const WRITTEN_BYTES_MAX = 32 << 20;
-/** Of a record that is written beside its names and value. */
-const WRITTEN_RECORD_BYTES = 64;
-const TOO_MUCH = 'ERR what the commands write is too large to be written as one over several workers';
+const REPLY_BYTES_MAX = 32 << 20;
+const TOO_MUCH = 'ERR what the commands write or answer is too large for one act over several workers';
 const ENDLESS = 'ERR what the commands need changes too fast: none was run';
 const decoder = new TextDecoder();
 
@@ -184,6 +188,7 @@ export class JointActs {
     } catch (error) {
       over();
       if (error instanceof NeedsMore) return error;
+      if (error instanceof TooLarge) return TOO_MUCH;
       if (error instanceof GridError) return replyOf(error);
       throw error;
     }
@@ -199,9 +204,16 @@ export class JointActs {
     const keys = new JointKeys(this.#toldByOwners(answers), wish.wholes, clock.wallMs);
     const hashNames = uniqueNames([...answers.values()].flatMap((answer) => answer.hashNames));
     const runner = new JointRunner(keys, hashNames, Math.random);
-    const replies = commands.map(({ spec, args, db }) => runner.run(spec, args, db, isResp3));
+    const replies: Uint8Array[] = [];
+    let replyBytes = 0;
+    for (const { spec, args, db } of commands) {
+      const reply = runner.run(spec, args, db, isResp3);
+      replyBytes += reply.length;
+      if (replyBytes > REPLY_BYTES_MAX) return { outcome: TOO_MUCH };
+      replies.push(reply);
+    }
     const [writes, absent] = [keys.writes(), keys.absent()];
-    if (writes.reduce((sum, write) => sum + bytesOf(write), 0) > WRITTEN_BYTES_MAX) return { outcome: TOO_MUCH };
+    if (writes.reduce((sum, write) => sum + bytesWritten(write), 0) > WRITTEN_BYTES_MAX) return { outcome: TOO_MUCH };
     if (writes.length > 0 && !wish.isExclusive) throw new NeedsMore([], undefined);
     if (writes.length > 0) return { replies, writes, absent };
     this.#learned('', absent);
@@ -299,18 +311,13 @@ export class JointActs {
       if (change.kind === 'clear' && [decided, ...done].some(({ isOpen }) => isOpen)) return failure;
       const notOver = failureOf([await ask(first, 'over')]);
       const step = encodeWhole({ act, step: 'over', change: encodeChange(change) });
-      // A start reads all logs. Of what clears, the others forget that it is done only when no log calls it decided and not over.
-      if (notOver === '' || change.kind === 'swap')
-        for (const worker of others) this.#calls.tell(worker, REQUEST_ACT_WHOLE, step);
+      // The others forget that it is done: only when no log calls it decided and not over.
+      if (notOver === '') for (const worker of others) this.#calls.tell(worker, REQUEST_ACT_WHOLE, step);
       return failure || notOver;
     } finally {
       marks.end(begun);
     }
   }
-}
-
-function bytesOf({ space, key, value }: StampedWrite): number {
-  return space.length + key.length + value.length + WRITTEN_RECORD_BYTES;
 }
 
 /** What the client is told; '' when all was done and logged. */

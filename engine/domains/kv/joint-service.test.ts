@@ -294,6 +294,19 @@ test('an earlier asking that ends when the act is over keeps no log', async () =
   assert.equal(worker.logged.at(-1), 'keep no more');
 });
 
+test('a step that was held by a worker before, of which the roll did not tell in time, is done all the same', async () => {
+  const worker = new Worker({ awaitsRoll: true });
+  worker.kv.run('SET', 'own', 'x'.repeat(1000));
+  const give = worker.drop('own');
+  worker.monotonicMs = 10_000;
+  worker.service.tick();
+  const done = lastOf(worker.whole(7, 'do', SWAP));
+  assert.equal(worker.isHeld('own'), true);
+  give();
+  assert.equal(await done, '');
+  assert.deepEqual([worker.kv.run('DBSIZE'), worker.isHeld('own')], [':0\r\n', false]);
+});
+
 test('another worker holds its keys until it has applied the act; applied again, nothing changes', () => {
   const worker = new Worker();
   worker.hold({ act: 7, keys: [at('own')] });

@@ -197,6 +197,8 @@ export class JointService implements RequestHandler {
 
   #do(act: number, change: Uint8Array, nowMs: number): RequestAnswer {
     const isHeld = this.#isHeld(act);
+    // A worker that replaces another holds it perhaps no more, if the roll was late. RELEASE comes behind this.
+    if (!this.#wholes.isDone(act)) this.#options.held.hold(act, true, true, []);
     const kept = (isWanted: boolean): Uint8Array => {
       if (isWanted) this.#keep(act);
       return NO_BYTES;
@@ -253,9 +255,16 @@ export class JointService implements RequestHandler {
   #tell({ told, wholes, watched, isEverything, commands }: HoldAsk, nowMs: number): HoldAnswer {
     const runner = this.#runner;
     runner.nowMs = nowMs;
-    const replies = commands.length === 0 ? NO_BYTES : runner.runAll(commands);
-    const keys = told.map(({ space, key }) => runner.spaceNamed(space).tell(space, key));
-    if (keys.reduce((sum, told) => sum + bytesTold(told), 0) > TOLD_BYTES_MAX) return refused(TOO_LARGE);
+    const replies = commands.length === 0 ? NO_BYTES : runner.runAll(commands, TOLD_BYTES_MAX);
+    if (replies === undefined) return refused(TOO_LARGE);
+    const keys: ToldKey[] = [];
+    let toldBytes = 0;
+    for (const { space, key } of told) {
+      const one = runner.spaceNamed(space).tell(space, key);
+      toldBytes += bytesTold(one);
+      if (toldBytes > TOLD_BYTES_MAX) return refused(TOO_LARGE);
+      keys.push(one);
+    }
     const known = new Set(keys.map(nameOf));
     let bytes = 0;
     for (const name of wholes) {

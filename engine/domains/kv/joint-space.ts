@@ -38,6 +38,19 @@ export class NeedsMore extends Error {
   }
 }
 
+/** What an act would write is too large for one record of a ring, and one frame of a log. */
+export class TooLarge extends Error {
+  override readonly name = 'TooLarge';
+}
+
+export const WRITTEN_BYTES_MAX = 32 << 20;
+/** Of a record that is written, beside its names and value. */
+const WRITTEN_RECORD_BYTES = 64;
+
+export function bytesWritten({ space, key, value }: SpaceKey & { readonly value: Uint8Array }): number {
+  return space.length + key.length + value.length + WRITTEN_RECORD_BYTES;
+}
+
 interface JointRecord {
   readonly space: Uint8Array;
   readonly key: Uint8Array;
@@ -61,6 +74,7 @@ export class JointKeys {
   /** By the name of their map. */
   readonly #bySpace = new Map<string, JointRecord[]>();
   readonly #wholes: ReadonlySet<string>;
+  #writtenBytes = 0;
 
   constructor(told: readonly ToldKey[], wholes: readonly Uint8Array[], nowMs: number) {
     this.nowMs = nowMs;
@@ -76,6 +90,16 @@ export class JointKeys {
     const known = this.#records.get(nameOf(key));
     if (known !== undefined) return known;
     throw new NeedsMore([{ space: key.space.slice(), key: key.key.slice() }], undefined);
+  }
+
+  /** Gives a record a value. Throws TooLarge, before it copies it. */
+  write(record: JointRecord, value: Uint8Array, expiresAtMs: number): void {
+    this.#writtenBytes += bytesWritten({ ...record, value }) - (record.isWritten ? bytesWritten(record) : 0);
+    if (this.#writtenBytes > WRITTEN_BYTES_MAX) throw new TooLarge();
+    record.value = value.slice();
+    record.expiresAtMs = expiresAtMs;
+    record.isLive = true;
+    record.isWritten = true;
   }
 
   /** Throws NeedsMore for those of the keys that were not told. */
@@ -183,11 +207,7 @@ class JointSpace implements KeySpace, WholeSpace {
 
   set(key: Uint8Array, value: Uint8Array, expiresAtMs: number): void {
     this.#assertTakes(key, value);
-    const record = this.#at(key);
-    record.value = value.slice();
-    record.expiresAtMs = expiresAtMs;
-    record.isLive = true;
-    record.isWritten = true;
+    this.#keys.write(this.#at(key), value, expiresAtMs);
   }
 
   #assertTakes(key: Uint8Array, value: Uint8Array): void {

@@ -78,8 +78,8 @@ export class KvRunner implements Call {
     return touched.keys.some(({ key }) => space.isHash(key)) ? { ...touched, isEverything: true } : touched;
   }
 
-  /** Runs all commands of a batch and answers with its body of replies. Throws ValueAway before anything is written. */
-  runAll(body: Uint8Array): Uint8Array {
+  /** Runs all commands of a batch, which only read, and answers with its body of replies; undefined when it is too large. Throws ValueAway. */
+  runAll(body: Uint8Array, bytesMax: number): Uint8Array | undefined {
     this.out.reset();
     const reader = new CommandBatchReader(body);
     const lengths: number[] = [];
@@ -87,6 +87,7 @@ export class KvRunner implements Call {
       const start = this.out.length;
       reader.next(this.args);
       this.run(commandAt(reader.spec), reader.db, reader.isResp3);
+      if (this.out.length > bytesMax) return undefined;
       lengths.push(this.out.length - start);
     }
     return packReplies(this.#pool, lengths, this.out.bytes, this.out.length);
