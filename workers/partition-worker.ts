@@ -229,7 +229,10 @@ class PartitionWorker {
     });
     for (const bell of this.#bells) bell.listen(loop.wake);
     this.#loop = loop;
-    if ((await this.#finishActs?.()) === true) await runner.settle(); // before the data store has any of it
+    if ((await this.#finishActs?.()) === true) {
+      this.#storage.flushWhenLogged();
+      await runner.settle();
+    }
     await this.#storage.replayed();
     await this.#services.start();
     this.#publish(Date.now());
@@ -475,7 +478,7 @@ class PartitionWorker {
 
   async #shutdown(): Promise<void> {
     try {
-      await this.#storage.staging.hardFlush(this.#context.data.config.shutdownStorageMs);
+      await this.#storage.hardFlush(this.#context.data.config.shutdownStorageMs);
     } finally {
       this.#publish(Date.now());
       await this.#services.shutdown(false);

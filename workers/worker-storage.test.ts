@@ -10,6 +10,8 @@ import { KIND_LWW } from '../engine/storage/record.ts';
 import { identityOf, imageOf, recordOf, type StoredRecord } from '../engine/storage/stored-record.ts';
 import { turn } from '../engine/storage/virtual-time.ts';
 import { partitionBits, WHOLE_DECIDED, WHOLE_DONE, type WholeNote } from '../engine/storage/whole-act-note.ts';
+import { faultsOf } from '../engine/faults.ts';
+import { FaultyLogFiles } from './faults/faulty-log-files.ts';
 import { createGridMemory } from './grid-memory.ts';
 import { GridState } from './grid-state.ts';
 import type { PartitionWorkerData } from './partition-worker.ts';
@@ -195,3 +197,51 @@ test('a change that an earlier run decided is made once, though segments go, thr
   assert.ok(left !== undefined && !segments().includes(left), 'what the thread before has written is gone');
   assert.deepEqual((await open(2)).actLog().undone, []);
 });
+
+for (const { disk, faults } of [
+  { disk: 'forces nothing to itself', faults: { faultSyncErrorPermille: 1000 } },
+  { disk: 'has no room', faults: { faultWriteErrorPermille: 1000 } },
+  { disk: 'is well', faults: {} },
+]) {
+  test(`the data store has nothing of a change that an earlier run decided before the log has it for good, on a disk that ${disk}`, async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'lattice-worker-storage-'));
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const dataStore = new MemoryDataStore();
+    const injected = faultsOf(faultOptions(faults), 'worker 0', 0, () => {});
+    assert.ok(injected !== undefined);
+    const nothing = (): void => {};
+    const storage = new WorkerStorage(
+      workerData(folder),
+      0,
+      { dataStore: () => dataStore, logFiles: (files) => new FaultyLogFiles(files, injected) },
+      { onPersisted: nothing, onCheckpoint: nothing, onProgress: nothing, onWarning: nothing },
+    );
+    t.after(() => storage.close());
+    await storage.load(PARTITIONS, 0);
+    const { log } = storage;
+    assert.ok(log !== undefined);
+    const syncedAtCommits: number[] = [];
+    dataStore.faults.beforeCommit = () => {
+      syncedAtCommits.push(log.syncedSequence);
+      return turn();
+    };
+
+    storage.maps
+      .openByName(new TextEncoder().encode('m'))
+      ?.store(KIND_LWW)
+      .join(imageOf(record(1, 1)), Date.now());
+    storage.actLog().note(WHOLE_DONE, 4, new Uint8Array(0), 1);
+    const frame = log.sequence + 1;
+    storage.flushWhenLogged();
+    log.write(1, []);
+    await storage.replayed();
+    const isWell = disk === 'is well';
+    for (let tick = 0; tick < (isWell ? 10_000 : 100) && syncedAtCommits.length === 0; tick++) {
+      storage.tick(Date.now(), true);
+      await turn();
+    }
+    await storage.hardFlush(1000);
+    assert.equal(dataStore.rows.size, isWell ? 1 : 0);
+    assert.ok(syncedAtCommits.every((sequence) => sequence >= frame));
+  });
+}

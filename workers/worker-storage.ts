@@ -115,6 +115,8 @@ export class WorkerStorage {
   #isRemovingOwn = false;
   /** The log has what other workers are still to log themselves. */
   #isKeepingAll = false;
+  /** The frame that must be on the disk before anything is flushed. */
+  #flushesFromSequence = 0;
   /** How changes of whole databases stand: what the log said, and what was noted since. */
   #wholeActs = new WholeNotes();
   #partitions: readonly number[] = [];
@@ -246,7 +248,25 @@ export class WorkerStorage {
     const isLogFilling = log !== undefined && log.bytes * 2 >= (this.#data.log?.maxBytes ?? Number.POSITIVE_INFINITY);
     // What is staged stays in memory: when that runs short, only a flush makes values that may be dropped.
     flushing.hurry = isLogFilling || this.#replayedUpTo >= 0 || this.eviction.isShort;
-    this.staging.softFlush(nowMs);
+    if (this.#mayFlush) this.staging.softFlush(nowMs);
+    else log?.requestSync();
+  }
+
+  /**
+   * Nothing goes to the data store before the frame at hand is in the log for good: it calls a change of whole databases done, of which
+   * the next start would else find a part in the data store, and swap it back. A log that fails keeps it all from there in this run.
+   */
+  flushWhenLogged(): void {
+    if (this.log !== undefined) this.#flushesFromSequence = this.log.sequence + 1;
+  }
+
+  get #mayFlush(): boolean {
+    return this.log === undefined || this.log.syncedSequence >= this.#flushesFromSequence;
+  }
+
+  /** Brings home what is staged, at the end of a run; what may not go there yet stays in the log. Rejects with GridError. */
+  async hardFlush(deadlineMs: number): Promise<void> {
+    if (this.#mayFlush) await this.staging.hardFlush(deadlineMs);
   }
 
   /** What each segment of the log begins with, so that older ones may go. True when there is anything. */
