@@ -223,15 +223,9 @@ export class Gateway implements WebSocketEvents {
   }
 
   opened(connection: Connection, byInterest: boolean, priority: Priority = 'normal'): Session | undefined {
-    this.#clock.refresh();
-    const session = this.#draining ? undefined : this.#sessions.open(connection, byInterest, this.#clock.nowMs);
-    if (session === undefined) {
-      this.#options.counters.connectionsRefused += 1;
-      return undefined;
-    }
-    this.#options.counters.connectionsOpened += 1;
+    const session = this.#newSession(connection, byInterest);
+    if (session === undefined) return undefined;
     session.askedPriority = priority;
-    this.#rateLimit.open(session, this.#clock.nowMs);
     this.#desk.onOpen(session);
     this.#outgoing.flush();
     return session;
@@ -239,18 +233,26 @@ export class Gateway implements WebSocketEvents {
 
   /** A session of a door that has proved already whom it speaks for; it gets the events of maps that it asks for. */
   #openFor(connection: Connection, principal: Principal | undefined): Session | undefined {
-    this.#clock.refresh();
-    const session = this.#draining ? undefined : this.#sessions.open(connection, true, this.#clock.nowMs);
-    if (session === undefined) {
-      this.#options.counters.connectionsRefused += 1;
-      return undefined;
-    }
-    this.#options.counters.connectionsOpened += 1;
-    this.#rateLimit.open(session, this.#clock.nowMs);
+    const session = this.#newSession(connection, true);
+    if (session === undefined) return undefined;
     session.principal = principal;
     session.access = this.#accessControl.accessOf(principal);
     session.state = 'ready';
     this.#becameReady(session);
+    return session;
+  }
+
+  /** Undefined when there are as many as there may be, or this gateway is about to stop. */
+  #newSession(connection: Connection, byInterest: boolean): Session | undefined {
+    const { counters } = this.#options;
+    this.#clock.refresh();
+    const session = this.#draining ? undefined : this.#sessions.open(connection, byInterest, this.#clock.nowMs);
+    if (session === undefined) {
+      counters.connectionsRefused += 1;
+      return undefined;
+    }
+    counters.connectionsOpened += 1;
+    this.#rateLimit.open(session, this.#clock.nowMs);
     return session;
   }
 
