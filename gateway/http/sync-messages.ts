@@ -39,7 +39,7 @@ export const SYNC_REQUEST = z.looseObject({
         z.looseObject({
           queryId: z.string(),
           mapName: z.string(),
-          filter: z.unknown().describe('A map of equalities; anything else matches all'),
+          filter: optional(z.unknown().describe('A map of equalities; anything else matches all')),
           limit: optional(z.number()),
           offset: optional(z.number()),
           cursor: optional(z.string()),

@@ -220,6 +220,46 @@ function statusOfAnnounced(bodyBytes: number): Promise<number> {
   });
 }
 
+describe('a query', () => {
+  test('is answered with values in order of keys: all, those that equal, or a page of them', async () => {
+    const map = uniqueName('asked');
+    await sync(
+      request({ operations: ['a', 'b', 'c', 'd'].map((key, n) => put(String(n + 1), map, key, { key, even: n % 2 === 0 })) }),
+    );
+    const { queryResults, errors } = await sync(
+      request({
+        queries: [
+          { queryId: 'all', mapName: map },
+          { queryId: 'undefined', mapName: map, filter: undefined },
+          { queryId: 'even', mapName: map, filter: { even: true } },
+          { queryId: 'page', mapName: map, limit: 2, offset: 1 },
+          { queryId: 'reserved', mapName: '_topgun_x' },
+        ],
+      }),
+    );
+    const keysOf = (id: string): unknown[] => {
+      const results = queryResults?.find(({ queryId }) => queryId === id)?.results;
+      return Array.isArray(results) ? results.map((value) => value.key) : [results];
+    };
+    assert.deepEqual(['all', 'undefined', 'even', 'page'].map(keysOf), [
+      ['a', 'b', 'c', 'd'],
+      ['a', 'b', 'c', 'd'],
+      ['a', 'c'],
+      ['b', 'c'],
+    ]);
+    const page = queryResults?.find(({ queryId }) => queryId === 'page');
+    assert.equal(page?.hasMore, true);
+    assert.deepEqual(
+      errors?.map(({ code, context }) => [code, context]),
+      [[403, 'reserved']],
+    );
+    const rest = { queryId: 'rest', mapName: map, limit: 2, cursor: page?.nextCursor };
+    assert.deepEqual((await sync(request({ queries: [rest] }))).queryResults, [
+      { queryId: 'rest', results: [{ key: 'd', even: false }], hasMore: false },
+    ]);
+  });
+});
+
 describe('a request', () => {
   test('for nothing is answered with the clock', async () => {
     for (const body of [new Uint8Array(0), encodeFrame({}), encodeFrame({ operations: [], syncMaps: null, unknown: 1 })]) {
