@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test, { describe } from 'node:test';
 import type { Message } from './testing/client-codec.ts';
-import { mapsIn, opAck, orEntry, payloadOf, serverEvent } from './testing/client-fields.ts';
+import { mapsIn, opAck, orEntry, payloadOf, serverEvent, stampIn } from './testing/client-fields.ts';
 import { rootAt } from './testing/root-at.ts';
 import { ackOf, SharedNode } from './testing/shared-node.ts';
 import { eventually, startGrid, testStorage } from './testing/test-grid.ts';
@@ -152,7 +152,8 @@ describe('a device that was away longer than tombstones are kept', () => {
     const short = await startGrid({ ...own.config, store: 'write-behind', tombstoneHorizonMs: 60_000 });
     try {
       const session = await node.wire('/ws', short.port);
-      await session.next('GC_PRUNE');
+      const { millis } = stampIn(payloadOf(await session.next('GC_PRUNE')), 'olderThan');
+      assert.ok(Number.isSafeInteger(millis), `a stamp counts whole milliseconds: ${millis}`);
       const old = { millis: Date.now() - 120_000, counter: 0, nodeId: 'aaaa' };
       session.sendOps(put('1', 'm', 'absent', 1, old), put('2', 'm', 'fresh', 1));
       const ack = opAck(payloadOf(await session.next('OP_ACK')));

@@ -30,7 +30,8 @@ export class TombstonePruner {
     const intervalMs = Math.min(INTERVAL_MS_MAX, Math.max(INTERVAL_MS_MIN, horizonMs / PRUNES_PER_HORIZON));
     // A wall clock that is set forwards for a moment must not make the server forget what was deleted.
     const startedMs = Date.now() - performance.now();
-    this.#timer = setInterval(() => void this.#prune(startedMs + performance.now() - horizonMs), intervalMs);
+    const nowMs = (): number => Math.floor(startedMs + performance.now());
+    this.#timer = setInterval(() => void this.#prune(nowMs() - horizonMs), intervalMs);
   }
 
   stop(): void {
