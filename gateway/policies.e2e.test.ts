@@ -421,3 +421,22 @@ describe('messages of other domains', () => {
     assert.deepEqual(ann.take('TOPIC_MESSAGE'), []);
   });
 });
+
+describe('queries', () => {
+  test('name claims of their asker as policies do', async () => {
+    const ann = await wire({ sub: 'ann', tenant: 't1', org: { id: 7 } });
+    const map = `open.claims${number}`;
+    ann.sendOps(put('1', map, 'mine', { owner: 'ann', tenant: 't1', org: 7 }), put('2', map, 'other', { owner: 'bob' }));
+    await ann.next('OP_ACK');
+    for (const [attribute, valueRef] of Object.entries({ owner: 'auth.sub', tenant: 'auth.tenant', org: 'auth.org.id' })) {
+      const predicate = { op: 'eq', attribute, valueRef };
+      ann.send({ type: 'QUERY_SUB', payload: { queryId: valueRef, mapName: map, query: { predicate } } });
+      const { results } = payloadOf(await ann.next('QUERY_RESP'));
+      assert.deepEqual(
+        Array.isArray(results) && results.map(({ key }) => key),
+        ['mine'],
+        valueRef,
+      );
+    }
+  });
+});

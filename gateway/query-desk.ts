@@ -15,6 +15,7 @@ import type { ClientMessage } from '../engine/protocol/messages.ts';
 import type { QuerySubscribeMessage } from '../engine/protocol/query-messages.ts';
 import { encodeText } from '../engine/protocol/wire-text.ts';
 import { NO_SCOPE } from '../engine/domains/security/access.ts';
+import { authValues } from '../engine/domains/security/subject.ts';
 import { writeCursor } from '../engine/domains/query/cursor.ts';
 import { parseQuery } from '../engine/domains/query/query-spec.ts';
 import { encodeSubscribe, encodeUnsubscribe, type QueryItem, readPush } from '../engine/domains/query/query-wire.ts';
@@ -23,7 +24,7 @@ import { ClientQuery } from './client-query.ts';
 import type { Desk, DeskContext } from './desk.ts';
 import type { GrantScope } from './grant-scope.ts';
 import { groupsFrame, queryErrorFrame, resultFrame, updateFrame } from './query-frames.ts';
-import { claimsOf, queryTargets } from './query-targets.ts';
+import { queryTargets } from './query-targets.ts';
 import type { Session } from './session.ts';
 
 export interface QueryLimits {
@@ -149,7 +150,7 @@ export class QueryDesk implements Desk {
         mapName,
         rowsMax,
         nowMs: Date.now(),
-        auth: claimsOf(session.principal),
+        auth: authValues(session.principal),
       });
       const { workers } = queryTargets(spec.predicate.tree, links.table, this.#context.calls.everyone);
       if (workers.some((worker) => !links.takesOf(session, worker))) return 'HELD';
@@ -228,7 +229,7 @@ export class QueryDesk implements Desk {
       bytesMax: isAnswered ? resultBytesMax * REPAIR_BYTES_FACTOR : resultBytesMax,
       after: asked.spec.after,
       scope,
-      auth: claimsOf(asked.session.principal),
+      auth: authValues(asked.session.principal),
     });
   }
 

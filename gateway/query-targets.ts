@@ -5,7 +5,6 @@ import { pinnedKeys } from '../engine/domains/query/pinned-keys.ts';
 import type { PredicateTree } from '../engine/domains/query/predicate.ts';
 import { fnv1a, partitionOf } from '../engine/partition/hash.ts';
 import type { PartitionTable } from '../engine/partition/partition-table.ts';
-import type { Principal } from './authentication.ts';
 
 export interface QueryTargets {
   /** In ascending order; at least one, who can say that there is nothing. */
@@ -20,9 +19,4 @@ export function queryTargets(tree: PredicateTree, table: PartitionTable, everyon
   const partitions = [...new Set(keys.map((key) => partitionOf(fnv1a(key))))].sort((a, b) => a - b);
   const owners = [...new Set(partitions.map((partition) => table.ownerOf(partition)))].sort((a, b) => a - b);
   return { workers: owners.length === 0 ? everyone.slice(0, 1) : owners, partitions };
-}
-
-/** What `valueRef: "auth.…"` can name. */
-export function claimsOf(principal: Principal | undefined): unknown {
-  return principal === undefined ? undefined : { ...principal, sub: principal.id };
 }

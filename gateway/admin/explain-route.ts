@@ -5,6 +5,7 @@
  *   query ─ parsed ─ keys pinned? ─▶ the workers asked ─▶ each: plan, rows looked at ─▶ added up
  */
 import { z } from 'zod';
+import { authValues } from '../../engine/domains/security/subject.ts';
 import { parsePlan, type WorkerPlan } from '../../engine/domains/query/query-explain.ts';
 import { parseQuery } from '../../engine/domains/query/query-spec.ts';
 import { encodeSubscribe } from '../../engine/domains/query/query-wire.ts';
@@ -16,7 +17,7 @@ import { jsonReply } from '../http/http-reply.ts';
 import type { HttpDoor } from '../http/http-door.ts';
 import type { Route } from '../http/route.ts';
 import { assertDoorMap } from '../map-names.ts';
-import { claimsOf, queryTargets } from '../query-targets.ts';
+import { queryTargets } from '../query-targets.ts';
 import { type AdminAsked, type Administration, parsedBody } from './administration.ts';
 
 const BODY_BYTES_MAX = 512 * 1024;
@@ -73,7 +74,7 @@ async function explained({ body, subject }: AdminAsked, { calls, links }: HttpDo
   assertDoorMap(mapName);
   const { access, principal } = subject;
   if (!access.may('read', mapName)) throw new GridError('FORBIDDEN', 'this map may not be read');
-  const auth = claimsOf(principal);
+  const auth = authValues(principal);
   const spec = parseQuery(query, undefined, { mapName, rowsMax, nowMs: Date.now(), auth });
   const { workers, partitions } = queryTargets(spec.predicate.tree, links.table, calls.everyone);
   const request = encodeSubscribe({

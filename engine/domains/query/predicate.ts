@@ -16,7 +16,7 @@
  */
 import { isData } from '../../protocol/codec.ts';
 import { GridError } from '../../protocol/errors.ts';
-import { attributeReader, fieldAt, fieldOf, fieldReader, type ReadAttribute } from './attribute.ts';
+import { attributeReader, fieldOf, fieldReader, type ReadAttribute } from './attribute.ts';
 import { LEAF_OPERATORS, type LeafOperator } from './operators.ts';
 
 export const PREDICATE_DEPTH_MAX = 32;
@@ -53,7 +53,7 @@ export interface Predicate {
 }
 
 export interface PredicateOptions {
-  /** What `valueRef: "auth.…"` looks into: the claims of whoever asks. */
+  /** What `valueRef: "auth.…"` looks into: the claims of whoever asks, by name, as security/subject.ts has them. */
   readonly auth?: unknown;
 }
 
@@ -183,7 +183,7 @@ class PredicateParser {
   /** What a reference to the asker's claims names; undefined when it is not there, or null. */
   #referred(ref: string): unknown {
     if (!ref.startsWith('auth.')) throw new GridError('BAD_REQUEST', 'predicate: a `valueRef` begins with `auth.` or `data.`');
-    return fieldAt(this.#options.auth, ref.slice('auth.'.length).split('.')) ?? undefined;
+    return fieldOf(this.#options.auth, ref.slice('auth.'.length)) ?? undefined;
   }
 }
 

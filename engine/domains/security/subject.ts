@@ -33,6 +33,11 @@ export function authValue(subject: Subject | undefined, name: string): Claim | u
   return subject.claims.get(name);
 }
 
+/** All that `auth.<name>` can mean for a subject, by name: to be sent to workers. */
+export function authValues(subject: Subject | undefined): Readonly<Record<string, Claim>> | undefined {
+  return subject && Object.fromEntries([...subject.claims, ['id', subject.id], ['roles', subject.roles]]);
+}
+
 function gather(value: object, prefix: string, depth: number, into: Map<string, Claim>): void {
   for (const [key, member] of Object.entries(value)) {
     const name = prefix + key;
