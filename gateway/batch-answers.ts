@@ -173,6 +173,7 @@ const REASONS: Partial<Record<ErrorCode, string>> = {
   SCHEMA_VIOLATION: 'the value does not have the form that the schema of its map asks for',
   STALE_OPERATION: 'the write is older than the tombstone horizon and its key is not there',
   KEYS_ALIKE: 'the key is new, and too many others of its map have its hash',
+  FORBIDDEN: 'the policies do not allow this write',
   FENCED: 'a newer token of the lock was granted: the write comes from a former holder',
   FENCED_LATE: 'the fenced write lost to one with a later clock: it is not what is stored',
 };

@@ -201,7 +201,7 @@ class Story {
     const heard = listener === undefined ? client.heard() : await listener.hear();
     const rejected = heard.filter(({ type }) => type === 'OP_REJECTED');
     assert.equal(rejected.length, result === undefined ? 1 : 0, `write ${this.#id} of ${writer} to ${map} ${key}`);
-    for (const { payload } of rejected) assert.equal(Object(payload).reason, 'FORBIDDEN: FORBIDDEN');
+    for (const { payload } of rejected) assert.equal(Object(payload).reason, 'FORBIDDEN: the policies do not allow this write');
     if (result !== undefined) rows.set(key, { value: result.value, millis });
     // The writer has what it wrote itself.
     if (result !== undefined && listener !== undefined) this.#hold(listener, map, key, value);
