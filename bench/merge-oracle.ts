@@ -2,7 +2,7 @@
  * What a map must hold after the ops of a mix, whatever the order in which they came: the newest of each key.
  *
  * Goes through the ops once more, from their numbers, and knows nothing of the server but the hash of an entry and the fold of
- * the Merkle tree (docs/PROTOCOL.md §5.5), by which whole states are compared.
+ * the Merkle tree (docs/PROTOCOL.md §4.3), by which whole states are compared.
  */
 import { foldRoot, LEAVES, leafOf } from '../engine/crdt/merkle-tree.ts';
 import { fmix32, fnv1a } from '../engine/partition/hash.ts';

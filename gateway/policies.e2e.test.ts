@@ -432,11 +432,7 @@ describe('queries', () => {
       const predicate = { op: 'eq', attribute, valueRef };
       ann.send({ type: 'QUERY_SUB', payload: { queryId: valueRef, mapName: map, query: { predicate } } });
       const { results } = payloadOf(await ann.next('QUERY_RESP'));
-      assert.deepEqual(
-        Array.isArray(results) && results.map(({ key }) => key),
-        ['mine'],
-        valueRef,
-      );
+      assert.deepEqual(Array.isArray(results) && results.map(({ key }) => key), ['mine'], valueRef);
     }
   });
 });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { PARTITION_COUNT, fmix32, fnv1a, fnv1aUnit, fnv1aUtf8, fnv1aUtf8From, isUtf8, partitionOf, FNV_OFFSET } from './hash.ts';
 
-/** String, hash, partition, leaf path: docs/PROTOCOL.md §4.1. */
+/** String, hash, partition, leaf path: docs/PROTOCOL.md §4.1, §4.3. */
 const VECTORS: readonly (readonly [string, number, number, string])[] = [
   ['', 2166136261, 199, '811'],
   ['a', 3826002220, 101, 'e40'],

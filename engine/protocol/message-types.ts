@@ -1,7 +1,7 @@
 /**
- * Every type of message of the protocol by domain, and which way it goes: the schema's 90 and the 3 beside it.
+ * Every type of message of the protocol by domain, and which way it goes.
  *
- * Source: docs/PROTOCOL.md §13.
+ * Source: the schema of the TopGun client; those that Lattice speaks are in docs/PROTOCOL.md §13.
  */
 
 /** Client to server, server to client, between nodes (never on a client's connection), either way. */

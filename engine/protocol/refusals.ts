@@ -2,10 +2,10 @@
  * Answers to what this server does not do: at once and by type, because the client waits up to 30 s for an answer.
  *
  * A type whose response can say "failed" gets that response. Where the response has no such field, or the client
- * takes it for something else, the answer is ERROR 501, which the client logs while its own timeout runs:
+ * takes it for something else, the answer is ERROR 501, which the client logs while its own timeout runs.
  * Ending something that was never begun needs no answer.
  *
- * Sources: docs/PROTOCOL.md §6.7, §7, §8, §9, §16.
+ * Sources: docs/PROTOCOL.md §6.7, §7, §9.2, §9.3.
  */
 import { type Data, isData } from './codec.ts';
 

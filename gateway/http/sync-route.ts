@@ -1,6 +1,6 @@
 /**
- * POST /sync: ops, what is new in maps, and queries in one exchange, for clients that cannot hold a WebSocket (protocol
- * reference §11).
+ * POST /sync: ops, what is new in maps, and queries in one exchange, for clients that cannot hold a WebSocket
+ * (docs/PROTOCOL.md §11).
  *
  *   ops      as one OP_BATCH of a session of their own ─▶ ack, and an error for each refused one
  *   maps     records newer than the last sync, removals included, in pages

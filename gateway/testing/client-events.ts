@@ -1,5 +1,5 @@
 /**
- * What the TopGun client does with a change event. Source: docs/PROTOCOL.md §5.3, §5.4.
+ * What the TopGun client does with a change event. Their frames: docs/PROTOCOL.md §5.4; the rules are the client's.
  *
  * Events of maps that are not open and removals without a record mean nothing to it. An echo of its own value under a
  * stamp that is not above its own is adopted.

@@ -1,5 +1,5 @@
 /**
- * The two kinds of map as the TopGun client keeps them, with its Merkle tree, by docs/PROTOCOL.md §4 and §5.
+ * The two kinds of map as the TopGun client keeps them, with its Merkle tree. Hashes and frames: docs/PROTOCOL.md §4, §5.
  *
  * They differ from the server where the client differs: an equal timestamp keeps the local value, values are JavaScript
  * values, a removal of a value removes the tags seen under it, tombstones of an OR-Map stand beside the map, not in it.

@@ -1,7 +1,7 @@
 /**
  * The queries of the client double: what the real client keeps of a result, and how it asks again after a reconnect.
  *
- * QUERY_RESP replaces the set, LEAVE deletes, anything else sets; updates of unknown queries are ignored (docs/PROTOCOL.md §6).
+ * QUERY_RESP replaces the set, LEAVE deletes, anything else sets; updates of unknown queries are ignored. Frames: docs/PROTOCOL.md §6.
  * Unlike the real client it notes what a right server never does: an update before the result, a row that enters twice, one
  * that changes or leaves without being there.
  */

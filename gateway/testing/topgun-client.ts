@@ -7,7 +7,7 @@
  *                                      AUTH_REQUIRED parks until `setToken`
  *
  * After every local write all unacknowledged ops go out again in one OP_BATCH. Missing on purpose: storage, back-pressure
- * at 1000 ops. Sources: docs/PROTOCOL.md §2.1, §5; its captures of the real client.
+ * at 1000 ops. Sources: docs/PROTOCOL.md §2.1, §5, and what the real client was seen to do.
  */
 import { HybridLogicalClock } from '../../engine/crdt/hlc.ts';
 import { decodeFrame, encodeFrame, isMessage, type Message } from './client-codec.ts';
