@@ -35,6 +35,8 @@ export interface Durability {
   persistSoon(): void;
   /** Everything up to here is persisted. */
   readonly persistedSequence: number;
+  /** Why nothing is made safe any more: what was changed and not logged until then is let go. */
+  readonly failure: GridError | undefined;
 }
 
 export class LogDurability implements Durability {
@@ -57,6 +59,10 @@ export class LogDurability implements Durability {
 
   get persistedSequence(): number {
     return this.#log.syncedSequence;
+  }
+
+  get failure(): GridError | undefined {
+    return this.#log.failure;
   }
 
   endBatch(): Promise<void> | GridError | undefined {
@@ -85,6 +91,7 @@ export class LogDurability implements Durability {
 export class FlushDurability implements Durability {
   readonly persistsBatches = false;
   readonly neverPersists = false;
+  readonly failure = undefined;
   readonly #behind: WriteBehind;
 
   constructor(behind: WriteBehind) {
@@ -116,6 +123,7 @@ export class StoreDurability implements Durability {
   readonly persistedSequence = 0;
   readonly persistsBatches = true;
   readonly neverPersists = false;
+  readonly failure = undefined;
   readonly #through: WriteThrough;
 
   constructor(through: WriteThrough) {
@@ -137,6 +145,7 @@ export const NO_DURABILITY: Durability = Object.freeze({
   persistedSequence: 0,
   persistsBatches: false,
   neverPersists: true,
+  failure: undefined,
   endBatch: () => undefined,
   endTick: () => undefined,
   persistSoon: () => undefined,

@@ -38,7 +38,7 @@ import { errorNumber, GridError } from '../engine/protocol/errors.ts';
 import { KIND_LWW, KIND_OR } from '../engine/storage/record.ts';
 import { Answers } from './answers.ts';
 import { CounterRow, createCounters } from './counters.ts';
-import { NO_DURABILITY } from './durability.ts';
+import { type Durability, NO_DURABILITY } from './durability.ts';
 import { PartitionRunner } from './partition-runner.ts';
 import { RingConsumer, RingProducer } from './ring.ts';
 import { createRing, HEAD, TAIL } from './ring-layout.ts';
@@ -57,7 +57,7 @@ interface Answer {
 
 const REQUEST_ECHO = 200;
 
-/** Answers with what it was asked, tells the asker the same once more, and fails when asked for nothing. */
+/** Answers with what it was asked, late where that is asked for, tells the asker the same once more, and fails when asked for nothing. */
 class EchoHandler implements RequestHandler {
   readonly kinds = [REQUEST_ECHO];
   readonly writeKinds = [REQUEST_ECHO];
@@ -67,7 +67,7 @@ class EchoHandler implements RequestHandler {
   answer({ body, gateway, session }: GridRequest): RequestAnswer {
     if (body.length <= 3) throw new GridError('FORBIDDEN', 'nothing to echo');
     this.answers?.push(gateway, session, 3, body);
-    return [body];
+    return new TextDecoder().decode(body).includes('late') ? late([body]) : [body];
   }
 
   sessionClosed(gateway: number, session: number): void {
@@ -100,7 +100,7 @@ class RunnerUnderTest {
   admits = true;
   /** What each tick heard of the batch before it. */
   readonly told: boolean[] = [];
-  readonly durability = { ...NO_DURABILITY, sequence: 0, persistsBatches: false, neverPersists: true, persistedSequence: 0 };
+  readonly durability: { -readonly [Name in keyof Durability]: Durability[Name] } = { ...NO_DURABILITY };
   /** Gateway → position up to which a predecessor has merged and logged. */
   readonly loggedTo = new Map<number, number>();
   /** The same for its ops, where some were rejected or refused. */
@@ -597,6 +597,43 @@ test('a request of which nothing was done says so, also where the log does not t
       [83, errorNumber('DISK_FULL') + 1],
     ],
   );
+});
+
+test('late answers whose writes were in a frame that another of them lost are no successes', async () => {
+  const runner = new RunnerUnderTest();
+  const failure = new GridError('READ_ONLY', 'the disk is broken');
+  let isFrameEmpty = false;
+  runner.durability.endBatch = () => {
+    if (isFrameEmpty) return undefined;
+    isFrameEmpty = true; // of a log that fails the frame at hand is let go
+    runner.durability.failure = failure;
+    return failure;
+  };
+  const waited = async (): Promise<number[][]> => {
+    for (let wait = 0; wait < 5; wait++) await new Promise((resolve) => setImmediate(resolve));
+    return runner.read().flatMap(({ type, call, count }) => (type === RECORD_REPLY ? [[call, count]] : []));
+  };
+  isFrameEmpty = true;
+  for (const call of [1, 2]) runner.request(call, REQUEST_ECHO, { text: 'late' });
+  for (const call of [3, 4]) runner.request(call, REQUEST_ACT_COMMIT, { asked: 'do late' });
+  runner.run();
+  isFrameEmpty = false; // now they write
+  const readOnly = errorNumber('READ_ONLY') + 1;
+  assert.deepEqual(await waited(), [
+    [1, readOnly],
+    [2, readOnly],
+    [3, readOnly],
+    [4, readOnly],
+  ]);
+  runner.request(5, REQUEST_ECHO, { text: 'late, and nothing but reads, since writes are refused' });
+  runner.request(6, REQUEST_ACT_COMMIT, { asked: 'refuse late' });
+  runner.request(7, REQUEST_ACT_COMMIT, { asked: 'do late' });
+  runner.run();
+  assert.deepEqual(await waited(), [
+    [5, 0],
+    [6, 0],
+    [7, readOnly],
+  ]);
 });
 
 test('a tick is told while a batch still stands in the inbox, because its gateway does not read', async () => {

@@ -329,7 +329,8 @@ export class PartitionRunner implements Runnable {
 
   /** Values are read back from the data store: the loop goes on, and one part at a time waits for room. */
   async #answerLater(gateway: number, callId: number, kind: number, parts: LateParts): Promise<void> {
-    const { answers, handlers } = this.#options;
+    const { answers, handlers, durability } = this.#options;
+    const failureBefore = durability.failure;
     let held: Uint8Array | undefined;
     try {
       for await (const part of parts) {
@@ -337,7 +338,12 @@ export class PartitionRunner implements Runnable {
         held = part;
         await this.#untilRead();
       }
-      if (!handlers.writes(kind) || handlers.tellsOfWrite(kind, held)) await this.#logged();
+      if (!handlers.writes(kind) || handlers.tellsOfWrite(kind, held)) {
+        await this.#logged();
+        // What it wrote may have been in a frame that another answer or batch lost. Of a log that failed before, commands wrote nothing.
+        const { failure } = durability;
+        if (failure !== undefined && (failure !== failureBefore || handlers.isBare(kind))) throw failure;
+      }
       answers.replyPart(gateway, callId, held ?? NO_BODY, false);
     } catch (error) {
       if (!(error instanceof GridError)) throw error;

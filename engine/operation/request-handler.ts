@@ -94,6 +94,11 @@ export class RequestHandlers {
     return this.#writes.has(kind) && !(this.#bare.has(kind) && body !== undefined && body.length > 0);
   }
 
+  /** True when an answer of the kind says for sure whether something was written. */
+  isBare(kind: number): boolean {
+    return this.#bare.has(kind);
+  }
+
   /** True when the handler itself says what of such a request is refused. */
   judges(kind: number): boolean {
     return this.#judged.has(kind);

@@ -178,6 +178,11 @@ export class WriteAheadLog {
     return this.#isCarrying || this.#carriedSequence > this.#group.syncedSequence;
   }
 
+  /** Why the log has failed; undefined as long as it has not. */
+  get failure(): GridError | undefined {
+    return this.#failure;
+  }
+
   /** What new writes are refused with now; undefined: they are welcome. */
   get refusal(): ErrorCode | undefined {
     return this.#refusal;
