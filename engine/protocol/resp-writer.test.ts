@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { RespWriter } from './resp-writer.ts';
+import { ReplyTooLarge, RespWriter } from './resp-writer.ts';
 
 function written(isResp3: boolean, write: (out: RespWriter) => void): string {
   const out = new RespWriter();
@@ -8,6 +8,22 @@ function written(isResp3: boolean, write: (out: RespWriter) => void): string {
   write(out);
   return Buffer.from(out.bytes.subarray(0, out.length)).toString('utf8');
 }
+
+test('a writer takes no more than it may hold, save for a line that says so', () => {
+  const out = new RespWriter();
+  out.bytesMax = 100;
+  out.array(2);
+  const start = out.length;
+  assert.throws(() => out.bulk(new Uint8Array(200)), ReplyTooLarge);
+  out.length = start;
+  out.bulk(new Uint8Array(20));
+  assert.throws(() => {
+    for (let count = 0; count < 100; count++) out.integer(count);
+  }, ReplyTooLarge);
+  assert.ok(out.length <= 100);
+  out.error('ERR too large'.padEnd(100));
+  assert.ok(out.length > 100);
+});
 
 test('replies of both versions of the protocol', () => {
   const cases: [(out: RespWriter) => void, string, string][] = [

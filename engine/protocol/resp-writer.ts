@@ -20,9 +20,16 @@ const LF = 0x0a;
 
 const encoder = new TextEncoder();
 
+/** A reply would make the writer longer than it may be. What was written of it is to be taken back by `length`. */
+export class ReplyTooLarge extends Error {
+  override readonly name = 'ReplyTooLarge';
+}
+
 export class RespWriter {
   bytes = new Uint8Array(FIRST_BYTES);
   length = 0;
+  /** Numbers and bytes beyond are not taken: ReplyTooLarge is thrown. Lines are, since they say so. */
+  bytesMax = Number.POSITIVE_INFINITY;
   isResp3 = false;
 
   reset(): void {
@@ -123,7 +130,7 @@ export class RespWriter {
 
   #line(type: number, text: string): void {
     const length = text.length;
-    const at = this.#claim(length * 3 + 3);
+    const at = this.#claim(length * 3 + 3, Number.POSITIVE_INFINITY);
     const { bytes } = this;
     bytes[at] = type;
     let end = at + 1;
@@ -140,9 +147,10 @@ export class RespWriter {
     this.length = end + 2;
   }
 
-  #claim(length: number): number {
+  #claim(length: number, bytesMax = this.bytesMax): number {
     const at = this.length;
     const end = at + length;
+    if (end > bytesMax) throw new ReplyTooLarge(`a reply of ${end} bytes or more`);
     if (end > this.bytes.length) {
       let capacity = this.bytes.length;
       while (capacity < end) capacity *= 2;

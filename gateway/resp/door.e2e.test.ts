@@ -44,6 +44,25 @@ function token(claims: object): string {
   return `${signed}.${createHmac('sha256', SECRET).update(signed).digest('base64url')}`;
 }
 
+test('replies that are too large to be sent in one go are errors, and the others are as they would be', () =>
+  withClient(open.port, async (client) => {
+    const tooLarge = '-ERR the replies to what was sent in one go are too large: read some, then send the rest\r\n';
+    const value = 'x'.repeat((4 << 20) - 100);
+    const all = Array.from({ length: 17 }, () => 'large');
+    await client.command('SET', 'large', value);
+    assert.equal(await client.text('MGET', ...all), tooLarge);
+    assert.equal((await client.text('MGET', ...all.slice(0, 10))).length, 10 * value.length + 10 * 12 + 5);
+    assert.equal(await client.text('MULTI'), '+OK\r\n');
+    for (const command of [
+      ['MGET', ...all],
+      ['STRLEN', 'large'],
+      ['GET', 'large'],
+    ])
+      await client.command(...command);
+    assert.equal(await client.text('EXEC'), `*3\r\n${tooLarge}:${value.length}\r\n$${value.length}\r\n${value}\r\n`);
+    await client.command('DEL', 'large');
+  }));
+
 test('errors have the texts of Redis', () =>
   withClient(open.port, async (client) => {
     const cases: [string[], string][] = [

@@ -352,6 +352,10 @@ test('EXEC that would write more than can be written as one is refused as a whol
   assert.match(gets.at(-1) ?? '', /^-ERR what the commands write or answer is too large/);
   assert.match(await client.text('MGET', ...copies.map(() => 'big'), ...copies), /^-ERR what the commands look at is too large/);
   assert.equal(await client.text('EXISTS', ...copies), ':0\r\n');
+  const readBig = ['MGET', ...Array.from({ length: 1000 }, () => 'big')]; // 4 GiB of replies, of one value that is told
+  const many = await pipelined(client, ['MULTI'], readBig, ...copies.map((copy) => ['SET', copy, 'x']), ['EXEC']);
+  assert.match(many.at(-1) ?? '', /^-ERR what the commands write or answer is too large/);
+  assert.equal(await client.text('EXISTS', ...copies), ':0\r\n');
   await client.command('DEL', 'big');
   client.close();
 });

@@ -36,6 +36,7 @@ import { nameOf, type SpaceKey, type Touched, touchedBy } from '../../engine/dom
 import { REQUEST_ACT_APPLY, REQUEST_ACT_COMMIT, REQUEST_ACT_RELEASE, REQUEST_ACT_WHOLE } from '../../engine/protocol/envelope.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
+import { ReplyTooLarge } from '../../engine/protocol/resp-writer.ts';
 import type { TurnClock } from '../turn-clock.ts';
 import { type Act, ActCalls, type ActCallsContext, LATE, NOTHING, type Answered, type Watched, type Wish } from './act-calls.ts';
 import { ActGate } from './act-gate.ts';
@@ -188,7 +189,7 @@ export class JointActs {
     } catch (error) {
       over();
       if (error instanceof NeedsMore) return error;
-      if (error instanceof TooLarge) return TOO_MUCH;
+      if (error instanceof TooLarge || error instanceof ReplyTooLarge) return TOO_MUCH;
       if (error instanceof GridError) return replyOf(error);
       throw error;
     }
@@ -207,9 +208,9 @@ export class JointActs {
     const replies: Uint8Array[] = [];
     let replyBytes = 0;
     for (const { spec, args, db } of commands) {
+      runner.out.bytesMax = REPLY_BYTES_MAX - replyBytes;
       const reply = runner.run(spec, args, db, isResp3);
       replyBytes += reply.length;
-      if (replyBytes > REPLY_BYTES_MAX) return { outcome: TOO_MUCH };
       replies.push(reply);
     }
     const [writes, absent] = [keys.writes(), keys.absent()];

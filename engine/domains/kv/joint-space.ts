@@ -319,7 +319,7 @@ export class JointRunner implements Call {
     return this.#keys.nowMs;
   }
 
-  /** The reply of the command. Throws NeedsMore. */
+  /** The reply of the command. Throws NeedsMore, and ReplyTooLarge where it is longer than `out` may be. */
   run(spec: CommandSpec, args: RespCommand, db: number, isResp3: boolean): Uint8Array {
     const { out } = this;
     out.reset();

@@ -6,7 +6,7 @@
 import { PARTITION_COUNT } from '../../partition/hash.ts';
 import { GridError } from '../../protocol/errors.ts';
 import { RespCommand } from '../../protocol/resp-parser.ts';
-import { RespWriter } from '../../protocol/resp-writer.ts';
+import { ReplyTooLarge, RespWriter } from '../../protocol/resp-writer.ts';
 import { type Call, type CommandSpec, DATABASES, forEachKey, KvError } from './command.ts';
 import { BodyPool } from './body-pool.ts';
 import { CommandBatchReader, packReplies } from './command-batch.ts';
@@ -31,6 +31,7 @@ const EMPTYING = new Set(['del', 'unlink']);
 
 const ALL_PARTITIONS = Array.from({ length: PARTITION_COUNT }, (_, partition) => partition);
 const latin1 = new TextDecoder('latin1');
+export const TOO_MUCH = 'ERR the replies to what was sent in one go are too large: read some, then send the rest';
 
 export class KvRunner implements Call {
   readonly args = new RespCommand();
@@ -81,13 +82,13 @@ export class KvRunner implements Call {
   /** Runs all commands of a batch, which only read, and answers with its body of replies; undefined when it is too large. Throws ValueAway. */
   runAll(body: Uint8Array, bytesMax: number): Uint8Array | undefined {
     this.out.reset();
+    this.out.bytesMax = bytesMax;
     const reader = new CommandBatchReader(body);
     const lengths: number[] = [];
     while (lengths.length < reader.count) {
       const start = this.out.length;
       reader.next(this.args);
-      this.run(commandAt(reader.spec), reader.db, reader.isResp3);
-      if (this.out.length > bytesMax) return undefined;
+      if (!this.run(commandAt(reader.spec), reader.db, reader.isResp3)) return undefined;
       lengths.push(this.out.length - start);
     }
     return packReplies(this.#pool, lengths, this.out.bytes, this.out.length);
@@ -98,8 +99,11 @@ export class KvRunner implements Call {
     return isDatabaseName(name) ? this.spaceOf(Number(latin1.decode(name).slice(2))) : this.hash(name);
   }
 
-  /** Runs the command that `args` hold and appends one reply. Throws ValueAway when a value must be read back first. */
-  run(spec: CommandSpec, db: number, isResp3: boolean): void {
+  /**
+   * Runs the command that `args` hold and appends one reply; false when that is an error because `out` may not hold what it would be, which
+   * befalls commands that only read. Throws ValueAway when a value must be read back first.
+   */
+  run(spec: CommandSpec, db: number, isResp3: boolean): boolean {
     const { out } = this;
     const start = out.length;
     out.isResp3 = isResp3;
@@ -110,11 +114,14 @@ export class KvRunner implements Call {
     try {
       if (spec.run === undefined) throw new KvError(`ERR unknown command '${spec.name}'`);
       spec.run(this);
+      return true;
     } catch (error) {
       out.length = start;
       if (error instanceof KvError) out.error(error.message);
       else if (error instanceof GridError) out.error(replyOf(error));
+      else if (error instanceof ReplyTooLarge) out.error(TOO_MUCH);
       else throw error;
+      return !(error instanceof ReplyTooLarge);
     }
   }
 

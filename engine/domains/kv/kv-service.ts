@@ -15,7 +15,7 @@ import { CommandBatchReader, packReplies } from './command-batch.ts';
 import { commandAt, WORKER_COMMANDS } from './commands.ts';
 import type { HeldKeys } from './held-keys.ts';
 import { UNCHANGED } from './internal-commands.ts';
-import { KvRunner, type KvRunnerOptions } from './kv-runner.ts';
+import { KvRunner, type KvRunnerOptions, TOO_MUCH } from './kv-runner.ts';
 import { type RestoreValues, restoreValues } from './restored-values.ts';
 import { ValueAway } from './space.ts';
 
@@ -31,9 +31,10 @@ export interface KvServiceOptions extends KvRunnerOptions {
 export const UNKNOWN_OUTCOME =
   'UNKNOWN the worker was replaced after it had logged this command: it may have taken effect, and its reply is lost';
 
-/** Replies to the commands of one read from a connection; those beyond are refused before they are run. */
-const REPLY_BYTES_MAX = 32 << 20;
-const TOO_MUCH = 'ERR the replies to what was sent in one go are too large: read some, then send the rest';
+/** Replies to the commands of one read from a connection; commands beyond are refused before they are run. */
+const REPLIES_BYTES_MAX = 32 << 20;
+/** With the last of them, which is an error if it would be longer. A command that writes answers with one value at most. */
+const ANSWER_BYTES_MAX = 48 << 20;
 
 /** A batch, as far as it was run. */
 interface Progress {
@@ -82,11 +83,9 @@ export class KvService implements RequestHandler {
   }
 
   /** All of them at once: values that are away are looked for before the first is run. */
-  #transact({ request, reader, lengths }: Progress, nowMs: number): Pause | undefined {
-    const runner = this.#runner;
-    const { out, args } = runner;
-    out.reset();
-    runner.nowMs = nowMs;
+  #transact(progress: Progress, nowMs: number): Pause | undefined {
+    const { request, reader, lengths } = progress;
+    const { out, args } = this.#begun(progress, nowMs);
     const away = this.#awayOf(request.body);
     if (away !== undefined) return away;
     this.#options.held.jointWrites += 1;
@@ -94,8 +93,7 @@ export class KvService implements RequestHandler {
       const start = out.length;
       reader.next(args);
       const spec = commandAt(reader.spec);
-      if (request.isLogged === true && isWrite(spec)) out.error(UNKNOWN_OUTCOME);
-      else runner.run(spec, reader.db, reader.isResp3);
+      this.#run(spec, progress);
       lengths.push(out.length - start);
       if (spec.name === UNCHANGED && out.bytes[start + 1] === NO) return undefined;
     }
@@ -119,24 +117,20 @@ export class KvService implements RequestHandler {
   }
 
   /** Runs on until the end, or to a command that needs a value which is away. */
-  #runOn({ request, reader, lengths }: Progress, nowMs: number): Pause | undefined {
-    const runner = this.#runner;
+  #runOn(progress: Progress, nowMs: number): Pause | undefined {
+    const { reader, lengths } = progress;
     const { held } = this.#options;
-    const { out } = runner;
-    out.reset();
-    runner.nowMs = nowMs;
+    const { out, args } = this.#begun(progress, nowMs);
     while (lengths.length < reader.count) {
       const start = out.length;
-      reader.next(runner.args);
+      reader.next(args);
       const spec = commandAt(reader.spec);
       if (held.isBusy && this.#isHeld(spec, reader.db)) {
         reader.back();
         return HELD;
       }
       try {
-        if (request.isLogged === true && isWrite(spec)) out.error(UNKNOWN_OUTCOME);
-        else if (start > REPLY_BYTES_MAX) out.error(TOO_MUCH);
-        else runner.run(spec, reader.db, reader.isResp3);
+        this.#run(spec, progress);
         if (WRITES_SEVERAL[reader.spec] === 1) held.jointWrites += 1;
       } catch (error) {
         if (!(error instanceof ValueAway)) throw error;
@@ -146,6 +140,22 @@ export class KvService implements RequestHandler {
       lengths.push(out.length - start);
     }
     return undefined;
+  }
+
+  #begun({ early }: Progress, nowMs: number): KvRunner {
+    const runner = this.#runner;
+    runner.nowMs = nowMs;
+    runner.out.reset();
+    runner.out.bytesMax = ANSWER_BYTES_MAX - early.length;
+    return runner;
+  }
+
+  /** Appends one reply. Throws ValueAway. */
+  #run(spec: CommandSpec, { request, reader, early }: Progress): void {
+    const { out } = this.#runner;
+    if (request.isLogged === true && isWrite(spec)) out.error(UNKNOWN_OUTCOME);
+    else if (early.length + out.length > REPLIES_BYTES_MAX) out.error(TOO_MUCH);
+    else this.#runner.run(spec, reader.db, reader.isResp3);
   }
 
   #isHeld(spec: CommandSpec, db: number): boolean {
