@@ -54,6 +54,8 @@ export interface KvDoor {
   readonly restore: RestoreValues | undefined;
   readonly catchUp: () => void;
   readonly random: () => number;
+  /** Says that the thread is alive, where a command lasts. */
+  readonly beat: () => void;
 }
 
 /** What the domains of one worker stand on. */

@@ -316,7 +316,7 @@ class PartitionWorker {
     if (this.#loggedTo.size > 0) this.#tellLastChanges(crdt);
     const nodeId = new TextEncoder().encode(data.nodeId);
     const kv = this.#kvDoor(expiry);
-    this.#finishActs = () => finishWholeActs({ ...kv, maps, nodeId, clock: Date.now, log: kv.actLog });
+    this.#finishActs = () => finishWholeActs({ ...kv, beat: undefined, maps, nodeId, clock: Date.now, log: kv.actLog }); // nobody watches yet
     const handlers = domainHandlers({
       kv,
       worker: workerId,
@@ -381,6 +381,7 @@ class PartitionWorker {
       restore: loader && ((store, refs) => loader.restoreValues(store, refs)),
       catchUp: () => expiry.catchUp(),
       random: Math.random,
+      beat: () => this.#context.heartbeat.beat(),
     };
   }
 

@@ -353,6 +353,7 @@ export class OneThreadNode {
           mapNames: new MapNameFilter(this.memory.mapNames),
           restore: undefined,
           catchUp: () => {},
+          beat: () => {},
           random: Math.random,
         },
         worker,

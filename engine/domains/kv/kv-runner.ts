@@ -20,6 +20,8 @@ import { runChange, type WholeChange } from './whole-changes.ts';
 
 export interface KvRunnerOptions extends Omit<SpaceContext, 'names' | 'nowMs' | 'commands' | 'isDecided' | 'only'> {
   readonly random: () => number;
+  /** Called between the partitions of a change of whole databases, which may last: the thread is alive. */
+  readonly beat?: (() => void) | undefined;
 }
 
 /** Spaces kept for maps as hashes. */
@@ -40,6 +42,7 @@ export class KvRunner implements Call {
   db = 0;
   space: RecordSpace;
   readonly random: () => number;
+  readonly #beat: (() => void) | undefined;
   readonly #context: SpaceContext;
   readonly #pool = new BodyPool();
   readonly #databases: RecordSpace[] = [];
@@ -47,6 +50,7 @@ export class KvRunner implements Call {
 
   constructor(options: KvRunnerOptions) {
     this.random = options.random;
+    this.#beat = options.beat;
     this.#context = { ...options, names: new HashNames(options.maps), nowMs: 0, commands: 0, isDecided: false, only: -1 };
     for (let db = 0; db < DATABASES; db++) this.#databases.push(new RecordSpace(this.#context, databaseName(db), true));
     this.space = this.spaceOf(0);
@@ -184,6 +188,7 @@ export class KvRunner implements Call {
       for (const partition of partitions) {
         context.only = partition;
         runChange(change, this);
+        this.#beat?.();
       }
     } finally {
       context.isDecided = false;

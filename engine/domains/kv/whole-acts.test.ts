@@ -17,6 +17,7 @@ class Worker {
   readonly kv = new KvUnderTest();
   readonly noted: string[] = [];
   readonly done = new Set<number>();
+  beats = 0;
   readonly undone: UndoneAct[] = [];
   restore: RestoreValues = () => Promise.reject(new GridError('UNAVAILABLE', 'no database'));
   readonly options: WholeActsOptions = {
@@ -27,6 +28,9 @@ class Worker {
     catchUp: () => {},
     nextPartition: () => -1,
     random: () => 0.5,
+    beat: () => {
+      this.beats += 1;
+    },
     restore: (store, ref) => this.restore(store, ref),
     clock: () => this.kv.nowMs,
     log: {
@@ -70,6 +74,14 @@ test('the first worker notes what is decided with what it did, the others what t
   const other = new Worker();
   assert.equal(other.do(7, SWAP), undefined);
   assert.deepEqual(other.noted, [`${WHOLE_DONE} 7  1`]);
+});
+
+test('a change shows that the thread is alive all along, however many keys there are', () => {
+  for (const change of [SWAP, CLEAR]) {
+    const worker = new Worker();
+    assert.equal(worker.decide(7, change), '');
+    assert.equal(worker.beats, PARTITION_COUNT);
+  }
 });
 
 test('a worker that replaces one that had done it does nothing', () => {
