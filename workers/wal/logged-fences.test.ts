@@ -5,6 +5,8 @@ import { FenceTable } from '../../engine/domains/coordination/fence-table.ts';
 import { ForgetfulLogFiles } from '../../engine/storage/forgetful-log-files.ts';
 import type { LogFiles } from '../../engine/storage/log-files.ts';
 import { turn } from '../../engine/storage/virtual-time.ts';
+import type { FrameWriter } from '../../engine/storage/wal-frame.ts';
+import { parseSegmentName } from '../../engine/storage/wal-segment.ts';
 import { EPOCH, LogUnderTest, seeded, WORKER } from '../testing/log-under-test.ts';
 import { carryFences } from './logged-fences.ts';
 import { replayPast } from './worker-log.ts';
@@ -92,6 +94,60 @@ test('a token that was synced survives a power loss at any moment, though segmen
     assert.equal(known.admits('a', 4), false, `after step ${step}`);
   }
   assert.ok(log.log.segments < 50, `${log.log.segments} segments are left`);
+});
+
+test('a segment stays until what the next one carries on is on the disk, though others have come behind that meanwhile', async () => {
+  const fences = new FenceTable();
+  const log = run(new ForgetfulLogFiles(), fences);
+  grant(log, fences, 'a', 5);
+  log.writeMany(5, 1500);
+  await log.log.synced(log.log.sequence);
+  const [first, ...others] = log.files.list();
+  assert.deepEqual(others, []);
+  assert.ok(first !== undefined);
+  log.files.holdsSyncs = true;
+  while (log.log.segments < 3) log.writeMany(1, 12_000);
+  log.flushAll();
+  for (let wait = 0; wait < 10; wait++) {
+    log.tick();
+    await turn();
+  }
+  assert.ok(log.files.list().includes(first));
+  const known = await replayed(
+    log.files.crash(() => 0.1, 'dropped'),
+    EPOCH + 1,
+  );
+  assert.deepEqual([known.admits('a', 4), known.admits('a', 5)], [false, true]);
+  log.files.holdsSyncs = false;
+  log.files.releaseSyncs();
+  for (let wait = 0; wait < 10; wait++) {
+    await turn();
+    log.tick();
+  }
+  assert.ok(!log.files.list().includes(first), 'then it goes');
+});
+
+test('a segment that begins with tokens and a record goes when it is old: it may be the only one with a record that was removed', async () => {
+  const fences = new FenceTable();
+  const carry = (frame: FrameWriter): boolean => carryFences(fences, frame);
+  const log = new LogUnderTest(new ForgetfulLogFiles(), { retireAfterMs: 1000, carry });
+  grant(log, fences, 'a', 5);
+  while (log.log.segments < 2) log.write(1500);
+  const old = log.log.sequence;
+  for (let round = 0; round < 20; round++) {
+    log.flushAll();
+    log.time.advance(5000);
+    log.tick();
+    log.end();
+    log.log.requestSync();
+    await turn();
+  }
+  const firstSequences = log.files.list().map((name) => parseSegmentName(name)?.firstSequence ?? 0);
+  assert.ok(
+    firstSequences.every((first) => first > old),
+    `frame ${old} is in ${log.files.list()}`,
+  );
+  assert.ok(log.log.sequence - old <= 2, 'a segment with nothing but tokens stays');
 });
 
 test('a log in which nothing but tokens is left does not turn over and over', () => {

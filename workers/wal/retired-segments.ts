@@ -9,8 +9,8 @@ import type { SegmentWriter } from './segment-writer.ts';
 
 export interface RetiredSegmentsOptions {
   readonly files: LogFiles;
-  /** True while the newest one must stay, whatever is flushed. */
-  readonly keepsNewest: () => boolean;
+  /** True when all that is carried on by the segment behind one, undefined for the one that is written, is on the disk: else that one stays. */
+  readonly hasCarried: (next: SegmentWriter | undefined) => boolean;
   readonly onRemoved: (segment: SegmentWriter) => void;
   /** A deletion has failed, with the error of the system. */
   readonly onFailed: (error: unknown) => void;
@@ -79,8 +79,8 @@ export class RetiredSegments {
   }
 
   #mayRemove(): boolean {
-    const oldest = this.#segments[0];
-    if (this.#segments.length === 1 && this.#options.keepsNewest()) return false;
-    return oldest !== undefined && oldest.lastSequence <= this.#flushedSequence && !oldest.isSyncing;
+    const [oldest, next] = this.#segments;
+    if (oldest === undefined || oldest.lastSequence > this.#flushedSequence || oldest.isSyncing) return false;
+    return this.#options.hasCarried(next);
   }
 }

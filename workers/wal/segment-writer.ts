@@ -22,6 +22,8 @@ const ZEROS = new Uint8Array(ZERO_STEP_BYTES);
 export class SegmentWriter {
   readonly salt: number;
   lastSequence: number;
+  /** The frame that carries on what older segments hold; 0: there is none. */
+  carrySequence = 0;
   /** Not to be closed: a sync of it is under way. */
   isSyncing = false;
   readonly #file: LogFile;

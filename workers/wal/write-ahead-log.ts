@@ -92,9 +92,10 @@ export class WriteAheadLog {
   #isFull = false;
   /** The frame at hand begins a segment with what older ones hold: the segment before stays until it is written. */
   #isCarrying = false;
-  /** The last frame that began a segment so, and how much of it. */
+  /** The last frame that began a segment so, how much of it, and whether that was all. */
   #carriedSequence = 0;
   #carriedBytes = 0;
+  #isCarriedAlone = false;
   #failure: GridError | undefined;
   #refusal: ErrorCode | undefined;
   #isClosed = false;
@@ -112,7 +113,7 @@ export class WriteAheadLog {
     const onRemoved = (segment: SegmentWriter): void => this.#removed(segment);
     this.#retired = new RetiredSegments({
       files,
-      keepsNewest: () => this.isCarrying,
+      hasCarried: (next) => (next === undefined ? !this.isCarrying : next.carrySequence <= this.#group.syncedSequence),
       onRemoved,
       onFailed: (error) => this.#fail('pruned', error),
     });
@@ -275,13 +276,10 @@ export class WriteAheadLog {
     if (segment.isEmpty) this.#firstFrameMs = nowMs;
     if (!segment.append(bytes, this.#sequence + 1)) return false;
     this.#sequence += 1;
+    const { bodyBytes } = this.frame;
     this.frame.clear();
     this.#group.written(this.#sequence, nowMs);
-    if (this.#isCarrying) {
-      this.#isCarrying = false;
-      this.#carriedSequence = this.#sequence;
-      this.#group.request();
-    }
+    if (this.#isCarrying) this.#carried(segment, bodyBytes);
     if (this.#retired.bytes + segment.bytes >= this.#options.maxBytes) this.#refreshRefusal();
     return true;
   }
@@ -335,6 +333,15 @@ export class WriteAheadLog {
     this.#carriedBytes = this.frame.bodyBytes - bodyBytes;
   }
 
+  /** The frame that begins `segment` is in it. */
+  #carried(segment: SegmentWriter, bodyBytes: number): void {
+    this.#isCarrying = false;
+    segment.carrySequence = this.#sequence;
+    this.#carriedSequence = this.#sequence;
+    this.#isCarriedAlone = bodyBytes === this.#carriedBytes;
+    this.#group.request();
+  }
+
   #createSegment(): SegmentWriter {
     const { files, epoch, worker, partitions, database, random32 } = this.#options;
     const header = { epoch, worker, firstSequence: this.#sequence + 1, salt: random32() >>> 0, partitions, database };
@@ -363,8 +370,9 @@ export class WriteAheadLog {
     const segment = this.#segment;
     if (this.#failure !== undefined || segment === undefined || segment.isEmpty || this.#marks.flushedSequence < this.#sequence)
       return;
-    if (this.#carriedSequence === this.#sequence && !this.#isFullOfMore(segment)) return; // the next one would be as full
     const isOld = nowMs - this.#firstFrameMs >= (this.#options.retireAfterMs ?? Number.POSITIVE_INFINITY);
+    const isOldRecord = isOld && !this.#isCarriedAlone;
+    if (this.#carriedSequence === this.#sequence && !isOldRecord && !this.#isFullOfMore(segment)) return; // the next one would be as full
     if (!this.#isFull && !isOld && !segment.isFilledTo(RETIRE_SHARE)) return;
     try {
       this.#rotate(segment);
