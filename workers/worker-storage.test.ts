@@ -9,7 +9,7 @@ import { MemoryDataStore } from '../engine/storage/memory-data-store.ts';
 import { KIND_LWW } from '../engine/storage/record.ts';
 import { identityOf, imageOf, recordOf, type StoredRecord } from '../engine/storage/stored-record.ts';
 import { turn } from '../engine/storage/virtual-time.ts';
-import { partitionBits, WHOLE_DECIDED, WHOLE_DONE, type WholeNote } from '../engine/storage/whole-act-note.ts';
+import { partitionBits, WHOLE_DECIDED, WHOLE_DONE, WHOLE_OVER, type WholeNote } from '../engine/storage/whole-act-note.ts';
 import { faultsOf } from '../engine/faults.ts';
 import { FaultyLogFiles } from './faults/faulty-log-files.ts';
 import { createGridMemory } from './grid-memory.ts';
@@ -189,13 +189,17 @@ test('a change that an earlier run decided is made once, though segments go, thr
   const second = await open(1);
   assert.deepEqual(second.actLog().undone, []);
   const [left] = segments();
+  second.actLog().note(WHOLE_DONE, 5, new Uint8Array(0));
+  second.actLog().note(WHOLE_OVER, 5, new Uint8Array(0));
   second.log?.write(0, []);
   for (let tick = 0; left !== undefined && segments().includes(left) && tick < 10_000; tick++) {
     second.tick(Date.now(), true);
     await turn();
   }
   assert.ok(left !== undefined && !segments().includes(left), 'what the thread before has written is gone');
-  assert.deepEqual((await open(2)).actLog().undone, []);
+  const third = await open(2);
+  assert.deepEqual(third.actLog().undone, []);
+  assert.deepEqual([...third.actLog().wholesDone], [5], 'its inbox may ask for it once more, though it is over');
 });
 
 for (const { disk, faults } of [

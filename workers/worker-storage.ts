@@ -119,6 +119,8 @@ export class WorkerStorage {
   #flushesFromSequence = 0;
   /** How changes of whole databases stand: what the log said, and what was noted since. */
   #wholeActs = new WholeNotes();
+  /** Those of this run that threads before this one have done, also when they are over: their inboxes may ask for them once more. */
+  #wholesDone: ReadonlySet<number> = new Set();
   #partitions: readonly number[] = [];
 
   constructor(data: PartitionWorkerData, workerId: number, faults: StorageFaults | undefined, events: WorkerStorageEvents) {
@@ -190,7 +192,7 @@ export class WorkerStorage {
         this.#wholeActs.note(note);
         this.log?.frame.appendWhole(note);
       },
-      wholesDone: this.#wholeActs.doneIn(ownerEpoch),
+      wholesDone: this.#wholesDone,
       undone: this.#wholeActs.undone(this.#partitions, ownerEpoch),
     };
   }
@@ -315,6 +317,7 @@ export class WorkerStorage {
       },
     });
     this.#wholeActs = this.past.wholeActs;
+    this.#wholesDone = this.#wholeActs.doneIn(this.#data.ownerEpoch);
     for (const text of this.past.warnings) this.#events.onWarning(text);
     if (this.past.syncFailure !== undefined) this.#events.onPersisted(0, this.past.syncFailure);
   }

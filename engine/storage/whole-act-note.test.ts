@@ -101,3 +101,22 @@ test('a segment begins with the acts that are not over, so that none is made aga
     ],
   );
 });
+
+test('of acts that are over nothing is kept that counts, in whatever order their notes are read, and what was done is known', () => {
+  const states = [note(WHOLE_DECIDED, 3, 8), note(WHOLE_DONE, 3, 8, [1]), note(WHOLE_OVER, 3, 8)];
+  const orders = [
+    [0, 1, 2],
+    [0, 2, 1],
+    [1, 0, 2],
+    [1, 2, 0],
+    [2, 0, 1],
+    [2, 1, 0],
+  ];
+  for (const order of orders) {
+    const all = notes(...order.map((index) => states[index] ?? assert.fail()));
+    assert.deepEqual(all.undone([1, 2], 4), []);
+    assert.deepEqual([...all.doneIn(3)], [8]);
+    assert.deepEqual(all.carried(4, true), []);
+    assert.deepEqual([...all.doneIn(3)], [], 'forgotten');
+  }
+});

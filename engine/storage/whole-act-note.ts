@@ -10,8 +10,6 @@
  * DONE must not go before DECIDED does, or the change would be made again, over what was written since. So each segment begins with the
  * notes of acts that are not over, as it does with fences, and older ones may go.
  */
-import { PARTITION_COUNT } from '../partition/hash.ts';
-
 export const WHOLE_DECIDED = 0;
 export const WHOLE_DONE = 1;
 export const WHOLE_OVER = 2;
@@ -42,7 +40,7 @@ export interface UndoneAct {
 
 const NO_CHANGE = new Uint8Array(0);
 
-/** An act as far as notes speak of it. */
+/** An act as far as notes speak of it; of one that is over, not even what it changes: there may be very many. */
 interface NotedAct {
   readonly act: number;
   readonly epoch: number;
@@ -50,8 +48,11 @@ interface NotedAct {
   isOver: boolean;
   /** Some worker has noted that it did its part. */
   isDone: boolean;
-  readonly donePartitions: Set<number>;
+  /** A bit for each partition in which it is done. */
+  doneBits: Uint8Array;
 }
+
+const NO_BITS = new Uint8Array(0);
 
 /** What all notes of a log say together. */
 export class WholeNotes {
@@ -60,17 +61,15 @@ export class WholeNotes {
   note(note: WholeNote): void {
     const { act, epoch, state } = note;
     const name = `${epoch} ${act}`;
-    const noted = this.#acts.get(name) ?? {
-      ...{ act, epoch, decided: undefined, isOver: false, isDone: false },
-      donePartitions: new Set<number>(),
-    };
+    const noted = this.#acts.get(name) ?? { act, epoch, decided: undefined, isOver: false, isDone: false, doneBits: NO_BITS };
     this.#acts.set(name, noted);
-    if (state === WHOLE_DECIDED) noted.decided = note;
-    else if (state === WHOLE_OVER) noted.isOver = true;
-    else {
-      noted.isDone = true;
-      for (const partition of partitionsOf(note.partitions)) noted.donePartitions.add(partition);
-    }
+    if (state === WHOLE_DONE) noted.isDone = true;
+    if (state === WHOLE_OVER) noted.isOver = true;
+    if (noted.isOver) {
+      noted.decided = undefined;
+      noted.doneBits = NO_BITS;
+    } else if (state === WHOLE_DECIDED) noted.decided = note;
+    else noted.doneBits = unionOf(noted.doneBits, note.partitions);
   }
 
   /** Acts of that run which were done where its notes come from. */
@@ -81,27 +80,27 @@ export class WholeNotes {
   /** What earlier runs have left undone in these partitions, oldest first. */
   undone(partitions: readonly number[], epoch: number): UndoneAct[] {
     const undone: UndoneAct[] = [];
-    for (const { act, epoch: actEpoch, decided, isOver, donePartitions } of this.#acts.values()) {
-      if (decided === undefined || isOver || actEpoch >= epoch) continue;
-      const left = partitions.filter((partition) => !donePartitions.has(partition));
+    for (const { act, epoch: actEpoch, decided, doneBits } of this.#acts.values()) {
+      if (decided === undefined || actEpoch >= epoch) continue;
+      const left = partitions.filter((partition) => !hasBit(doneBits, partition));
       if (left.length > 0) undone.push({ act, epoch: actEpoch, change: decided.change, partitions: left });
     }
     return undone.sort((left, right) => left.epoch - right.epoch || left.act - right.act);
   }
 
   /**
-   * What a segment begins with in the log of the run `epoch`. Forgets acts of that run which are over.
+   * What a segment begins with in the log of the run `epoch`. Forgets acts that are over: all that was said of them is read by then.
    *
    * @param hasOlderLogs there are logs of earlier runs, which decide acts that this one may call done
    */
   carried(epoch: number, hasOlderLogs: boolean): WholeNote[] {
     const notes: WholeNote[] = [];
-    for (const [name, { act, epoch: actEpoch, decided, isOver, isDone, donePartitions }] of this.#acts) {
+    for (const [name, { act, epoch: actEpoch, decided, isOver, isDone, doneBits }] of this.#acts) {
       const isOwn = actEpoch === epoch;
-      if (isOwn && isOver) this.#acts.delete(name);
+      if (isOver) this.#acts.delete(name);
       if (isOver || !isDone || !(isOwn || (hasOlderLogs && decided !== undefined))) continue;
       if (isOwn && decided !== undefined) notes.push(decided);
-      notes.push({ act, epoch: actEpoch, state: WHOLE_DONE, partitions: partitionBits([...donePartitions]), change: NO_CHANGE });
+      notes.push({ act, epoch: actEpoch, state: WHOLE_DONE, partitions: unionOf(doneBits, NO_BITS), change: NO_CHANGE });
     }
     return notes;
   }
@@ -113,10 +112,12 @@ export function partitionBits(partitions: readonly number[]): Uint8Array {
   return bits;
 }
 
-function partitionsOf(bits: Uint8Array): number[] {
-  const partitions: number[] = [];
-  for (let partition = 0; partition < PARTITION_COUNT; partition++) {
-    if (((bits[partition >>> 3] as number) & (1 << (partition & 7))) !== 0) partitions.push(partition);
-  }
-  return partitions;
+function unionOf(left: Uint8Array, right: Uint8Array): Uint8Array {
+  const bits = new Uint8Array(PARTITION_BITS_BYTES);
+  for (let byte = 0; byte < bits.length; byte++) bits[byte] = (left[byte] ?? 0) | (right[byte] ?? 0);
+  return bits;
+}
+
+function hasBit(bits: Uint8Array, partition: number): boolean {
+  return ((bits[partition >>> 3] ?? 0) & (1 << (partition & 7))) !== 0;
 }

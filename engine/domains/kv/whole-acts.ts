@@ -115,6 +115,7 @@ export class WholeActs {
   /** All workers have done it. */
   over(act: number): void {
     this.#options.log.note(WHOLE_OVER, act, NO_CHANGE);
+    this.#done.delete(act); // asked for before this, and not again
   }
 
   #refusalWhenHere(nowMs: number, isHeld: () => boolean, run: (atMs: number) => void): string | Promise<string> {
