@@ -205,12 +205,11 @@ export class RecordSpace implements KeySpace {
     }
   }
 
-  /** Writes a value under the key at hand. */
+  /** Writes a value under the key at hand. It is copied first: who asks for room may have other values dropped, and this one is perhaps one. */
   #put(source: Uint8Array, start: number, length: number, expiresAtMs: number): void {
-    this.#admit(this.#image.keyBytes + this.#context.nodeId.length + length);
-    const map = this.#open();
     this.#encode(source, start, length);
-    this.#write(map, expiresAtMs, false);
+    this.#admit(this.#image.keyBytes + this.#context.nodeId.length + length);
+    this.#write(this.#open(), expiresAtMs, false);
   }
 
   /** Puts a value where that of the key at hand belongs. */
@@ -234,10 +233,10 @@ export class RecordSpace implements KeySpace {
     store.read(ref, stored);
     if (stored.evicted) throw new ValueAway(store, [ref]);
     const valueAt = key.length + this.#context.nodeId.length;
-    this.#admit(valueAt);
     const scratch = this.#room(valueAt + stored.valueBytes);
     scratch.set(stored.source.subarray(stored.valueStart, stored.valueStart + stored.valueBytes), valueAt);
     this.#image.valueBytes = stored.valueBytes;
+    this.#admit(valueAt);
     this.#write(this.#open(), expiresAtMs, false);
   }
 

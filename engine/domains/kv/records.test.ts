@@ -4,6 +4,7 @@ import { fnv1aUtf8 } from '../../partition/hash.ts';
 import { decode } from '../../protocol/codec.ts';
 import { errorNumber } from '../../protocol/errors.ts';
 import { KIND_LWW, RecordImage } from '../../storage/record.ts';
+import { imageOf, recordOf as storedOf } from '../../storage/stored-record.ts';
 import { KvUnderTest } from '../testing/kv-under-test.ts';
 
 /** The record of a key, decoded. */
@@ -33,6 +34,29 @@ test('keys of a database are records of its map', () => {
   kv.run('SET', 'k', 'x');
   assert.deepEqual(JSON.stringify(recordOf(kv, 'db0', 'k').value), '{"a":1}');
   assert.equal(recordOf(kv, 'db3', 'k').value, 'x');
+});
+
+test('a value that is dropped to make room for its own write is what is written', () => {
+  const [value, other] = ['v'.repeat(500), 'w'.repeat(500)];
+  for (const command of [
+    ['EXPIRE', 'k', '100'],
+    ['PERSIST', 'k'],
+    ['COPY', 'k', 'k2'],
+    ['APPEND', 'k', ''],
+    ['SETRANGE', 'k', '0', 'v'],
+  ]) {
+    const kv = new KvUnderTest();
+    kv.run('SET', 'k', value, 'EX', '50');
+    kv.onRefusal = () => {
+      kv.onRefusal = () => {};
+      kv.dropValue('k');
+      const store = kv.maps.openByName(Buffer.from('other'))?.store(KIND_LWW);
+      for (let key = 0; key < 20; key++)
+        store?.join(imageOf(storedOf({ map: 'other', key: `${key}`, value: Buffer.from(other) })), 1);
+    };
+    kv.run(...command);
+    assert.equal(kv.run('GET', command[0] === 'COPY' ? 'k2' : 'k'), `$500\r\n${value}\r\n`, command[0]);
+  }
 });
 
 test('a write is stamped strictly after the stored clock, whatever that says of the time', () => {
