@@ -380,6 +380,25 @@ test('a record at which workers die again and again is set aside: its ops are re
   assert.equal(runner.engine.maps.find(utf8('m'))?.existing(KIND_LWW)?.records, 1);
 });
 
+test('a record that was logged before workers died at it is not told as one that was not done', () => {
+  for (const isRequest of [false, true]) {
+    const runner = new RunnerUnderTest();
+    runner.suspects.set(0, 0);
+    if (isRequest) runner.request(51, REQUEST_ECHO, { text: 'deadly' });
+    else runner.ops(51, [put('deadly')]);
+    runner.loggedTo.set(0, runner.written);
+    runner.run();
+    const answers = runner.read();
+    if (isRequest)
+      assert.deepEqual(
+        answers.map(({ call, count }) => [call, count]),
+        [[51, errorNumber('UNAVAILABLE') + 1]],
+      );
+    else assert.deepEqual(summary(answers), [['acks', 51]]);
+    assert.equal(runner.engine.maps.find(utf8('m'))?.existing(KIND_LWW)?.records ?? 0, 0, 'nor is it run');
+  }
+});
+
 test('acks say which frame of the log holds them, and whether it is persisted', () => {
   const runner = new RunnerUnderTest();
   runner.durability.sequence = 41;

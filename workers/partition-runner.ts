@@ -245,13 +245,18 @@ export class PartitionRunner implements Runnable {
     return this.#batchNowMs;
   }
 
-  /** Answers a record that must not be run: its ops are rejected and kept as dead letters, a question fails. */
+  /**
+   * Answers a record that must not be run: its ops are rejected and kept as dead letters, a question fails. What a dead predecessor has
+   * logged was done all the same: its ops are acknowledged, and who asked a question learns that it may or may not be.
+   */
   #setAside(ring: RingConsumer, at: number, type: number): void {
     const word = at >> 2;
     const callId = ring.words[word + ENVELOPE.CALL] as number;
     const count = ring.words[word + ENVELOPE.COUNT] as number;
-    if (type === RECORD_REQUEST) return this.#options.answers.reply(ring.index, callId, INTERNAL, []);
+    if (type === RECORD_REQUEST)
+      return this.#options.answers.reply(ring.index, callId, this.#isLogged(ring) ? UNAVAILABLE : INTERNAL, []);
     if (type !== RECORD_OPS) return;
+    if (this.#areOpsLogged(ring)) return this.#ops(ring, at);
     this.#options.crdt.setAside(ring, at + ENVELOPE_BYTES, count, ring.index, this.#rejections);
     this.#settleUnusual(ring, callId, ((ring.words[word + ENVELOPE.FLAGS] as number) & FLAG_MORE) !== 0);
   }
