@@ -13,6 +13,8 @@ import type { RequestAnswer } from '../../operation/request-handler.ts';
 import { errorNumber, GridError } from '../../protocol/errors.ts';
 import { ChangeEvents } from '../crdt/change-events.ts';
 import { KvUnderTest } from '../testing/kv-under-test.ts';
+import { CommandBatchWriter } from './command-batch.ts';
+import { commandNumber } from './commands.ts';
 import { HeldKeys } from './held-keys.ts';
 import {
   decodeHoldAnswer,
@@ -221,6 +223,38 @@ test('what is held tells its value, and a key that is not there tells that', () 
       ['none', false, ''],
     ],
   );
+});
+
+test('values of an act that were dropped from memory are read back together, also of whole databases and for commands', async () => {
+  for (const asks of ['keys', 'whole', 'commands']) {
+    const worker = new Worker();
+    const keys = Array.from({ length: 50 }, (_, index) => at(`own:${index}`));
+    for (const { key } of keys) worker.kv.run('SET', key, 'x'.repeat(1000));
+    const puttingBack = keys.map(({ key }) => worker.kv.dropValue(textOf(key)));
+    const reads: number[] = [];
+    worker.restore = async (_, refs) => {
+      reads.push(refs.length);
+      for (const putBack of puttingBack) putBack();
+    };
+    const ask = { ...EVERYTHING, act: 7, isEverything: false, keys };
+    const batch = new CommandBatchWriter();
+    batch.begin(commandNumber('mget'), false, 0, 1 + keys.length);
+    batch.argument(Buffer.from('mget'), 0, 4);
+    for (const { key } of keys) batch.argument(key, 0, key.length);
+    batch.end();
+    const asked = {
+      keys: { ...ask, told: keys },
+      whole: { ...ask, wholes: [SPACE] },
+      commands: { ...ask, isExclusive: false, commands: batch.take() },
+    }[asks];
+    assert.ok(asked !== undefined);
+    const parts: Uint8Array[] = [];
+    for await (const part of worker.answer(REQUEST_ACT_HOLD, encodeHold(asked))) parts.push(part);
+    const { refusal, told, replies } = decodeHoldAnswer(parts[0] ?? new Uint8Array(0));
+    assert.equal(refusal, '');
+    assert.ok(asks === 'commands' ? replies.length > 50_000 : told.length === 50);
+    assert.deepEqual(reads, [50], asks);
+  }
 });
 
 test('an act that is given up while a value of its keys is read back is told nothing, and holds nothing', async () => {

@@ -44,8 +44,8 @@ import {
 import { KvRunner, type KvRunnerOptions } from './kv-runner.ts';
 import { replyOfGuard, replyOfNumber } from './refused-reply.ts';
 import { type RestoreValues, runWhenHere } from './restored-values.ts';
-import { TOO_MANY_MAPS } from './record-space.ts';
-import { KEYS_ALIKE } from './space.ts';
+import { type RecordSpace, TOO_MANY_MAPS } from './record-space.ts';
+import { isSame, KEYS_ALIKE, ValueAway } from './space.ts';
 import { nameOf } from './touched-keys.ts';
 import { GIVEN_UP, type WholeAsk, WholeActs, type WholeLog } from './whole-acts.ts';
 
@@ -259,8 +259,10 @@ export class JointService implements RequestHandler {
     if (replies === undefined) return refused(TOO_LARGE);
     const keys: ToldKey[] = [];
     let toldBytes = 0;
-    for (const { space, key } of told) {
-      const one = runner.spaceNamed(space).tell(space, key);
+    for (const [index, { space, key }] of told.entries()) {
+      const from = runner.spaceNamed(space);
+      const behind = (): Uint8Array[] => told.slice(index).flatMap((other) => (isSame(other.space, space) ? [other.key] : []));
+      const one = tellOr(from, space, key, () => from.assertHere(behind()));
       toldBytes += bytesTold(one);
       if (toldBytes > TOLD_BYTES_MAX) return refused(TOO_LARGE);
       keys.push(one);
@@ -272,7 +274,7 @@ export class JointService implements RequestHandler {
       space.whole.visitAll((key) => {
         const one = { space: name, key: key.slice() };
         if (known.has(nameOf(one))) return true;
-        const record = space.tell(name, one.key);
+        const record = tellOr(space, name, one.key, () => space.whole.assertHere());
         keys.push(record);
         bytes += bytesTold(record);
         return bytes <= WHOLE_BYTES_MAX;
@@ -382,6 +384,16 @@ export class JointService implements RequestHandler {
 
 async function* latePart(answer: Promise<Uint8Array>): LateParts {
   yield await answer;
+}
+
+/** Where the value was dropped from memory, `widen` names more that are to be read back with it. Throws ValueAway. */
+function tellOr(from: RecordSpace, space: Uint8Array, key: Uint8Array, widen: () => void): ToldKey {
+  try {
+    return from.tell(space, key);
+  } catch (error) {
+    if (error instanceof ValueAway) widen();
+    throw error;
+  }
 }
 
 function bytesTold({ space, key, value }: ToldKey): number {

@@ -64,11 +64,14 @@ export class KvRunner implements Call {
     this.#context.nowMs = nowMs;
   }
 
-  /** Throws ValueAway when a value of a key or field of the command was dropped from memory. */
+  /** Throws ValueAway, with as many as are read back together, when values of keys or fields of the command were dropped from memory. */
   assertHere(spec: CommandSpec, db: number): void {
     const { args } = this;
-    const visit = (keys: CommandSpec['keys'], space: RecordSpace): void =>
-      forEachKey(keys, args.count, (index) => space.assertHere(args.argument(index)));
+    const visit = (keys: CommandSpec['keys'], space: RecordSpace): void => {
+      const named: Uint8Array[] = [];
+      forEachKey(keys, args.count, (index) => named.push(args.argument(index)));
+      space.assertHere(named);
+    };
     visit(spec.keys, this.spaceOf(db));
     if (spec.fields !== undefined && args.count > 1) visit(spec.fields, this.hash(args.argument(1)));
     if (READS_HASH.has(spec.name) && args.count > 1) this.hash(args.argument(1)).whole.assertHere();
@@ -92,7 +95,9 @@ export class KvRunner implements Call {
     while (lengths.length < reader.count) {
       const start = this.out.length;
       reader.next(this.args);
-      if (!this.run(commandAt(reader.spec), reader.db, reader.isResp3)) return undefined;
+      const spec = commandAt(reader.spec);
+      this.assertHere(spec, reader.db);
+      if (!this.run(spec, reader.db, reader.isResp3)) return undefined;
       lengths.push(this.out.length - start);
     }
     return packReplies(this.#pool, lengths, this.out.bytes, this.out.length);

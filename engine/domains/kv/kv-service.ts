@@ -102,16 +102,12 @@ export class KvService implements RequestHandler {
 
   #awayOf(body: Uint8Array): Pause | undefined {
     const reader = new CommandBatchReader(body);
-    try {
-      for (let index = 0; index < reader.count; index++) {
-        reader.next(this.#runner.args);
-        const spec = commandAt(reader.spec);
-        if (this.#isHeld(spec, reader.db)) return HELD;
-        this.#runner.assertHere(spec, reader.db);
-      }
-    } catch (error) {
-      if (error instanceof ValueAway) return error;
-      throw error;
+    for (let index = 0; index < reader.count; index++) {
+      reader.next(this.#runner.args);
+      const spec = commandAt(reader.spec);
+      if (this.#isHeld(spec, reader.db)) return HELD;
+      const away = this.#awayOfCommand(spec, reader.db);
+      if (away !== undefined) return away;
     }
     return undefined;
   }
@@ -134,12 +130,23 @@ export class KvService implements RequestHandler {
         if (WRITES_SEVERAL[reader.spec] === 1) held.jointWrites += 1;
       } catch (error) {
         if (!(error instanceof ValueAway)) throw error;
+        const away = this.#awayOfCommand(spec, reader.db) ?? error;
         reader.back();
-        return error;
+        return away;
       }
       lengths.push(out.length - start);
     }
     return undefined;
+  }
+
+  #awayOfCommand(spec: CommandSpec, db: number): ValueAway | undefined {
+    try {
+      this.#runner.assertHere(spec, db);
+      return undefined;
+    } catch (error) {
+      if (error instanceof ValueAway) return error;
+      throw error;
+    }
   }
 
   #begun({ early }: Progress, nowMs: number): KvRunner {

@@ -20,6 +20,7 @@ import { KvError, WRONG_TYPE } from './command.ts';
 import type { HashNames } from './hash-names.ts';
 import type { ToldKey } from './joint-bodies.ts';
 import { Crowd } from './crowd.ts';
+import { AwayRecords } from './restored-values.ts';
 import { RecordWhole } from './record-whole.ts';
 import { assertGuarded, replyOfNumber } from './refused-reply.ts';
 import {
@@ -248,14 +249,16 @@ export class RecordSpace implements KeySpace {
     return true;
   }
 
-  /** Throws ValueAway when the key's value was dropped from memory. */
-  assertHere(key: Uint8Array): void {
+  /** Throws ValueAway when values of these keys were dropped from memory: with all of them, so that they are read back together. */
+  assertHere(keys: Iterable<Uint8Array>): void {
     const store = this.#store();
-    if (store === undefined || store.evicted === 0 || this.isHash(key)) return;
-    const ref = this.#find(store, key);
-    if (ref === 0) return;
-    store.read(ref, this.#stored);
-    if (this.#stored.evicted) throw new ValueAway(store, [ref]);
+    if (store === undefined || store.evicted === 0) return;
+    const away = new AwayRecords(store);
+    for (const key of keys) {
+      const ref = this.isHash(key) ? 0 : this.#find(store, key);
+      if (ref !== 0 && !away.add(ref)) break;
+    }
+    away.assertNone();
   }
 
   /** What is stored under the key, for an act over several workers. Throws ValueAway. */

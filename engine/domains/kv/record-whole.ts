@@ -14,8 +14,9 @@ import type { GridMap } from '../crdt/map-catalogue.ts';
 import { KvError } from './command.ts';
 import type { SpaceContext } from './record-space.ts';
 import { assertGuarded } from './refused-reply.ts';
+import { AwayRecords } from './restored-values.ts';
 import { FROM_END, scanCursor, scanPlace } from './scan.ts';
-import { IDENTITY_BYTES_MAX, KEY_TOO_LONG, ValueAway, type WholeSpace } from './space.ts';
+import { IDENTITY_BYTES_MAX, KEY_TOO_LONG, type WholeSpace } from './space.ts';
 
 /** The map that is looked at. */
 interface WholeMap {
@@ -26,8 +27,6 @@ interface WholeMap {
 
 /** Records looked at to say how many expire. */
 const EXPIRING_LOOKED_MAX = 5000;
-/** Values read back before a map is looked at again. */
-const READ_BACK_MAX = 1000;
 /** Keeps sums of many stamps exact: what is written within so long has stamps apart. */
 const VERSION_UNIT_MS = 2 ** 32;
 
@@ -99,13 +98,9 @@ export class RecordWhole implements WholeSpace {
   assertHere(): void {
     const store = this.#map.store();
     if (store === undefined || store.evicted === 0) return;
-    const away: RecordRef[] = [];
-    this.#visit((ref) => {
-      store.read(ref, this.#stored);
-      if (this.#stored.evicted) away.push(ref);
-      return away.length < READ_BACK_MAX;
-    });
-    if (away.length > 0) throw new ValueAway(store, away);
+    const away = new AwayRecords(store);
+    this.#visit((ref) => away.add(ref));
+    away.assertNone();
   }
 
   /** Throws KvError when another map does not take all that is here, ValueAway when values must be read back first. */
