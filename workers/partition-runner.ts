@@ -343,12 +343,11 @@ export class PartitionRunner implements Runnable {
         held = part;
         await this.#untilRead();
       }
-      if (!handlers.writes(kind) || handlers.tellsOfWrite(kind, held)) {
-        await this.#logged();
-        // What it wrote may have been in a frame that another answer or batch lost. Of a log that failed before, commands wrote nothing.
-        const { failure } = durability;
-        if (failure !== undefined && (failure !== failureBefore || handlers.isBare(kind))) throw failure;
-      }
+      const tellsOfWrite = handlers.tellsOfWrite(kind, held);
+      if (tellsOfWrite || !handlers.writes(kind)) await this.#logged();
+      // What it wrote may have been in a frame that another answer or batch lost. Of a log that failed before, commands wrote nothing.
+      const { failure } = durability;
+      if (tellsOfWrite && failure !== undefined && (failure !== failureBefore || handlers.isBare(kind))) throw failure;
       answers.replyPart(gateway, callId, held ?? NO_BODY, false);
     } catch (error) {
       if (!(error instanceof GridError)) throw error;

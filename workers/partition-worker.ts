@@ -229,10 +229,8 @@ class PartitionWorker {
     });
     for (const bell of this.#bells) bell.listen(loop.wake);
     this.#loop = loop;
-    if ((await this.#finishActs?.()) === true) {
-      this.#storage.flushWhenLogged();
-      await runner.settle();
-    }
+    if ((await this.#finishActs?.()) === true) this.#storage.flushWhenLogged();
+    if (!this.#storage.mayFlush) await runner.settle();
     await this.#storage.replayed();
     await this.#services.start();
     this.#publish(Date.now());

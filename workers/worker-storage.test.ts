@@ -10,7 +10,7 @@ import { KIND_LWW } from '../engine/storage/record.ts';
 import { identityOf, imageOf, recordOf, type StoredRecord } from '../engine/storage/stored-record.ts';
 import { turn } from '../engine/storage/virtual-time.ts';
 import { partitionBits, WHOLE_DECIDED, WHOLE_DONE, WHOLE_OVER, type WholeNote } from '../engine/storage/whole-act-note.ts';
-import { faultsOf } from '../engine/faults.ts';
+import { type FaultOptions, faultsOf } from '../engine/faults.ts';
 import { FaultyLogFiles } from './faults/faulty-log-files.ts';
 import { createGridMemory } from './grid-memory.ts';
 import { GridState } from './grid-state.ts';
@@ -202,50 +202,136 @@ test('a change that an earlier run decided is made once, though segments go, thr
   assert.deepEqual([...third.actLog().wholesDone], [5], 'its inbox may ask for it once more, though it is over');
 });
 
-for (const { disk, faults } of [
-  { disk: 'forces nothing to itself', faults: { faultSyncErrorPermille: 1000 } },
-  { disk: 'has no room', faults: { faultWriteErrorPermille: 1000 } },
-  { disk: 'is well', faults: {} },
-]) {
-  test(`the data store has nothing of a change that an earlier run decided before the log has it for good, on a disk that ${disk}`, async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'lattice-worker-storage-'));
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
-    const dataStore = new MemoryDataStore();
-    const injected = faultsOf(faultOptions(faults), 'worker 0', 0, () => {});
+/** A log in which an earlier run has decided a change and not made it, before a disk with faults. */
+class DecidedChange {
+  readonly folder = mkdtempSync(join(tmpdir(), 'lattice-worker-storage-'));
+  readonly dataStore = new MemoryDataStore();
+  readonly faults: { -readonly [Name in keyof FaultOptions]: FaultOptions[Name] } = faultOptions();
+
+  constructor() {
+    const note: WholeNote = {
+      act: 4,
+      epoch: 1,
+      state: WHOLE_DECIDED,
+      partitions: partitionBits([]),
+      change: Buffer.from('clear 0'),
+    };
+    const sketch = new LogSketch({ epoch: 1, worker: 0, database: DATABASE }).segment().frame([], {}, [note]);
+    for (const [name, bytes] of sketch.files) writeFileSync(join(this.folder, name), bytes);
+  }
+
+  /** A thread that has read it. */
+  async open(launch: number, logFailed = false): Promise<WorkerStorage> {
+    const injected = faultsOf(this.faults, 'worker 0', launch, () => {});
     assert.ok(injected !== undefined);
     const nothing = (): void => {};
     const storage = new WorkerStorage(
-      workerData(folder),
+      { ...workerData(this.folder), logFailed },
       0,
-      { dataStore: () => dataStore, logFiles: (files) => new FaultyLogFiles(files, injected) },
+      { dataStore: () => this.dataStore, logFiles: (files) => new FaultyLogFiles(files, injected) },
       { onPersisted: nothing, onCheckpoint: nothing, onProgress: nothing, onWarning: nothing },
     );
-    t.after(() => storage.close());
-    await storage.load(PARTITIONS, 0);
-    const { log } = storage;
-    assert.ok(log !== undefined);
-    const syncedAtCommits: number[] = [];
-    dataStore.faults.beforeCommit = () => {
-      syncedAtCommits.push(log.syncedSequence);
-      return turn();
-    };
+    await storage.load(PARTITIONS, launch);
+    return storage;
+  }
 
+  /** Makes the change, as a start does. */
+  finish(storage: WorkerStorage): void {
     storage.maps
       .openByName(new TextEncoder().encode('m'))
       ?.store(KIND_LWW)
       .join(imageOf(record(1, 1)), Date.now());
     storage.actLog().note(WHOLE_DONE, 4, new Uint8Array(0), 1);
-    const frame = log.sequence + 1;
     storage.flushWhenLogged();
-    log.write(1, []);
-    await storage.replayed();
-    const isWell = disk === 'is well';
-    for (let tick = 0; tick < (isWell ? 10_000 : 100) && syncedAtCommits.length === 0; tick++) {
+    storage.log?.write(1, []);
+  }
+
+  /** Rows in the data store after so many ticks, or as soon as there are any. */
+  async rowsAfter(storage: WorkerStorage, ticks: number): Promise<number> {
+    for (let tick = 0; tick < ticks && this.dataStore.rows.size === 0; tick++) {
       storage.tick(Date.now(), true);
       await turn();
     }
-    await storage.hardFlush(1000);
-    assert.equal(dataStore.rows.size, isWell ? 1 : 0);
-    assert.ok(syncedAtCommits.every((sequence) => sequence >= frame));
-  });
+    return this.dataStore.rows.size;
+  }
 }
+
+test('a change that an earlier run decided goes to the data store when the log has for good that it is made', async (t) => {
+  const change = new DecidedChange();
+  t.after(() => rmSync(change.folder, { recursive: true, force: true }));
+  const storage = await change.open(0);
+  const { log } = storage;
+  assert.ok(log !== undefined);
+  const syncedAtCommits: number[] = [];
+  change.dataStore.faults.beforeCommit = () => {
+    syncedAtCommits.push(log.syncedSequence);
+    return turn();
+  };
+  change.finish(storage);
+  await storage.replayed();
+  assert.equal(await change.rowsAfter(storage, 10_000), 1);
+  await storage.hardFlush(1000);
+  assert.ok(syncedAtCommits.every((sequence) => sequence >= 1));
+  await storage.close();
+});
+
+test('a stop right behind the start syncs the log, and then flushes', async (t) => {
+  const change = new DecidedChange();
+  t.after(() => rmSync(change.folder, { recursive: true, force: true }));
+  const storage = await change.open(0);
+  change.finish(storage);
+  await storage.hardFlush(1000);
+  assert.equal(change.dataStore.rows.size, 1);
+  await storage.close();
+});
+
+test('a disk that forces nothing to itself keeps such a change from the data store, also under the threads that come after', async (t) => {
+  const change = new DecidedChange();
+  t.after(() => rmSync(change.folder, { recursive: true, force: true }));
+  change.faults.faultSyncErrorPermille = 1000;
+  const storage = await change.open(0);
+  change.finish(storage);
+  await storage.replayed();
+  assert.equal(await change.rowsAfter(storage, 100), 0);
+  assert.equal(storage.log?.state, 'failed');
+  await assert.rejects(storage.hardFlush(1000), { code: 'READ_ONLY' });
+  change.faults.faultSyncErrorPermille = 0;
+  const successor = await change.open(1, true);
+  assert.deepEqual(successor.actLog().undone, [], 'it reads what was never forced to the disk');
+  await successor.replayed();
+  assert.equal(await change.rowsAfter(successor, 100), 0);
+  await assert.rejects(successor.hardFlush(1000), { code: 'READ_ONLY' });
+  for (const one of [storage, successor]) await one.close();
+});
+
+test('a thread that died before the log had such a change for good is followed by one that syncs it first', async (t) => {
+  const change = new DecidedChange();
+  t.after(() => rmSync(change.folder, { recursive: true, force: true }));
+  const storage = await change.open(0);
+  change.finish(storage);
+  const successor = await change.open(1);
+  const { log } = successor;
+  assert.ok(log !== undefined);
+  assert.equal(successor.mayFlush, false);
+  log.write(1, []); // what its log begins with
+  await successor.replayed();
+  assert.equal(await change.rowsAfter(successor, 10_000), 1);
+  assert.ok(log.syncedSequence >= 1);
+  for (const one of [storage, successor]) await one.close();
+});
+
+test('such a change waits for room on a full disk, and goes on by itself', async (t) => {
+  const change = new DecidedChange();
+  t.after(() => rmSync(change.folder, { recursive: true, force: true }));
+  change.faults.faultWriteErrorPermille = 1000;
+  const storage = await change.open(0);
+  change.finish(storage);
+  await storage.replayed();
+  assert.equal(await change.rowsAfter(storage, 100), 0);
+  await assert.rejects(storage.hardFlush(1000), { code: 'READ_ONLY' });
+  change.faults.faultWriteErrorPermille = 0;
+  storage.tick(Date.now(), true);
+  storage.log?.write(1, []);
+  assert.equal(await change.rowsAfter(storage, 10_000), 1);
+  await storage.close();
+});

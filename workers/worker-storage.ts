@@ -166,6 +166,7 @@ export class WorkerStorage {
       await this.#replay(files, logFolder, partitions, launch > 0, progress);
       await this.#settleTies();
       this.#openLog(files, partitions);
+      if (this.#wholeActs.hasFinished(this.#data.ownerEpoch)) this.flushWhenLogged();
     } else await this.#settleTies();
     this.#settleFences(launch > 0);
     return progress;
@@ -250,25 +251,35 @@ export class WorkerStorage {
     const isLogFilling = log !== undefined && log.bytes * 2 >= (this.#data.log?.maxBytes ?? Number.POSITIVE_INFINITY);
     // What is staged stays in memory: when that runs short, only a flush makes values that may be dropped.
     flushing.hurry = isLogFilling || this.#replayedUpTo >= 0 || this.eviction.isShort;
-    if (this.#mayFlush) this.staging.softFlush(nowMs);
+    if (this.mayFlush) this.staging.softFlush(nowMs);
     else log?.requestSync();
   }
 
   /**
-   * Nothing goes to the data store before the frame at hand is in the log for good: it calls a change of whole databases done, of which
-   * the next start would else find a part in the data store, and swap it back. A log that fails keeps it all from there in this run.
+   * Nothing goes to the data store before the log has for good what it says now, with the frame at hand: that a change of whole databases is
+   * done, of which the next start would else find a part in the data store, and swap it back. A log that fails, or that failed under a thread
+   * before, keeps it all from there in this run.
    */
   flushWhenLogged(): void {
-    if (this.log !== undefined) this.#flushesFromSequence = this.log.sequence + 1;
+    if (this.log === undefined) return;
+    const { frame, sequence } = this.log;
+    this.#flushesFromSequence = this.logFailed ? Number.POSITIVE_INFINITY : sequence + (frame.isEmpty ? 0 : 1);
   }
 
-  get #mayFlush(): boolean {
+  /** False while `flushWhenLogged` holds. */
+  get mayFlush(): boolean {
     return this.log === undefined || this.log.syncedSequence >= this.#flushesFromSequence;
   }
 
-  /** Brings home what is staged, at the end of a run; what may not go there yet stays in the log. Rejects with GridError. */
+  /** Brings home what is staged, at the end of a run. Rejects with GridError, also when it may not go there: then only the log has it. */
   async hardFlush(deadlineMs: number): Promise<void> {
-    if (this.#mayFlush) await this.staging.hardFlush(deadlineMs);
+    const { log } = this;
+    if (!this.mayFlush && log !== undefined && log.sequence >= this.#flushesFromSequence) await log.synced(log.sequence);
+    if (this.mayFlush) return this.staging.hardFlush(deadlineMs);
+    throw new GridError(
+      'READ_ONLY',
+      'what is staged stays in the log: it could not be made safe that a change of databases is done',
+    );
   }
 
   /** What each segment of the log begins with, so that older ones may go. True when there is anything. */

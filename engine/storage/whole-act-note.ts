@@ -88,6 +88,14 @@ export class WholeNotes {
     return undone.sort((left, right) => left.epoch - right.epoch || left.act - right.act);
   }
 
+  /** True when partitions are done of an act that an earlier run has decided, and that is not over. */
+  hasFinished(epoch: number): boolean {
+    for (const noted of this.#acts.values()) {
+      if (noted.epoch < epoch && noted.isDone && noted.decided !== undefined) return true;
+    }
+    return false;
+  }
+
   /**
    * What a segment begins with in the log of the run `epoch`. Forgets acts that are over: all that was said of them is read by then.
    *

@@ -309,6 +309,7 @@ export class JointService implements RequestHandler {
 
   #release(act: number): void {
     this.#end(act);
+    this.#wholes.forget(act);
     if (this.#committed.delete(act) && this.#committed.size === 0 && !this.#awaitsRoll) this.#options.log.keepAll(false);
   }
 

@@ -15,6 +15,7 @@ import { databaseName, HashNames, isDatabaseName } from './hash-names.ts';
 import { HASH_VERSION } from './internal-commands.ts';
 import { RecordSpace, type SpaceContext, TOO_MANY_MAPS } from './record-space.ts';
 import { replyOf, replyOfNumber } from './refused-reply.ts';
+import { ValueAway } from './space.ts';
 import { type Touched, touchedBy } from './touched-keys.ts';
 import { runChange, type WholeChange } from './whole-changes.ts';
 
@@ -28,6 +29,8 @@ export interface KvRunnerOptions extends Omit<SpaceContext, 'names' | 'nowMs' | 
 const HASHES_KEPT_MAX = 1000;
 /** Commands that read values of a hash without naming its fields. */
 const READS_HASH = new Set(['hgetall', 'hvals', 'hscan']);
+/** Of these, those that do not read all of it. */
+const READS_PAGE = new Set(['hscan']);
 /** A key that is the name of a map is removed with the map. */
 const EMPTYING = new Set(['del', 'unlink']);
 
@@ -96,7 +99,6 @@ export class KvRunner implements Call {
       const start = this.out.length;
       reader.next(this.args);
       const spec = commandAt(reader.spec);
-      this.assertHere(spec, reader.db);
       if (!this.run(spec, reader.db, reader.isResp3)) return undefined;
       lengths.push(this.out.length - start);
     }
@@ -129,9 +131,22 @@ export class KvRunner implements Call {
       if (error instanceof KvError) out.error(error.message);
       else if (error instanceof GridError) out.error(replyOf(error));
       else if (error instanceof ReplyTooLarge) out.error(TOO_MUCH);
-      else throw error;
+      else throw error instanceof ValueAway ? this.#widened(error, spec) : error;
       return !(error instanceof ReplyTooLarge);
     }
+  }
+
+  /** With it, others of its command that were dropped from memory, to be read back together. */
+  #widened(away: ValueAway, spec: CommandSpec): ValueAway {
+    if (READS_PAGE.has(spec.name)) return away;
+    try {
+      this.assertHere(spec, this.db);
+    } catch (error) {
+      if (!(error instanceof ValueAway)) throw error;
+      const isAmong = error.store === away.store && away.refs.every((ref) => error.refs.includes(ref));
+      if (isAmong) return error;
+    }
+    return away;
   }
 
   spaceOf(db: number): RecordSpace {

@@ -36,6 +36,9 @@ const REPLIES_BYTES_MAX = 32 << 20;
 /** With the last of them, which is an error if it would be longer. A command that writes answers with one value at most. */
 const ANSWER_BYTES_MAX = 48 << 20;
 
+const UNTOLD = 'ERR the command was run, but the replies to the transaction are too large to tell what it answered';
+const DROPPED = 'TRYAGAIN OUT_OF_MEMORY a value that the command needs was dropped from memory to make room for the transaction';
+
 /** A batch, as far as it was run. */
 interface Progress {
   readonly request: GridRequest;
@@ -82,10 +85,14 @@ export class KvService implements RequestHandler {
     return progress.request.kind === REQUEST_TRANSACTION ? this.#transact(progress, nowMs) : this.#runOn(progress, nowMs);
   }
 
-  /** All of them at once: values that are away are looked for before the first is run. */
+  /**
+   * All of them at once: values that are away are looked for before the first is run, and behind the room for what they write, which is
+   * made by dropping others. A write that needs far more, such as SETRANGE, may still have a value dropped that is read later.
+   */
   #transact(progress: Progress, nowMs: number): Pause | undefined {
     const { request, reader, lengths } = progress;
     const { out, args } = this.#begun(progress, nowMs);
+    this.#options.refusal(0, request.body.length);
     const away = this.#awayOf(request.body);
     if (away !== undefined) return away;
     this.#options.held.jointWrites += 1;
@@ -93,7 +100,13 @@ export class KvService implements RequestHandler {
       const start = out.length;
       reader.next(args);
       const spec = commandAt(reader.spec);
-      this.#run(spec, progress);
+      try {
+        this.#run(spec, progress);
+      } catch (error) {
+        if (!(error instanceof ValueAway)) throw error;
+        out.length = start;
+        out.error(DROPPED);
+      }
       lengths.push(out.length - start);
       if (spec.name === UNCHANGED && out.bytes[start + 1] === NO) return undefined;
     }
@@ -102,12 +115,16 @@ export class KvService implements RequestHandler {
 
   #awayOf(body: Uint8Array): Pause | undefined {
     const reader = new CommandBatchReader(body);
-    for (let index = 0; index < reader.count; index++) {
-      reader.next(this.#runner.args);
-      const spec = commandAt(reader.spec);
-      if (this.#isHeld(spec, reader.db)) return HELD;
-      const away = this.#awayOfCommand(spec, reader.db);
-      if (away !== undefined) return away;
+    try {
+      for (let index = 0; index < reader.count; index++) {
+        reader.next(this.#runner.args);
+        const spec = commandAt(reader.spec);
+        if (this.#isHeld(spec, reader.db)) return HELD;
+        this.#runner.assertHere(spec, reader.db);
+      }
+    } catch (error) {
+      if (error instanceof ValueAway) return error;
+      throw error;
     }
     return undefined;
   }
@@ -130,23 +147,12 @@ export class KvService implements RequestHandler {
         if (WRITES_SEVERAL[reader.spec] === 1) held.jointWrites += 1;
       } catch (error) {
         if (!(error instanceof ValueAway)) throw error;
-        const away = this.#awayOfCommand(spec, reader.db) ?? error;
         reader.back();
-        return away;
+        return error;
       }
       lengths.push(out.length - start);
     }
     return undefined;
-  }
-
-  #awayOfCommand(spec: CommandSpec, db: number): ValueAway | undefined {
-    try {
-      this.#runner.assertHere(spec, db);
-      return undefined;
-    } catch (error) {
-      if (error instanceof ValueAway) return error;
-      throw error;
-    }
   }
 
   #begun({ early }: Progress, nowMs: number): KvRunner {
@@ -161,8 +167,24 @@ export class KvService implements RequestHandler {
   #run(spec: CommandSpec, { request, reader, early }: Progress): void {
     const { out } = this.#runner;
     if (request.isLogged === true && isWrite(spec)) out.error(UNKNOWN_OUTCOME);
-    else if (early.length + out.length > REPLIES_BYTES_MAX) out.error(TOO_MUCH);
-    else this.#runner.run(spec, reader.db, reader.isResp3);
+    else if (early.length + out.length <= REPLIES_BYTES_MAX) this.#runner.run(spec, reader.db, reader.isResp3);
+    else if (request.kind === REQUEST_TRANSACTION && isWrite(spec)) this.#runUntold(spec, reader);
+    else out.error(TOO_MUCH);
+  }
+
+  /** A transaction is run whole, however much its commands have to tell. */
+  #runUntold(spec: CommandSpec, reader: CommandBatchReader): void {
+    const { out } = this.#runner;
+    const { length: start, bytesMax } = out;
+    out.bytesMax = Number.POSITIVE_INFINITY;
+    try {
+      this.#runner.run(spec, reader.db, reader.isResp3);
+    } finally {
+      out.bytesMax = bytesMax;
+    }
+    if (out.length <= bytesMax) return;
+    out.length = start;
+    out.error(UNTOLD);
   }
 
   #isHeld(spec: CommandSpec, db: number): boolean {

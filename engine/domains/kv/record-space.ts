@@ -206,11 +206,12 @@ export class RecordSpace implements KeySpace {
     }
   }
 
-  /** Writes a value under the key at hand. It is copied first: who asks for room may have other values dropped, and this one is perhaps one. */
+  /** Writes a value under the key at hand; `source` is not memory of records, in which others may be dropped to make room. */
   #put(source: Uint8Array, start: number, length: number, expiresAtMs: number): void {
-    this.#encode(source, start, length);
     this.#admit(this.#image.keyBytes + this.#context.nodeId.length + length);
-    this.#write(this.#open(), expiresAtMs, false);
+    const map = this.#open();
+    this.#encode(source, start, length);
+    this.#write(map, expiresAtMs, false);
   }
 
   /** Puts a value where that of the key at hand belongs. */
@@ -233,11 +234,11 @@ export class RecordSpace implements KeySpace {
     const stored = this.#stored;
     store.read(ref, stored);
     if (stored.evicted) throw new ValueAway(store, [ref]);
+    const value = stored.source.slice(stored.valueStart, stored.valueStart + stored.valueBytes);
     const valueAt = key.length + this.#context.nodeId.length;
-    const scratch = this.#room(valueAt + stored.valueBytes);
-    scratch.set(stored.source.subarray(stored.valueStart, stored.valueStart + stored.valueBytes), valueAt);
-    this.#image.valueBytes = stored.valueBytes;
-    this.#admit(valueAt);
+    this.#admit(valueAt); // perhaps by dropping this very value
+    this.#room(valueAt + value.length).set(value, valueAt);
+    this.#image.valueBytes = value.length;
     this.#write(this.#open(), expiresAtMs, false);
   }
 
@@ -371,6 +372,20 @@ export class RecordSpace implements KeySpace {
 
   /** The value stands in the scratch memory behind key and node. */
   #write(map: GridMap, expiresAtMs: number, isRemoval: boolean): void {
+    try {
+      this.#join(map, expiresAtMs, isRemoval);
+    } finally {
+      if (this.#scratch.length > SCRATCH_KEPT_BYTES) this.#forgetScratch();
+    }
+  }
+
+  #forgetScratch(): void {
+    this.#scratch = new Uint8Array(SCRATCH_BYTES);
+    this.#nodeAt = NOWHERE;
+    this.#forgetKey();
+  }
+
+  #join(map: GridMap, expiresAtMs: number, isRemoval: boolean): void {
     const { nowMs, changes, isDecided } = this.#context;
     const store = map.store(KIND_LWW);
     const image = this.#image;
@@ -381,10 +396,6 @@ export class RecordSpace implements KeySpace {
     assert(joined === JOIN_APPLIED, 'a stamp after the stored one wins');
     if (changes.isHeard(map) && isUtf8(image.source, 0, image.keyBytes))
       changes.changed(map, isRemoval ? OP_REMOVE : OP_PUT, image, 0, 0, false);
-    if (this.#scratch.length <= SCRATCH_KEPT_BYTES) return;
-    this.#scratch = new Uint8Array(SCRATCH_BYTES);
-    this.#nodeAt = NOWHERE;
-    this.#forgetKey();
   }
 
   /** Makes the image all that is written, and answers with the record that it follows. */

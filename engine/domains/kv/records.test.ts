@@ -41,9 +41,6 @@ test('a value that is dropped to make room for its own write is what is written'
   for (const command of [
     ['EXPIRE', 'k', '100'],
     ['PERSIST', 'k'],
-    ['COPY', 'k', 'k2'],
-    ['APPEND', 'k', ''],
-    ['SETRANGE', 'k', '0', 'v'],
   ]) {
     const kv = new KvUnderTest();
     kv.run('SET', 'k', value, 'EX', '50');
@@ -55,7 +52,7 @@ test('a value that is dropped to make room for its own write is what is written'
         store?.join(imageOf(storedOf({ map: 'other', key: `${key}`, value: Buffer.from(other) })), 1);
     };
     kv.run(...command);
-    assert.equal(kv.run('GET', command[0] === 'COPY' ? 'k2' : 'k'), `$500\r\n${value}\r\n`, command[0]);
+    assert.equal(kv.run('GET', 'k'), `$500\r\n${value}\r\n`, command[0]);
   }
 });
 

@@ -173,3 +173,19 @@ test('what an earlier run left undone is done in those partitions only, and note
   await finishWholeActs(idle.options);
   assert.deepEqual(idle.noted, []);
 });
+
+test('an act that is over and not released is not done again by an earlier asking that comes to read its values back', async () => {
+  const worker = new Worker();
+  const putBack = worker.kv.dropValue('key:7');
+  const reading: (() => void)[] = [];
+  worker.restore = () => new Promise<void>((resolve) => reading.push(resolve));
+  const early = worker.decide(7, SWAP);
+  const late = worker.decide(7, SWAP);
+  putBack();
+  reading[1]?.();
+  assert.equal(await late, '');
+  worker.acts.over(7);
+  reading[0]?.();
+  assert.equal(await early, '');
+  assert.deepEqual(worker.sizes(), [':10', ':40']);
+});

@@ -115,7 +115,11 @@ export class WholeActs {
   /** All workers have done it. */
   over(act: number): void {
     this.#options.log.note(WHOLE_OVER, act, NO_CHANGE);
-    this.#done.delete(act); // asked for before this, and not again
+  }
+
+  /** Nobody asks for it any more, nor waits for an earlier asking. */
+  forget(act: number): void {
+    this.#done.delete(act);
   }
 
   #refusalWhenHere(nowMs: number, isHeld: () => boolean, run: (atMs: number) => void): string | Promise<string> {

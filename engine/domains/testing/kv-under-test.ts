@@ -41,10 +41,10 @@ export class KvUnderTest {
     });
   }
 
-  /** Drops the value of a string of database 0 from memory; what it answers with puts it back. */
-  dropValue(key: string): () => boolean {
-    const map = this.maps.openByName(encoder.encode('db0'));
-    assert(map !== undefined, 'a database');
+  /** Drops the value of a string of database 0, or of a field of a map, from memory; what it answers with puts it back. */
+  dropValue(key: string, mapName = 'db0'): () => boolean {
+    const map = this.maps.openByName(encoder.encode(mapName));
+    assert(map !== undefined, 'a map');
     const store = map.store(KIND_LWW);
     const image = new RecordImage();
     image.source = encoder.encode(key);
