@@ -1,7 +1,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { type OrRecord, joinTombstone, orEntryHash, valueText } from './or-map.ts';
+import { type OrRecord, joinTombstone, orEntryHash } from './or-map.ts';
 
 /** A record whose tag is its stamp, as the client makes it. */
 function record(value: unknown, millis = 1, counter = 0, nodeId = 'n'): OrRecord {
@@ -29,23 +29,6 @@ test('a TTL is hashed whenever it is there, even as null', () => {
   assert.equal(orEntryHash('k', [{ ...record('x'), ttlMs: undefined }]), 1331753399);
   assert.equal(orEntryHash('k', [{ ...record('x'), ttlMs: 5000 }]), 1003106529);
   assert.equal(orEntryHash('k', [{ ...record('x'), ttlMs: null }]), 2532622049);
-});
-
-test('nested properties survive only when their name is a name at the top', () => {
-  assert.equal(valueText({ a: { z: 1, b: 2 }, b: [{ a: 1, q: 2 }] }), '{"a":{"b":2},"b":[{"a":1}]}');
-  assert.equal(valueText([1, 2, { a: 1 }]), '[1,2,{}]');
-});
-
-test('strings stand unquoted, and null and undefined by their names', () => {
-  assert.deepEqual(['x"y', '', null, undefined, 0, -0, false].map(valueText), [
-    'x"y',
-    '',
-    'null',
-    'undefined',
-    '0',
-    '0',
-    'false',
-  ]);
 });
 
 test('a key without live records hashes to 0', () => {

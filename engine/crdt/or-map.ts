@@ -11,6 +11,7 @@
  * Source: Shapiro et al., "A comprehensive study of CRDTs" (2011), OR-Set; docs/PROTOCOL.md §4.3, §5.6.
  */
 import { fnv1a } from '../partition/hash.ts';
+import { valueText } from './value-text.ts';
 
 /** A live record of a key, decoded. */
 export interface OrRecord {
@@ -46,10 +47,4 @@ function compareTags(a: OrRecord, b: OrRecord): number {
 function recordText(record: OrRecord): string {
   const ttl = record.ttlMs === undefined ? '' : `:ttl=${record.ttlMs}`;
   return `${record.tag}:${valueText(record.value)}:${record.millis}:${record.counter}:${record.nodeId}${ttl}`;
-}
-
-/** Text of a value as the client hashes it. The second argument is an allow-list that holds at every depth, on purpose. */
-export function valueText(value: unknown): string {
-  if (typeof value !== 'object' || value === null) return String(value);
-  return JSON.stringify(value, Object.keys(value).sort());
 }
