@@ -39,6 +39,9 @@ export interface DeskOptions {
   readonly onRefused: (session: Session, reason: string) => void;
 }
 
+/** Of a client that has not shown who it is nothing longer is looked at: an AUTH has two tokens. */
+const AUTH_FRAME_BYTES_MAX = 32 << 10;
+
 export class AuthenticationDesk {
   readonly #options: DeskOptions;
 
@@ -59,7 +62,7 @@ export class AuthenticationDesk {
 
   /** A frame of a session that is not ready. */
   onFrame(session: Session, frame: Uint8Array): void {
-    if (session.state !== 'unauthenticated') return;
+    if (session.state !== 'unauthenticated' || frame.length > AUTH_FRAME_BYTES_MAX) return;
     const message = authMessage(frame);
     if (message === undefined) return;
     session.state = 'verifying';

@@ -40,6 +40,15 @@ after(async () => {
   assert.deepEqual(node.fatal, []);
 });
 
+test('of a session that has not authenticated nothing long is looked at, not even an AUTH', async () => {
+  const token = await signedToken({ sub: 'ann' });
+  const session = await WireSession.open({ port: node.port });
+  session.send({ type: 'AUTH', token, padding: 'x'.repeat(40_000) });
+  session.send({ type: 'AUTH', token: 'none', protocolVersion: 1 });
+  await session.next('AUTH_FAIL');
+  assert.deepEqual(session.take('AUTH_ACK'), []);
+});
+
 test('every message of a session that has not authenticated is passed over, and it may still do that', async () => {
   const token = await signedToken({ sub: 'ann' });
   const witness = await WireSession.open({ port: node.port });
