@@ -16,6 +16,8 @@ import { fnv1aUtf8 } from '../../partition/hash.ts';
 import { decodeText } from '../../protocol/wire-text.ts';
 
 const TAGS_MAX = 100_000;
+/** Tags of one hash, which are looked through one by one: more are made on purpose, and the oldest of them goes. */
+const ALIKE_MAX = 128;
 
 export class OrphanTombstones {
   /** Hash → tags with that hash (almost always one), oldest first. */
@@ -31,7 +33,13 @@ export class OrphanTombstones {
   /** Remembers `tag` (its UTF-8 in `bytes`). */
   add(tag: string, bytes: Uint8Array): void {
     const hash = fnv1aUtf8(bytes, 0, bytes.length);
-    if (this.#tags.get(hash)?.includes(tag) === true) return;
+    const alike = this.#tags.get(hash);
+    if (alike?.includes(tag) === true) return;
+    if (alike !== undefined && alike.length >= ALIKE_MAX) {
+      alike.shift(); // whose place in the circle is the new one's now
+      alike.push(tag);
+      return;
+    }
     if (this.#hashes.length < TAGS_MAX) this.#hashes.push(hash);
     else this.#replaceOldest(hash);
     const known = this.#tags.get(hash);
