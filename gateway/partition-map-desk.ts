@@ -13,6 +13,7 @@ import type { Dialled } from './connection.ts';
 import type { Desk, DeskContext } from './desk.ts';
 import type { Session } from './session.ts';
 
+const WRITTEN_MS_MAX = 1000;
 const HOST = /^[A-Za-z0-9._~:[\]-]{1,255}$/;
 
 export interface PartitionMapFacts {
@@ -26,6 +27,8 @@ export class PartitionMapDesk implements Desk {
   readonly types = ['PARTITION_MAP_REQUEST'] as const;
   readonly #context: DeskContext;
   readonly #facts: PartitionMapFacts;
+  /** The last one, which is told again for a moment: it takes long to write. */
+  #written = { frame: new Uint8Array(0), address: '', atMs: Number.NEGATIVE_INFINITY };
 
   constructor(context: DeskContext, facts: PartitionMapFacts) {
     this.#context = context;
@@ -33,17 +36,27 @@ export class PartitionMapDesk implements Desk {
   }
 
   ask(session: Session, _message: ClientMessage): CallStatus {
-    this.#context.enqueue(session, encode({ type: 'PARTITION_MAP', payload: this.#map(session.connection.dialled) }).slice());
+    const { clock, enqueue } = this.#context;
+    const endpoints = this.#endpoints(session.connection.dialled);
+    const address = `${endpoints.websocket} ${endpoints.http}`;
+    if (address !== this.#written.address || Math.abs(clock.wallMs - this.#written.atMs) > WRITTEN_MS_MAX) {
+      const frame = encode({ type: 'PARTITION_MAP', payload: this.#map(endpoints) }).slice();
+      this.#written = { frame, address, atMs: clock.wallMs };
+    }
+    enqueue(session, this.#written.frame);
     return 'RESPONSE';
   }
 
-  /** Always answered, whatever version the client has: without an answer it waits 5 s. It takes only what is newer. */
-  #map(dialled: Dialled | undefined): object {
-    const { nodeId, clock } = this.#context;
+  #endpoints(dialled: Dialled | undefined): { readonly websocket: string; readonly http: string } {
     const { host, path, isSecure } = dialled ?? { host: '', path: '/', isSecure: false };
     const address = HOST.test(host) ? host : `127.0.0.1:${this.#facts.port()}`;
     const tls = isSecure ? 's' : '';
-    const endpoints = { websocket: `ws${tls}://${address}${path === '/' ? '' : path}`, http: `http${tls}://${address}` };
+    return { websocket: `ws${tls}://${address}${path === '/' ? '' : path}`, http: `http${tls}://${address}` };
+  }
+
+  /** Always answered, whatever version the client has: without an answer it waits 5 s. It takes only what is newer. */
+  #map(endpoints: object): object {
+    const { nodeId, clock } = this.#context;
     const partitions = Array.from({ length: PARTITION_COUNT }, (_, partitionId) => ({
       partitionId,
       ownerNodeId: nodeId,
