@@ -144,3 +144,10 @@ test('an announced argument takes no room before it comes', () => {
   assert.equal(parser.next(), RESP_NEEDS_MORE);
   assert.ok(parser.pendingBytes < 100, `${parser.pendingBytes} bytes`);
 });
+
+test('a name with a byte order mark is another name', () => {
+  const parser = new RespParser({ argumentsMax: 10, bulkBytesMax: 100, commandBytesMax: 1000 });
+  parser.feed(Buffer.from('*2\r\n$4\r\nHGET\r\n$6\r\n\ufeffpub\r\n'));
+  assert.equal(parser.next(), 1);
+  assert.equal(parser.command.text(1), '\ufeffpub');
+});

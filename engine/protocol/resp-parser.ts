@@ -88,7 +88,7 @@ export class RespCommand {
   }
 }
 
-const decoder = new TextDecoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true }); // a name with a BOM is another name
 
 export class RespParser {
   /** The command that `next` found. Its bytes are valid until the next `feed`. */
