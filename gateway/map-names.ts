@@ -3,7 +3,7 @@
  *
  * Names come as bytes and are compared as bytes: first with the last name used (a frame mostly stays in one map), then
  * through a table on their hash. A name is checked once, when it gets its number: clients may not use empty names,
- * names with `:`, and the reserved prefixes (docs/PROTOCOL.md §12). Refused names share two numbers below 0 and take no
+ * names with `:`, and the reserved prefixes (docs/PROTOCOL.md §12). Refused names share three numbers below 0 and take no
  * room: nobody can fill the table with them.
  */
 import { fnv1aUtf8, isUtf8 } from '../engine/partition/hash.ts';
@@ -14,7 +14,7 @@ const RESERVED = ['_topgun_', '__topgun_', '_lattice_'];
 const NAME_BYTES_MAX = 512;
 
 /** Errors of the numbers -1, -2, … */
-const REFUSALS = ['INVALID_MAP_NAME', 'RESERVED_MAP_NAME'] as const;
+const REFUSALS = ['INVALID_MAP_NAME', 'RESERVED_MAP_NAME', 'FORBIDDEN'] as const;
 
 interface MapName {
   readonly id: number;
@@ -31,12 +31,15 @@ export class MapNames {
     this.#namesMax = namesMax;
   }
 
-  /** The number of the name, from 1; 0 when there are too many names, below 0 when clients may not use it. */
-  idOf(bytes: Uint8Array, start: number, length: number): number {
+  /**
+   * The number of the name, from 1; 0 when there are too many names, below 0 when clients may not use it.
+   * @param isAllowed asked of a name without a number, before it gets one: nobody uses names up who may do nothing with them
+   */
+  idOf(bytes: Uint8Array, start: number, length: number, isAllowed?: (name: string) => boolean): number {
     if (sameBytes(this.#last.bytes, bytes, start, length)) return this.#last.id;
     const hash = fnv1aUtf8(bytes, start, start + length);
     const known = this.#byHash.get(hash)?.find((name) => sameBytes(name.bytes, bytes, start, length));
-    if (known === undefined) return this.#add(hash, bytes.slice(start, start + length));
+    if (known === undefined) return this.#add(hash, bytes.slice(start, start + length), isAllowed);
     this.#last = known;
     return known.id;
   }
@@ -69,8 +72,9 @@ export class MapNames {
     return this.#byId[id - 1]?.bytes ?? new Uint8Array(0);
   }
 
-  #add(hash: number, bytes: Uint8Array): number {
-    const refused = refusalOf(bytes);
+  #add(hash: number, bytes: Uint8Array, isAllowed: ((name: string) => boolean) | undefined): number {
+    const isForbidden = isAllowed !== undefined && !isAllowed(decodeText(bytes, 0, bytes.length));
+    const refused = refusalOf(bytes) ?? (isForbidden ? 'FORBIDDEN' : undefined);
     if (refused !== undefined) return -1 - REFUSALS.indexOf(refused);
     if (this.#byId.length >= this.#namesMax) return 0;
     const name: MapName = { id: this.#byId.length + 1, bytes };

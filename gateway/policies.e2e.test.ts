@@ -436,3 +436,39 @@ describe('queries', () => {
     }
   });
 });
+
+describe('names of maps', () => {
+  test('are not used up by who may do nothing with them', async () => {
+    const small = await startGrid({ jwtSecret: TEST_SECRET, maxMaps: 2, policyBypassSubjects: ['root'] });
+    try {
+      await small.grid.policies.put(
+        { id: 'ann', pattern: 'hers.*', actions: ['all'], effect: 'allow', subjects: ['ann'] },
+        'test',
+      );
+      const [eve, ann] = await Promise.all(
+        ['eve', 'ann'].map(async (sub) => {
+          const session = await WireSession.open({ port: small.port });
+          sessions.push(session);
+          session.send({ type: 'AUTH', token: await signedToken({ sub }) });
+          await session.next('AUTH_ACK');
+          return session;
+        }),
+      );
+      assert.ok(eve !== undefined && ann !== undefined);
+      for (let index = 0; index < 20; index++) {
+        eve.send({ type: 'SYNC_INIT', mapName: `s${index}`, lastSyncTimestamp: 0 });
+        eve.send({ type: 'QUERY_SUB', payload: { queryId: `q${index}`, mapName: `q${index}`, query: {} } });
+        eve.sendOps(put(`${index + 1}`, `w${index}`, 'k', 1));
+        await eve.next('OP_ACK');
+      }
+      await eventually(() => assert.equal(eve.messages.filter(({ type }) => type === 'ERROR').length, 40));
+      assert.deepEqual([...new Set(eve.take('ERROR').map((message) => payloadOf(message).code))], [403]);
+      assert.deepEqual([...new Set(eve.take('OP_REJECTED').map((message) => payloadOf(message).code))], [403]);
+      ann.sendOps(put('1', 'hers.first', 'k', 1));
+      await ann.next('OP_ACK');
+      assert.deepEqual(ann.take('OP_REJECTED'), []);
+    } finally {
+      await small.grid.stop();
+    }
+  });
+});

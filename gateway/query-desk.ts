@@ -176,9 +176,9 @@ export class QueryDesk implements Desk {
     if (typeof mapName !== 'string') throw new GridError('INVALID_MAP_NAME', 'a query names its map');
     const { maps } = this.#context;
     const name = encodeText(mapName);
-    const mapId = maps.idOf(name, 0, name.length);
+    const mapId = maps.idOf(name, 0, name.length, () => session.access.may('read', mapName));
     const error = maps.errorOf(mapId);
-    if (error !== undefined) throw new GridError(error, 'map name refused');
+    if (error !== undefined && error !== 'FORBIDDEN') throw new GridError(error, 'map name refused');
     if (!session.access.may('read', mapName)) throw new GridError('FORBIDDEN', 'this map may not be read');
     return { mapId, mapName };
   }

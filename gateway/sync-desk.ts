@@ -4,7 +4,7 @@
  * A client that was away for longer than tombstones are kept cannot be brought up to date by a walk: it is told to start
  * afresh (LWW: SYNC_RESET_REQUIRED, OR-Maps: `fullResync`), and answered as usual when it comes again from nothing.
  */
-import { NO_SCOPE } from '../engine/domains/security/access.ts';
+import { type Action, NO_SCOPE } from '../engine/domains/security/access.ts';
 import type { Decision } from '../engine/domains/security/grants.ts';
 import type { CallStatus } from '../engine/operation/operation.ts';
 import { encode } from '../engine/protocol/codec.ts';
@@ -19,6 +19,9 @@ import { decisionOf } from './subject-access.ts';
 
 const TOO_OLD = 'the last sync is older than the tombstones that are kept';
 const CHANGED = 'what you may read of the map may have changed since the last sync';
+
+const READING: readonly Action[] = ['read'];
+const PUSHING: readonly Action[] = ['write', 'remove'];
 
 type OrInit = Extract<ClientMessage, { type: 'ORMAP_SYNC_INIT' }>;
 
@@ -44,11 +47,11 @@ export class SyncDesk implements Desk {
     if (!('mapName' in message)) return 'VOID';
     const { mapName } = message;
     if (typeof mapName !== 'string') return 'VOID';
-    const mapId = this.#mapId(session, mapName);
-    if (mapId <= 0) return 'RESPONSE';
     const read = decisionOf(session.access, 'read', mapName);
+    const mapId = this.#mapId(session, mapName, message.type === 'ORMAP_PUSH_DIFF' ? PUSHING : READING);
+    if (mapId !== undefined && mapId <= 0) return 'RESPONSE';
     if (message.type === 'ORMAP_PUSH_DIFF') return this.#push(session, mapName, message.entries, read);
-    if (read === 'deny') return this.#refuse(session, mapName, message);
+    if (read === 'deny' || mapId === undefined) return this.#refuse(session, mapName, message);
     const scope = read === 'rows' ? session.access.scope : NO_SCOPE;
     const scatter = this.#scatter;
     switch (message.type) {
@@ -119,12 +122,14 @@ export class SyncDesk implements Desk {
     return 'RESPONSE';
   }
 
-  /** The map's number, from 1; less after the client was told why it may not use the name. */
-  #mapId(session: Session, mapName: string): number {
+  /** The map's number, from 1; less after the client was told why not. Undefined for a map without one that may be used for none of this. */
+  #mapId(session: Session, mapName: string, actions: readonly Action[]): number | undefined {
+    const { maps, sendError } = this.#context;
     const name = encodeText(mapName);
-    const mapId = this.#context.maps.idOf(name, 0, name.length);
-    const error = this.#context.maps.errorOf(mapId);
-    if (error !== undefined) this.#context.sendError(session, new GridError(error, '').status, `${error}: map name refused`);
+    const mapId = maps.idOf(name, 0, name.length, () => actions.some((action) => session.access.may(action, mapName)));
+    const error = maps.errorOf(mapId);
+    if (error === 'FORBIDDEN') return undefined;
+    if (error !== undefined) sendError(session, new GridError(error, '').status, `${error}: map name refused`);
     return mapId;
   }
 }

@@ -34,7 +34,7 @@ import { FULL } from '../workers/ring.ts';
 import type { RingWriter } from '../workers/ring-writer.ts';
 import type { BatchDetails, CallTable } from './call-table.ts';
 import { clockOwner } from './clock-owner.ts';
-import { ALLOWED, BY_ROW, type GrantScope, REMOVE, WRITE } from './grant-scope.ts';
+import { ALLOWED, BY_ROW, DENIED, type GrantScope, REMOVE, WRITE } from './grant-scope.ts';
 import type { MapNames } from './map-names.ts';
 import type { Session } from './session.ts';
 import type { WorkerLinks } from './worker-links.ts';
@@ -171,7 +171,7 @@ export class WriteRouter {
     if (!this.#quarantine.isEmpty) this.#correctClocks(session, index);
     const guard = session.access.guard;
     this.#scope = guard === undefined ? NO_SCOPE : this.#guard(session, guard, index, detailsOf, slot);
-    const only = this.#assign(index, slot, listens, detailsOf);
+    const only = this.#assign(index, slot, listens, detailsOf, guard !== undefined);
     if (this.#targets === 0) return 'settled';
     this.refusedBy = this.#links.firstRefused(this.#targets);
     if (this.refusedBy >= 0) return 'refused';
@@ -207,7 +207,7 @@ export class WriteRouter {
   }
 
   /** Finds each op's worker. Returns the worker when every op goes to the same one, else -1. */
-  #assign(index: OpIndex, slot: number, listens: boolean, detailsOf: DetailsOf): number {
+  #assign(index: OpIndex, slot: number, listens: boolean, detailsOf: DetailsOf, isGuarded: boolean): number {
     if (index.count > this.#workers.length) this.#workers = new Int32Array(index.count * 2);
     const workers = this.#workers;
     const { bytes, words } = index;
@@ -220,10 +220,13 @@ export class WriteRouter {
     let mapId = 0;
     for (let op = 0; op < index.count; op++) {
       const row = op * OP_WORDS;
-      const error = this.#check(bytes, words, row);
+      // What is denied may name a map that has no number, and gets none.
+      const isEmpty = ((words[row + OP.FLAGS] as number) & FLAG_EMPTY) !== 0;
+      const isDenied = isGuarded && isEmpty && detailsOf(slot).rejected.get(op) === FORBIDDEN;
+      const error = isDenied ? FORBIDDEN : this.#check(bytes, words, row);
       let worker = -1;
       if (error >= 0) detailsOf(slot).rejected.set(op, error);
-      else if (((words[row + OP.FLAGS] as number) & FLAG_EMPTY) === 0) {
+      else if (!isEmpty) {
         worker = hasOneWorker ? 0 : this.ownerOf(words[row + OP.KEY_HASH] as number);
         words[row + OP.FLAGS] = (words[row + OP.FLAGS] as number) | writerListens;
         this.#targets |= 1 << worker;
@@ -241,16 +244,16 @@ export class WriteRouter {
   /** Asks the policies about each op: what is denied is rejected, what depends on the row is marked. Answers the scope that judges it. */
   #guard(session: Session, guard: GrantScope, index: OpIndex, detailsOf: DetailsOf, slot: number): number {
     const { bytes, words } = index;
+    const mayWrite = (name: string): boolean => guard.decideName(WRITE, name) !== DENIED;
+    const mayRemove = (name: string): boolean => guard.decideName(REMOVE, name) !== DENIED;
     let isJudged = false;
     for (let op = 0; op < index.count; op++) {
       const row = op * OP_WORDS;
       const flags = words[row + OP.FLAGS] as number;
-      if (this.#check(bytes, words, row) >= 0) continue; // is rejected for that
-      const decision = guard.decideMap(
-        isRemoval(flags, words[row + OP.VALUE_BYTES] as number) ? REMOVE : WRITE,
-        words[row + OP.MAP_ID] as number,
-        this.#maps,
-      );
+      const action = isRemoval(flags, words[row + OP.VALUE_BYTES] as number) ? REMOVE : WRITE;
+      const error = this.#check(bytes, words, row, action === WRITE ? mayWrite : mayRemove);
+      if (error >= 0 && error !== FORBIDDEN) continue; // is rejected for that
+      const decision = error === FORBIDDEN ? DENIED : guard.decideMap(action, words[row + OP.MAP_ID] as number, this.#maps);
       if (decision === ALLOWED) continue;
       if (decision === BY_ROW) {
         words[row + OP.FLAGS] = flags | FLAG_JUDGED;
@@ -263,11 +266,11 @@ export class WriteRouter {
     return isJudged ? session.access.scope : NO_SCOPE;
   }
 
-  /** Numbers the map of a row and looks at its sizes. Returns an error number, or -1 when the op may go on. */
-  #check(bytes: Uint8Array, words: Int32Array, row: number): number {
+  /** Numbers the map of a row, unless `isAllowed` says no to a new name, and looks at its sizes. Returns an error number, or -1 when the op may go on. */
+  #check(bytes: Uint8Array, words: Int32Array, row: number, isAllowed?: (name: string) => boolean): number {
     if (((words[row + OP.FLAGS] as number) & FLAG_INVALID) !== 0) return INVALID_OPERATION;
     const mapBytes = words[row + OP.MAP_BYTES] as number;
-    const mapId = this.#maps.idOf(bytes, words[row + OP.MAP_START] as number, mapBytes);
+    const mapId = this.#maps.idOf(bytes, words[row + OP.MAP_START] as number, mapBytes, isAllowed);
     const error = this.#maps.errorOf(mapId);
     if (error !== undefined) return errorNumber(error);
     words[row + OP.MAP_ID] = mapId;
