@@ -1,6 +1,7 @@
 /** Locks and fenced writes through gateways and workers over real rings, in one thread. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FENCE_NAMES_MAX } from '../engine/domains/coordination/fence-table.ts';
 import { fnv1a, partitionOf } from '../engine/partition/hash.ts';
 import { OneThreadNode, type TestClient } from './testing/one-thread-node.ts';
 import { TurnClock } from './turn-clock.ts';
@@ -119,6 +120,28 @@ test('no client holds a lock before every worker knows its token', async () => {
   const early = grantsTo(client);
   await settle(node);
   assert.deepEqual([early.length, grantsTo(client).length], [0, 1]);
+});
+
+test('a lock whose token was forgotten among very many newer ones goes to the next when its holder asks again', async () => {
+  const node = await OneThreadNode.create({ workers: 2 });
+  const [ann, ben, cleo] = [node.client(), node.client(), node.client()];
+  await tokenOf(node, ann, 'l');
+  for (let from = 0; from <= FENCE_NAMES_MAX; from += 500) {
+    for (let name = from; name < from + 500; name++) lock(ben, `other${name}`, `r${name}`);
+    await settle(node);
+    for (const { payload } of ben.heardOf('LOCK_GRANTED')) {
+      const { name, fencingToken } = Object(payload);
+      release(ben, name, fencingToken);
+    }
+    await settle(node);
+    ben.heard();
+  }
+  lock(cleo, 'l', 'c', 60_000);
+  await settle(node);
+  assert.equal(grantsTo(cleo).length, 0, 'ann has it');
+  lock(ann, 'l', 'again', 60_000);
+  await settle(node);
+  assert.deepEqual([grantsTo(ann).length, grantsTo(cleo).length], [0, 1]);
 });
 
 test('a write under an older token is refused by every worker, acknowledged, and said why', async () => {

@@ -159,7 +159,8 @@ export class LockDesk implements Desk {
       const body = encodeToken(grant);
       const answers = await calls.request(REQUEST_FENCE, calls.everyone, () => body);
       if (answers.every(([answer]) => answer?.[0] === YES)) this.#sendGranted(session, grant);
-      // else it has ended by time, and somebody has it under a newer token
+      // It has ended by time, and somebody has it under a newer token; or the token is so old that workers have forgotten whose it is.
+      else this.#giveBack(this.#ownerOf(grant.name), session, grant);
     } catch (error) {
       if (!(error instanceof GridError)) throw error;
       if (session.isOpen && clock.nowMs < givesUpAtMs && error.retryable) this.#unfenced.push(unfenced);
