@@ -105,7 +105,8 @@ export class CounterDesk implements Desk {
     const worker = this.#workerOf(name);
     if (!this.#context.links.takesOf(session, worker)) return false;
     const isSync = message.type === 'COUNTER_SYNC';
-    const body = isSync ? { name, state: message.state, device: this.#deviceOf(session) } : { name };
+    const isBlind = !session.access.may('readCounter', name);
+    const body = isSync ? { name, state: message.state, device: this.#deviceOf(session), isBlind } : { name };
     const kind = isSync ? REQUEST_COUNTER_SYNC : REQUEST_COUNTER_READ;
     const bytes = encode(body).slice();
     return this.#context.calls.ask(session, kind, [worker], () => bytes, new CounterGather(this.#context, session, message));

@@ -194,3 +194,15 @@ test('a gateway that left hears nothing, and one that says what it watches gets 
 function isCode(code: string): (error: unknown) => boolean {
   return (error) => error instanceof GridError && error.code === code;
 }
+
+test('who may not read a counter leaves nothing of it behind by writing nothing, and is not told of it', () => {
+  const worker = new Worker({ countersMax: 1, nodesMax: 10 });
+  const blind = (name: string, positive: Side): unknown =>
+    worker.ask(REQUEST_COUNTER_SYNC, { name, device: 'd1', isBlind: true, state: { positive, negative: {} } });
+  for (const name of ['a', 'b', 'c']) blind(name, {});
+  assert.equal(worker.table.counters, 0);
+  blind('hits', { a: 1 });
+  worker.endBatch();
+  assert.equal(worker.table.counters, 1);
+  assert.deepEqual(worker.pushes, []);
+});

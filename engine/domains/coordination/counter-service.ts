@@ -2,7 +2,8 @@
  * PN counters on a worker: joins what clients know of a counter, and tells the gateways that watch it.
  *
  *   READ   {name}                   ─▶ {frame}: COUNTER_RESPONSE; the gateway watches the counter from now on
- *   SYNC   {name, state, device}    ─▶ {frame, refused}: COUNTER_UPDATE; what rose goes to every gateway that watches, behind the log
+ *   SYNC   {name, state, device}    ─▶ {frame, refused}: COUNTER_UPDATE; what rose goes to every gateway that watches, behind the log.
+ *          isBlind: who only writes  the gateway does not watch the counter for it
  *   WATCH  {names}                  a gateway tells a new worker what it watches; each state comes as a push
  *   LEAVE  {name}                   nobody at the gateway watches the counter any more
  *
@@ -77,7 +78,7 @@ export class CounterService implements RequestHandler {
       case REQUEST_COUNTER_READ:
         return [encode({ frame: frameOf('COUNTER_RESPONSE', name, this.#watch(name, gateway).entries.values()) }).slice()];
       case REQUEST_COUNTER_SYNC:
-        return [this.#sync(name, text(decoded, 'device'), decoded.state, gateway, session, nowMs)];
+        return [this.#sync(name, text(decoded, 'device'), decoded.state, decoded.isBlind === true, gateway, session, nowMs)];
       case REQUEST_COUNTER_WATCH:
         return this.#watchAll(decoded.names, gateway);
       default:
@@ -86,15 +87,19 @@ export class CounterService implements RequestHandler {
     }
   }
 
-  /** Throws GridError TOO_MANY_COUNTERS. */
   #watch(name: string, gateway: number): Counter {
+    const counter = this.#opened(name);
+    counter.watchedBy[gateway] = true;
+    return counter;
+  }
+
+  /** Throws GridError TOO_MANY_COUNTERS. */
+  #opened(name: string): Counter {
     const { table, countersMax } = this.#options;
     if (table.find(name) === undefined && table.counters >= countersMax) {
       throw new GridError('TOO_MANY_COUNTERS', `there are ${countersMax} counters: raise LATTICE_MAX_COUNTERS`);
     }
-    const counter = table.open(name);
-    counter.watchedBy[gateway] = true;
-    return counter;
+    return table.open(name);
   }
 
   #watchAll(names: unknown, gateway: number): RequestAnswer {
@@ -114,10 +119,27 @@ export class CounterService implements RequestHandler {
     return [];
   }
 
-  #sync(name: string, device: string, wire: unknown, gateway: number, session: number, nowMs: number): Uint8Array {
+  #sync(
+    name: string,
+    device: string,
+    wire: unknown,
+    isBlind: boolean,
+    gateway: number,
+    session: number,
+    nowMs: number,
+  ): Uint8Array {
     const state = readCounterState(wire);
     if (state === null) throw new GridError('BAD_REQUEST', 'a counter without a state');
-    const counter = this.#watch(name, gateway);
+    const counter = isBlind ? this.#opened(name) : this.#watch(name, gateway);
+    try {
+      return this.#joined(counter, state, device, gateway, session, nowMs);
+    } finally {
+      if (isBlind) this.#options.table.dropIfUnused(counter);
+    }
+  }
+
+  #joined(counter: Counter, state: CounterState, device: string, gateway: number, session: number, nowMs: number): Uint8Array {
+    const { name } = counter;
     const { raised, refused } = this.#join(counter, state, device, nowMs);
     if (raised.length > 0) this.#note(counter, raised, gateway, session);
     this.#options.table.refusals += refused;
