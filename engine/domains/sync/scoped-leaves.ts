@@ -25,6 +25,7 @@ import { type LoadedValues, ValueLoader } from '../../storage/value-loader.ts';
 import { encodeRecord } from '../crdt/change-events.ts';
 import type { RowView } from '../security/access.ts';
 import { showIn, decodedValue } from '../security/row-value.ts';
+import { FairTurns } from './fair-turns.ts';
 import { ItemParts } from './item-parts.ts';
 
 export interface ScopedLeavesOptions {
@@ -41,19 +42,19 @@ const LEAF_SHIFT = 20;
 const ROWS_PER_TURN = 512;
 /** Times that a leaf is tried whose values are dropped again while they are read. */
 const ATTEMPTS_MAX = 5;
-/** Questions under way at a time; further ones are to come again. */
+/** Questions under way at a time; others wait their turn. */
 const QUESTIONS_MAX = 8;
 
 export class ScopedLeaves {
   readonly #options: ScopedLeavesOptions;
-  #running = 0;
+  readonly #turns = new FairTurns(QUESTIONS_MAX);
 
   constructor(options: ScopedLeavesOptions) {
     this.#options = options;
   }
 
   /** Answers as SyncService.leaves: number and bytes of the rows seen, then pairs of leaf and sum. */
-  async *leaves(store: RecordStore | undefined, view: RowView, prefix: string): LateParts {
+  async *leaves(store: RecordStore | undefined, view: RowView, prefix: string, asker: string): LateParts {
     const pairs: number[] = [];
     let records = 0;
     let bytes = 0;
@@ -63,18 +64,18 @@ export class ScopedLeaves {
       for (const { image } of rows) bytes += image.valueBytes + image.keyBytes;
       pairs.push(leaf, store?.kind === KIND_LWW ? lwwSum(rows) : orSum(rows));
     };
-    for await (const _ of this.#scan(store, view, prefix, take));
+    for await (const _ of this.#scan(store, view, prefix, asker, take));
     yield new Uint8Array(Uint32Array.of(records, Math.min(0xffff_ffff, bytes), ...pairs).buffer);
   }
 
   /** Answers as SyncService.leaf: the rows seen, in parts. */
-  async *leaf(store: RecordStore | undefined, view: RowView, prefix: string): LateParts {
+  async *leaf(store: RecordStore | undefined, view: RowView, prefix: string, asker: string): LateParts {
     const out = new ItemParts();
     const take = (_leaf: number, rows: readonly Row[]): void => {
       if (store?.kind === KIND_LWW) for (const { image } of rows) out.lwwItem(image);
       else for (const [key, ofKey] of byKey(rows)) encodeEntry(out.item(), key, ofKey, []);
     };
-    for await (const _ of this.#scan(store, view, prefix, take)) {
+    for await (const _ of this.#scan(store, view, prefix, asker, take)) {
       for (let part = out.takeClosed(); part !== undefined; part = out.takeClosed()) yield part;
     }
     yield* out.finish();
@@ -114,10 +115,15 @@ export class ScopedLeaves {
   }
 
   /** Calls `take` with the rows of each leaf that are seen. Their images are valid during that call; afterwards the loop may go on. */
-  async *#scan(store: RecordStore | undefined, view: RowView, prefix: string, take: TakeRows): AsyncGenerator<void> {
+  async *#scan(
+    store: RecordStore | undefined,
+    view: RowView,
+    prefix: string,
+    asker: string,
+    take: TakeRows,
+  ): AsyncGenerator<void> {
     if (store === undefined) return;
-    if (this.#running >= QUESTIONS_MAX) throw new GridError('UNAVAILABLE', 'too many scans of maps are under way');
-    this.#running += 1;
+    await this.#turns.take(asker);
     try {
       let looked = 0;
       const first = firstLeafOf(prefix);
@@ -130,7 +136,7 @@ export class ScopedLeaves {
         await this.#options.pause();
       }
     } finally {
-      this.#running -= 1;
+      this.#turns.end();
     }
   }
 

@@ -37,11 +37,12 @@ export class ScopedSync {
     return this.#scopes.rows(gateway, scope, decodeText(map, 0, map.length));
   }
 
-  answer(kind: number, { map, kind: recordKind, prefix, keys }: SyncQuestion, view: RowView): RequestAnswer {
+  /** @param asker whoever asks for this subject, all its sessions together */
+  answer(kind: number, { map, kind: recordKind, prefix, keys }: SyncQuestion, view: RowView, asker: string): RequestAnswer {
     this.#catchUp();
     const found = this.#maps.find(map);
-    if (kind === REQUEST_LEAVES) return this.#leaves.leaves(found?.existing(recordKind), view, prefix);
-    if (kind === REQUEST_LEAF) return this.#leaves.leaf(found?.existing(recordKind), view, prefix);
+    if (kind === REQUEST_LEAVES) return this.#leaves.leaves(found?.existing(recordKind), view, prefix, asker);
+    if (kind === REQUEST_LEAF) return this.#leaves.leaf(found?.existing(recordKind), view, prefix, asker);
     assert(kind === REQUEST_OR_DIFF, `request of kind ${kind}`);
     const store = found?.existing(KIND_OR);
     return store === undefined ? new ItemParts().finish() : this.#leaves.diff(store, view, keys);

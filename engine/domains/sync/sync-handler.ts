@@ -26,7 +26,7 @@ export class SyncHandler implements RequestHandler {
     if (kind === REQUEST_OR_PUSH) return this.#sync.orPush(parsePush(body, gateway, session), nowMs);
     const question = parseSyncQuestion(body);
     const view = this.#scoped.view(gateway, question.scope, question.map);
-    if (view !== ALL_ROWS) return this.#scoped.answer(kind, question, view);
+    if (view !== ALL_ROWS) return this.#scoped.answer(kind, question, view, `${gateway} ${question.scope}`);
     if (kind === REQUEST_LEAVES) return this.#sync.leavesNowOrLater(question.map, question.kind, question.prefix);
     if (kind === REQUEST_LEAF) return this.#sync.leafNowOrLater(question.map, question.kind, question.prefix);
     assert(kind === REQUEST_OR_DIFF, `request of kind ${kind}`);
