@@ -90,6 +90,8 @@ export class Answers implements PushSink {
   readonly #pushes: Push[] = [];
   /** Those that leave before the replies of the batch. */
   readonly #ahead: Push[] = [];
+  /** Per gateway: bytes of both. */
+  readonly #pushBytes: number[];
   /** Per gateway: the highest sequence that somebody wants persisted and that is not; 0 = none. */
   readonly #awaited: number[];
   readonly #asked: boolean[];
@@ -101,6 +103,7 @@ export class Answers implements PushSink {
     this.#changes = changes;
     this.#counters = counters;
     this.#acks = outboxes.map(() => new AckBatch());
+    this.#pushBytes = outboxes.map(() => 0);
     this.#awaited = outboxes.map(() => 0);
     this.#asked = outboxes.map(() => false);
     this.#refusedCell = counters.indexOf('refused');
@@ -202,6 +205,11 @@ export class Answers implements PushSink {
 
   push(gateway: number, session: number, kind: number, body: Uint8Array, isAhead = false): void {
     (isAhead ? this.#ahead : this.#pushes).push({ gateway, session, kind, body });
+    this.#pushBytes[gateway] = (this.#pushBytes[gateway] ?? 0) + body.length;
+  }
+
+  waitingBytes(gateway: number): number {
+    return (this.#pushBytes[gateway] ?? 0) + (this.#outboxes[gateway]?.backlogBytes ?? 0);
   }
 
   /** Writes what services told; that of a batch stands behind its replies, but for what goes ahead of them. */
@@ -238,6 +246,7 @@ export class Answers implements PushSink {
   #writePushes(pushes: Push[]): void {
     if (pushes.length === 0) return;
     for (const { gateway, session, kind, body } of pushes) {
+      this.#pushBytes[gateway] = (this.#pushBytes[gateway] ?? 0) - body.length;
       this.#write(gateway, RECORD_PUSH, 0, kind, body, 0, Number.NaN, session);
     }
     pushes.length = 0;

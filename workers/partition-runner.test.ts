@@ -75,6 +75,31 @@ class EchoHandler implements RequestHandler {
   }
 }
 
+/** Has something to push, a part at a time, and only while little waits. */
+class TellingHandler implements RequestHandler {
+  readonly kinds = [];
+  readonly writeKinds = [];
+  parts = 0;
+  waitingMax = 0;
+  answers: Answers | undefined;
+
+  get isUnsettled(): boolean {
+    return this.parts > 0;
+  }
+
+  answer(): RequestAnswer {
+    return [];
+  }
+
+  settled(): void {
+    const waiting = this.answers?.waitingBytes(0) ?? 0;
+    this.waitingMax = Math.max(this.waitingMax, waiting);
+    if (this.parts === 0 || waiting > 0) return;
+    this.parts -= 1;
+    this.answers?.push(0, 0, 3, new Uint8Array(30_000));
+  }
+}
+
 /** Writes, or says why not, as what it is asked says; a while later where that is asked for, too. */
 class BareHandler implements RequestHandler {
   readonly kinds = [REQUEST_ACT_COMMIT];
@@ -96,6 +121,7 @@ async function* late(parts: readonly Uint8Array[]): LateParts {
 
 class RunnerUnderTest {
   readonly echo = new EchoHandler();
+  readonly telling = new TellingHandler();
   readonly engine = new EngineUnderTest({ listeners: [0] });
   admits = true;
   /** What each tick heard of the batch before it. */
@@ -130,11 +156,12 @@ class RunnerUnderTest {
     const counters = new CounterRow(createCounters(WORKER_COUNTERS, 1), WORKER_COUNTERS, 0);
     const answers = new Answers([new RingWriter(new RingProducer(this.#outbox, () => {}))], changes, counters);
     this.echo.answers = answers;
+    this.telling.answers = answers;
     this.#runner = new PartitionRunner({
       answers,
       maps,
       crdt,
-      handlers: new RequestHandlers([new SyncHandler(sync, rowRules.sync), this.echo, new BareHandler()]),
+      handlers: new RequestHandlers([new SyncHandler(sync, rowRules.sync), this.echo, new BareHandler(), this.telling]),
       durability: this.durability,
       refusal: () => (this.admits ? -1 : errorNumber('OVERLOADED')),
       loggedTo: this.loggedTo,
@@ -164,6 +191,10 @@ class RunnerUnderTest {
 
   tick(): void {
     this.#runner.onTick();
+  }
+
+  shutdown(): Promise<void> {
+    return this.#runner.shutdown();
   }
 
   interest(map: string, wanted: boolean): void {
@@ -249,6 +280,39 @@ function summary(answers: readonly Answer[]): unknown[] {
     return [type === RECORD_REPLY ? 'reply' : type === RECORD_EVENTS ? 'events' : type, call];
   });
 }
+
+test('what a handler has not pushed for want of room is told when the gateway has read, though nothing comes', async () => {
+  const runner = new RunnerUnderTest();
+  runner.telling.parts = 20;
+  runner.ops(1, [put('a')]);
+  runner.run();
+  let pushes = 0;
+  for (let turns = 0; pushes < 20 && turns < 1000; turns++) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    pushes += runner.read().filter(({ type }) => type === RECORD_PUSH).length;
+  }
+  assert.equal(pushes, 20);
+  assert.ok(runner.telling.waitingMax <= 32_000, `${runner.telling.waitingMax} bytes waited`);
+});
+
+test('a batch that comes while much is to be told is answered as soon as what waits has been read', async () => {
+  const runner = new RunnerUnderTest();
+  runner.telling.parts = 1_000_000;
+  runner.run();
+  await new Promise((resolve) => setTimeout(resolve, 10)); // the outbox is full
+  runner.ops(1, [put('a')]);
+  const batch = runner.batch();
+  let records = 0;
+  for (let isAnswered = false; !isAnswered; records++) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    const read = runner.read();
+    records += read.length;
+    isAnswered = read.some(({ type }) => type === RECORD_ACKS);
+  }
+  await batch;
+  assert.ok(records < 20, `${records} records came before`);
+  await runner.shutdown();
+});
 
 test('calls of one batch are acknowledged together, behind their events', () => {
   const runner = new RunnerUnderTest();

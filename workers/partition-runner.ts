@@ -7,7 +7,7 @@
  *
  * Answers are gathered while a batch is drained (answers.ts) and written at its end, when the batch is as safe as they
  * say (durability.ts). When an outbox has no room the batch does not end: nothing more is drained until the gateway has
- * read.
+ * read. What handlers did not push then, since much waited already, they push in later turns, whether or not records come.
  *
  * A replaced worker finds records in its inbox that its predecessor had merged and logged, but perhaps not answered:
  * those up to `loggedTo` are answered without being run again, save for ops from the first on that was not merged as it is: these are
@@ -82,6 +82,11 @@ export class PartitionRunner implements Runnable {
   readonly #unmerged = new Map<number, number>();
   #persistedSequence = 0;
   #isBatchTold = true;
+  /** Handlers are asked, turn after turn, for what they have not pushed yet. */
+  #isTelling = false;
+  /** Answers that wait for room before all that is told unasked. */
+  #waiting = 0;
+  #isEnding = false;
   /** The clock as of the first record of the batch at hand; 0 between batches. */
   #batchNowMs = 0;
   readonly #opsCell: number;
@@ -132,6 +137,7 @@ export class PartitionRunner implements Runnable {
     if (ended instanceof Promise) return this.#answerWhenSafe(ended);
     if (ended !== undefined) this.#refuseBatch(errorNumber(ended.code));
     this.#writeAnswers();
+    this.#tellRest();
     if (this.#options.answers.blocked) return this.#untilTold();
     if (this.#unmerged.size > 0) this.#unmerged.clear();
   }
@@ -168,6 +174,7 @@ export class PartitionRunner implements Runnable {
     answers.writeEvents(); // of what the rhythms changed; a batch that is under way keeps its acks
     if (durability.persistedSequence > this.#persistedSequence) this.persisted(durability.persistedSequence);
     if (answers.blocked) answers.flush();
+    this.#tellRest();
   }
 
   /** Everything up to `sequence` is persisted; with an error, what lies above never will be. */
@@ -184,6 +191,7 @@ export class PartitionRunner implements Runnable {
   }
 
   async shutdown(): Promise<void> {
+    this.#isEnding = true;
     await this.#options.onShutdown();
   }
 
@@ -382,6 +390,7 @@ export class PartitionRunner implements Runnable {
       this.#refuseBatch(errorNumber(error.code));
     }
     this.#writeAnswers();
+    this.#tellRest();
     await this.#untilTold();
   }
 
@@ -391,6 +400,31 @@ export class PartitionRunner implements Runnable {
     await this.#untilRead();
     this.#unmerged.clear();
     this.#isBatchTold = true;
+  }
+
+  /** Sees to it that handlers push what they have not, as soon as the gateways have read. */
+  #tellRest(): void {
+    if (this.#isTelling || !this.#options.handlers.isUnsettled) return;
+    this.#isTelling = true;
+    void this.#tellOn();
+  }
+
+  get #mayTell(): boolean {
+    return this.#isBatchTold && this.#waiting === 0;
+  }
+
+  /** A turn at a time, and none before a batch, or an answer, that waits; until the gateways have the last of it, too. */
+  async #tellOn(): Promise<void> {
+    const { answers, handlers, durability } = this.#options;
+    while ((handlers.isUnsettled || answers.blocked) && !this.#isEnding) {
+      const mustWait = answers.blocked || !this.#mayTell;
+      await new Promise((resolve) => (mustWait ? setTimeout(resolve, OUTBOX_RETRY_MS) : setImmediate(resolve)));
+      if (!answers.flush() || !this.#mayTell || this.#isEnding) continue;
+      handlers.settled();
+      durability.endTick();
+      answers.writePushes();
+    }
+    this.#isTelling = false;
   }
 
   /** Nothing of the batch is acknowledged, nor what earlier parts of its calls did. */
@@ -410,7 +444,9 @@ export class PartitionRunner implements Runnable {
 
   /** Resolves when every outbox has taken what was written for it. */
   async #untilRead(): Promise<void> {
+    this.#waiting += 1;
     while (!this.#options.answers.flush()) await new Promise((resolve) => setTimeout(resolve, OUTBOX_RETRY_MS));
+    this.#waiting -= 1;
   }
 }
 

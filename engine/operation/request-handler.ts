@@ -43,6 +43,8 @@ export interface RequestHandler {
   answer(request: GridRequest): RequestAnswer;
   /** A batch, or a turn of background work, is over: the last moment to push what it changed. Called often; to be cheap. */
   settled?(): void;
+  /** True when `settled` has not pushed all, since much waits to be read: to be called again when gateways have read. */
+  readonly isUnsettled?: boolean;
   /** A session is gone; told only of sessions whose gateway said that they leave something behind. */
   sessionClosed?(gateway: number, session: number): void;
   /** Called every 100 ms, for what comes about by time. Bounded work. */
@@ -56,6 +58,8 @@ export interface PushSink {
    * replies of the batch, else behind them.
    */
   push(gateway: number, session: number, kind: number, body: Uint8Array, isAhead?: boolean): void;
+  /** Bytes that were pushed to the gateway, or stand before what is pushed, and have no room in its ring yet. Left out: none. */
+  waitingBytes?(gateway: number): number;
 }
 
 /** Finds the handler of a kind. Two handlers of one kind are a bug, found at start. */
@@ -106,6 +110,12 @@ export class RequestHandlers {
 
   settled(): void {
     for (let index = 0; index < this.#settling.length; index++) this.#settling[index]?.settled?.();
+  }
+
+  /** True when a handler wants `settled` to be called again, though nothing changes meanwhile. */
+  get isUnsettled(): boolean {
+    for (let index = 0; index < this.#settling.length; index++) if (this.#settling[index]?.isUnsettled === true) return true;
+    return false;
   }
 
   sessionClosed(gateway: number, session: number): void {

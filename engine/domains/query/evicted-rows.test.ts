@@ -48,9 +48,9 @@ class Bench {
     });
   }
 
-  put(key: string, n: number): void {
+  put(key: string, n: number, padding = PADDING): void {
     this.millis += 1;
-    assert.ok(this.engine.write({ key, value: encode({ n, PADDING }).slice(), millis: this.millis }));
+    assert.ok(this.engine.write({ key, value: encode({ n, padding }).slice(), millis: this.millis }));
   }
 
   remove(key: string): void {
@@ -119,6 +119,27 @@ test('a candidate without its value enters when the value was read back', async 
   for (const key of ['k0', 'k2', 'k3', 'k4', 'k5']) bench.remove(key); // more than there are candidates
   await bench.dropValues();
   assert.deepEqual(await bench.told(), ['ENTER k6 6', 'ENTER k7 7', 'ENTER k8 8', 'LEAVE k0', 'LEAVE k2', 'LEAVE k3']);
+});
+
+test('many long rows that enter at once are read back and told in parts', async () => {
+  const bench = new Bench();
+  for (let n = 0; n < 40; n++) bench.put(`k${n}`, n, n < 20 ? '' : 'x'.repeat(MIB / 2));
+  await bench.dropValues();
+  bench.subscribe({ ...QUERY, limit: 20 });
+  assert.equal((await bench.told()).length, 21);
+  for (let n = 0; n < 20; n++) bench.remove(`k${n}`);
+  await bench.dropValues();
+  const entered: string[] = [];
+  let rowsMax = 0;
+  for (let round = 0; round < 100; round++) {
+    bench.service.settled();
+    await bench.engine.settle();
+    const rows = bench.items.splice(0).flatMap((item) => (item.type === 'ENTER' ? [item.key] : []));
+    rowsMax = Math.max(rowsMax, rows.length);
+    entered.push(...rows);
+  }
+  assert.deepEqual(entered.sort(), Array.from({ length: 20 }, (_, n) => `k${n + 20}`).sort());
+  assert.ok(rowsMax <= 9, `${rowsMax} rows`);
 });
 
 test('while the data store is away a first result is an error, and a live view stays as it was told until it can be exact', async () => {

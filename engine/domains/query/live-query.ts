@@ -161,6 +161,11 @@ export class LiveQuery {
     return this.#window?.take() ?? [];
   }
 
+  /** Rows that came or changed, and were taken, are not told now. */
+  giveBack(changes: readonly RowChange[]): void {
+    this.#window?.giveBack(changes);
+  }
+
   takeGroups(): readonly GroupPartial[] {
     return this.#groups?.take() ?? [];
   }

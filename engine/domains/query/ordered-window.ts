@@ -165,6 +165,16 @@ export class OrderedWindow {
     return [...changes.LEAVE, ...changes.ENTER, ...changes.UPDATE];
   }
 
+  /** Rows of the window that `take` gave and that were not told after all: the next one gives them again, as they are then. */
+  giveBack(changes: readonly RowChange[]): void {
+    for (const { type, row } of changes) {
+      assert(type !== 'LEAVE' && row.inWindow, 'rows that left are told');
+      row.isTold = type === 'UPDATE';
+      row.isStale = row.isTold;
+      this.#touched.add(row);
+    }
+  }
+
   /** Rows whose values the next `take` tells. */
   *valuesToTell(): Generator<WindowRow> {
     for (const row of this.#touched) if (row.inWindow && (!row.isTold || row.isStale)) yield row;

@@ -6,7 +6,9 @@
  *
  * Registered first, filled then: no change is lost, and none is told twice, since what is told is the difference between what
  * was told and what is. A query whose spare rows ran out, or that needs a value which is not in memory, says nothing until it is
- * exact again. What one query does to itself (a pattern too costly, a result too large) ends that query alone.
+ * exact again, or a good part of the values is here. When much waits to be read by a gateway, its queries are told in later turns,
+ * those first that have waited longest: what changes meanwhile is one with what was not told. What one query does to itself (a
+ * pattern too costly, a result too large) ends that query alone.
  */
 import { type ErrorCode, GridError } from '../../protocol/errors.ts';
 import { REQUEST_QUERY_SUB, REQUEST_QUERY_UNSUB } from '../../protocol/envelope.ts';
@@ -53,6 +55,8 @@ export interface QueryServiceOptions {
 
 /** Pause before values that could not be read back are asked for again, ms. */
 const RETRY_MS = 500;
+/** Values that are read back at a time, for all queries; one query may exceed it. */
+const READING_BYTES_MAX = 4 * 1024 * 1024;
 /** Times in a row that values are read back for one telling: records may change each time while they are read. */
 const READINGS_MAX = 5;
 const ASK_LESS = 'ask for fewer rows (limit, where)';
@@ -69,14 +73,18 @@ export class QueryService implements RequestHandler, RecordObserver {
   /** By gateway and number. */
   readonly #queries: Map<number, LiveQuery>[];
   readonly #mapOf = new Map<LiveQuery, MapQueries>();
-  readonly #touched = new Set<LiveQuery>();
+  /** By gateway: queries to be told, those that have waited longest first. */
+  readonly #touched: readonly Set<LiveQuery>[];
   readonly #teller: QueryTeller;
+  #isUnsettled = false;
   #keptRows = 0;
+  #readingBytes = 0;
   #count = 0;
 
   constructor(options: QueryServiceOptions) {
     this.#options = options;
     this.#queries = Array.from({ length: options.gateways }, () => new Map<number, LiveQuery>());
+    this.#touched = Array.from({ length: options.gateways }, () => new Set<LiveQuery>());
     this.#teller = new QueryTeller(options.pushes, options.gateways);
   }
 
@@ -117,8 +125,32 @@ export class QueryService implements RequestHandler, RecordObserver {
   /** The batch, or a slice of background work, is over: what it changed is told. */
   settled(): void {
     for (const map of this.#maps.values()) if (map.waiting.size > 0) this.#fill(map);
-    for (const query of [...this.#touched]) this.#tell(query);
+    this.#isUnsettled = false;
+    for (const [gateway, touched] of this.#touched.entries()) this.#tellAll(gateway, touched);
     this.#teller.flush();
+  }
+
+  get isUnsettled(): boolean {
+    return this.#isUnsettled;
+  }
+
+  /** Tells queries until their gateway has enough to read. One that has more to tell then is the last one the next time. */
+  #tellAll(gateway: number, touched: ReadonlySet<LiveQuery>): void {
+    for (const query of touched) {
+      if (!this.#teller.isFull(gateway)) this.#tell(query);
+      else {
+        this.#isUnsettled = true;
+        this.#account(query);
+      }
+    }
+  }
+
+  #touch(query: LiveQuery): void {
+    this.#touched[query.owner.gateway]?.add(query);
+  }
+
+  #untouch(query: LiveQuery): void {
+    this.#touched[query.owner.gateway]?.delete(query);
   }
 
   #subscribe(gateway: number, session: number, body: SubscribeBody): void {
@@ -149,7 +181,7 @@ export class QueryService implements RequestHandler, RecordObserver {
     let map = this.#maps.get(text);
     if (map === undefined) {
       const events = {
-        onTouched: (touched: LiveQuery) => this.#touched.add(touched),
+        onTouched: (touched: LiveQuery) => this.#touch(touched),
         onFailed: (failed: LiveQuery, error: GridError) => this.#fail(failed, error.code, error.message),
       };
       map = new MapQueries(name, this.#storeOf(name), events);
@@ -174,7 +206,7 @@ export class QueryService implements RequestHandler, RecordObserver {
     query.state = 'ended';
     this.#queries[gateway]?.delete(number);
     this.#keptRows -= query.accounted;
-    this.#touched.delete(query);
+    this.#untouch(query);
     const map = this.#mapOf.get(query);
     this.#mapOf.delete(query);
     map?.remove(query);
@@ -207,7 +239,7 @@ export class QueryService implements RequestHandler, RecordObserver {
     map.store ??= this.#storeOf(map.name);
     const { rows, indexes } = this.#options;
     const fill = new QueryFill(map, queries, indexes.of(map.name), rows, {
-      onFilled: (query) => this.#touched.add(query),
+      onFilled: (query) => this.#touch(query),
       onLooked: (looked) => this.#looked(looked),
     });
     const step = fill.step();
@@ -257,10 +289,10 @@ export class QueryService implements RequestHandler, RecordObserver {
   }
 
   /** Tells what changed of a query, unless it is not exact now. */
-  #tell(query: LiveQuery): void {
+  #tell(query: LiveQuery, isReadBack = false): void {
     this.#account(query);
     if (query.state !== 'live' || query.isReading) {
-      if (query.state === 'ended') this.#touched.delete(query);
+      if (query.state === 'ended') this.#untouch(query);
       return;
     }
     if (query.retryAtMs > this.#options.rows.nowMs()) return;
@@ -271,17 +303,20 @@ export class QueryService implements RequestHandler, RecordObserver {
       this.#fill(map);
       if (!this.#isLive(query) || query.needsRefill) return;
     }
-    const missing = this.#teller.missing(query, map.store);
+    const missing = isReadBack && query.isReady ? [] : this.#teller.missing(query, map.store);
     if (missing === 'large') return this.#tooLarge(query);
     if (missing.length > 0) {
       query.snapshotBytes = 0;
+      if (this.#readingBytes >= READING_BYTES_MAX) return; // it may be the same value: by then it is in memory
       query.isReading = true;
-      void this.#readBack(query, map, missing);
+      void this.#readBack(query, map, missing, this.#teller.missingBytes);
       return;
     }
-    this.#touched.delete(query);
+    this.#untouch(query);
+    const written = this.#teller.write(query, map.store, isReadBack);
+    if (written === 'large') return this.#tooLarge(query);
+    if (written === 'more') return this.#touch(query);
     query.readings = 0;
-    if (!this.#teller.write(query, map.store)) this.#tooLarge(query);
   }
 
   #isLive(query: LiveQuery): boolean {
@@ -289,8 +324,9 @@ export class QueryService implements RequestHandler, RecordObserver {
   }
 
   /** Rows that come into the view have no value in memory: it is put back, then the query is told of. */
-  async #readBack(query: LiveQuery, map: MapQueries, refs: readonly RecordRef[]): Promise<void> {
+  async #readBack(query: LiveQuery, map: MapQueries, refs: readonly RecordRef[], bytes: number): Promise<void> {
     const { loader } = this.#options.rows;
+    this.#readingBytes += bytes;
     try {
       query.readings += 1;
       if (loader === undefined || map.store === undefined || query.readings > READINGS_MAX)
@@ -303,9 +339,10 @@ export class QueryService implements RequestHandler, RecordObserver {
       query.readings = 0;
     } finally {
       query.isReading = false;
-      if (query.state !== 'ended') this.#touched.add(query);
+      this.#readingBytes -= bytes;
+      if (query.state !== 'ended') this.#touch(query);
     }
-    if (query.retryAtMs <= this.#options.rows.nowMs()) this.#tell(query); // before memory is made room in again
+    if (query.retryAtMs <= this.#options.rows.nowMs()) this.#tell(query, true); // before memory is made room in again
   }
 
   /** Ends a query whose first result is more than its gateway wants to hold. */

@@ -116,6 +116,11 @@ export class QueryPushWriter {
     this.#bytesMax = bytesMax;
   }
 
+  /** Bytes that were not sent yet. */
+  get length(): number {
+    return this.#writer.length;
+  }
+
   row(
     owner: QueryOwner,
     type: 'ENTER' | 'UPDATE',

@@ -1,7 +1,6 @@
 /**
  * Finds the rows of a query again by their keys, when they are to be told.
  */
-import { assert } from '../../assert.ts';
 import { fnv1aUtf8 } from '../../partition/hash.ts';
 import { decode } from '../../protocol/codec.ts';
 import { encodeText } from '../../protocol/wire-text.ts';
@@ -36,8 +35,8 @@ export class RowLookup {
     return store.find(image);
   }
 
-  /** Those of the rows whose values are not in memory. */
-  missing(store: RecordStore | undefined, rows: Iterable<{ readonly key: string }>): RecordRef[] {
+  /** Those of the rows whose values are not in memory; the first of them, where all are more than `bytesMax`. */
+  missing(store: RecordStore | undefined, rows: Iterable<{ readonly key: string }>, bytesMax: number): RecordRef[] {
     this.evictedBytes = 0;
     if (store === undefined || store.evicted === 0) return [];
     const refs: RecordRef[] = [];
@@ -48,19 +47,19 @@ export class RowLookup {
       if (!this.#image.evicted) continue;
       refs.push(ref);
       this.evictedBytes += evictedBytes(this.#image);
+      if (this.evictedBytes >= bytesMax) break;
     }
     return refs;
   }
 
-  /** The encoded value of the row of that key. Its value must be in memory. */
-  value(store: RecordStore | undefined, key: string): Span | undefined {
+  /** The encoded value of the row of that key; `'evicted'` when it is not in memory. */
+  value(store: RecordStore | undefined, key: string): Span | 'evicted' | undefined {
     if (store === undefined) return undefined;
     const ref = this.find(store, key);
     if (ref === 0) return undefined;
     const image = this.#image;
     store.read(ref, image);
-    assert(!image.evicted, 'values are read back before they are told');
-    return { source: image.source, start: image.valueStart, length: image.valueBytes };
+    return image.evicted ? 'evicted' : { source: image.source, start: image.valueStart, length: image.valueBytes };
   }
 
   decode({ source, start, length }: Span): unknown {

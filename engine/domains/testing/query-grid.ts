@@ -39,6 +39,8 @@ export interface QueryGridOptions {
   readonly indexBytesMax?: number;
   readonly clockMs?: () => number;
   readonly nextTurn?: () => Promise<void>;
+  /** Bytes that the gateway has not read, given those that were pushed since it was told the last time. */
+  readonly waitingBytes?: (pushedBytes: number) => number;
 }
 
 /** One worker's share of every map. */
@@ -53,6 +55,10 @@ export class QueryWorker {
   readonly rows: RowEnvironment;
   readonly warnings: string[] = [];
   readonly pushes: Uint8Array[] = [];
+
+  get pushedBytes(): number {
+    return this.pushes.reduce((bytes, { length }) => bytes + length, 0);
+  }
 
   constructor(grid: QueryGrid, options: QueryGridOptions) {
     this.definitions = new Definitions([...grid.definitions.values()]);
@@ -105,6 +111,7 @@ export class QueryWorker {
           assert(kind === PUSH_QUERY, `push of kind ${kind}`);
           this.pushes.push(body);
         },
+        waitingBytes: () => options.waitingBytes?.(this.pushedBytes) ?? 0,
       },
       scopes,
       rows: this.rows,
@@ -324,6 +331,14 @@ export class QueryGrid {
       for (const push of worker.pushes.splice(0)) this.#pushed(number, push);
     }
     for (const view of this.views.values()) if (view.failure === undefined) view.deliver();
+  }
+
+  /** As `settle`, again and again until the workers have told all. Returns how often. */
+  settleAll(): number {
+    for (let times = 1; ; times++) {
+      this.settle();
+      if (this.workers.every(({ service }) => !service.isUnsettled)) return times;
+    }
   }
 
   /** Lets time pass, and what expires by it. */
