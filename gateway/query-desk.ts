@@ -26,6 +26,7 @@ import type { GrantScope } from './grant-scope.ts';
 import { groupsFrame, queryErrorFrame, resultFrame, updateFrame } from './query-frames.ts';
 import { queryTargets } from './query-targets.ts';
 import type { Session } from './session.ts';
+import { SharedValues } from './shared-values.ts';
 
 export interface QueryLimits {
   readonly queriesPerSession: number;
@@ -73,6 +74,7 @@ export class QueryDesk implements Desk {
   readonly #byNumber = new Map<number, ClientQuery>();
   /** Not answered, or with workers to be told: looked at on each tick. */
   readonly #unsettled = new Set<ClientQuery>();
+  readonly #values = new SharedValues();
   #number = 0;
   #valueBytes = 0;
 
@@ -261,13 +263,22 @@ export class QueryDesk implements Desk {
       if (item.type === 'FAILED') return this.#failed(query, worker, item.code, item.reason);
     }
     const before = query.gathered.valueBytes;
-    query.gathered.apply(worker, items);
+    query.gathered.apply(worker, query.asked.workers.length > 1 ? this.#shared(items) : items);
     this.#valueBytes += query.gathered.valueBytes - before;
     if (!query.isAnswered && query.gathered.valueBytes > this.#limits.resultBytesMax) {
       const bytesMax = this.#limits.resultBytesMax;
       return this.#fail(query, new GridError('FRAME_TOO_LARGE', `the result is larger than ${bytesMax} bytes`));
     }
     if (!query.gathered.isGrouped || this.#context.clock.nowMs - query.groupsSentMs >= GROUPS_MS) this.#deliver(query);
+  }
+
+  /** Values of rows are kept while several workers answer: that of one write once for all its queries. */
+  #shared(items: readonly QueryItem[]): readonly QueryItem[] {
+    return items.map((item) => {
+      if (item.type !== 'ENTER' && item.type !== 'UPDATE') return item;
+      const value = this.#values.of(item.key, item.value);
+      return value === item.value ? item : { ...item, value };
+    });
   }
 
   /**
