@@ -273,6 +273,29 @@ test('one query whose pattern is too costly for a row ends alone: the writer and
   assert.deepEqual([payloadOf(update).queryId, payloadOf(update).value], ['plain', { n: 1 }]);
 });
 
+test('a query that is cheap leaf by leaf and costly as a whole ends alone, in its first pass or when a row is written', async () => {
+  const children = Array.from({ length: 500 }, (_, at) => ({ op: 'like', attribute: 't', value: `%${'a'.repeat(56)}b${at}` }));
+  const costly = { predicate: { op: 'or', children } };
+  const { node, ann } = await nodeWith({ short: { t: 'a' } });
+  const ben = node.client();
+  subscribe(ann, 'live', costly);
+  subscribe(ben, 'plain', {}, { fields: ['n'] });
+  await node.pump();
+  assert.deepEqual([keysOf(responseOf(ann)), keysOf(responseOf(ben))], [[], ['short']]);
+  write(ben, { long: { t: 'a'.repeat(200_000), n: 1 } });
+  await node.pump();
+  const heard = ben.heard();
+  assert.deepEqual(heard.map(({ type }) => type).sort(), ['OP_ACK', 'QUERY_UPDATE']);
+  subscribe(ann, 'late', costly);
+  await node.pump();
+  const errors = ann.heardOf('ERROR').map((message) => [payloadOf(message).code, payloadOf(message).details]);
+  assert.deepEqual(errors, [
+    [400, { type: 'QUERY_SUB', id: 'live', code: 'BAD_REQUEST' }],
+    [400, { type: 'QUERY_SUB', id: 'late', code: 'BAD_REQUEST' }],
+  ]);
+  assert.equal(node.gateways[0]?.queries.queries, 1);
+});
+
 test('a query for one key asks its owner alone, and a question about a hash is not answered', async () => {
   const { node, ann } = await nodeWith({ a: { n: 1 }, b: { n: 1 }, c: { n: 1 } });
   subscribe(ann, 'q', { where: { _key: 'b' } });

@@ -8,14 +8,24 @@
  * greatest, so it is last when ascending and first when descending (docs/PROTOCOL.md §6.3).
  */
 import { isData } from '../../protocol/codec.ts';
+import type { StepBudget } from './step-budget.ts';
 
-/** True when both are the same value. NaN equals nothing. */
-export function isEqual(a: unknown, b: unknown): boolean {
+/** Steps that a field of a map costs: its name is listed, and looked for in the other map. */
+const FIELD_STEPS = 64;
+const ITEM_STEPS = 2;
+
+/** True when both are the same value. NaN equals nothing. Throws GridError BAD_REQUEST when the steps do not suffice. */
+export function isEqual(a: unknown, b: unknown, steps: StepBudget): boolean {
+  if (typeof a === 'string') {
+    if (typeof b !== 'string' || a.length !== b.length) return false;
+    steps.spend(a.length >> 4); // many units are compared at once
+    return a === b;
+  }
   if (a === b) return true;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
-  if (a instanceof Uint8Array) return b instanceof Uint8Array && areBytesEqual(a, b);
-  if (Array.isArray(a)) return Array.isArray(b) && areItemsEqual(a, b);
-  return isData(a) && isData(b) && areFieldsEqual(a, b);
+  if (a instanceof Uint8Array) return b instanceof Uint8Array && areBytesEqual(a, b, steps);
+  if (Array.isArray(a)) return Array.isArray(b) && areItemsEqual(a, b, steps);
+  return isData(a) && isData(b) && areFieldsEqual(a, b, steps);
 }
 
 /** True for what === compares by value. */
@@ -34,10 +44,16 @@ export function compareValues(a: unknown, b: unknown): number {
   return 0;
 }
 
-/** As the operators `gt` to `lte` compare: undefined when the two are not of one kind that has an order, or one is NaN. */
-export function compareSameKind(a: unknown, b: unknown): number | undefined {
+/**
+ * As the operators `gt` to `lte` compare: undefined when the two are not of one kind that has an order, or one is NaN.
+ * Throws GridError BAD_REQUEST when the steps do not suffice.
+ */
+export function compareSameKind(a: unknown, b: unknown, steps: StepBudget): number | undefined {
   if (typeof a === 'number' && typeof b === 'number') return Number.isNaN(a) || Number.isNaN(b) ? undefined : compareValues(a, b);
-  if (typeof a === 'string' && typeof b === 'string') return compareValues(a, b);
+  if (typeof a === 'string' && typeof b === 'string') {
+    steps.spend(Math.min(a.length, b.length) >> 2);
+    return compareValues(a, b);
+  }
   return typeof a === 'boolean' && typeof b === 'boolean' ? Number(a) - Number(b) : undefined;
 }
 
@@ -54,16 +70,25 @@ function rankOf(value: unknown): number {
   }
 }
 
-function areBytesEqual(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+function areBytesEqual(a: Uint8Array, b: Uint8Array, steps: StepBudget): boolean {
+  if (a.length !== b.length) return false;
+  steps.spend(a.length);
+  return a.every((byte, index) => byte === b[index]);
 }
 
-function areItemsEqual(a: readonly unknown[], b: readonly unknown[]): boolean {
-  return a.length === b.length && a.every((item, index) => isEqual(item, b[index]));
+function areItemsEqual(a: readonly unknown[], b: readonly unknown[], steps: StepBudget): boolean {
+  if (a.length !== b.length) return false;
+  return a.every((item, index) => {
+    steps.spend(ITEM_STEPS);
+    return isEqual(item, b[index], steps);
+  });
 }
 
-function areFieldsEqual(a: Readonly<Record<string, unknown>>, b: Readonly<Record<string, unknown>>): boolean {
+function areFieldsEqual(a: Readonly<Record<string, unknown>>, b: Readonly<Record<string, unknown>>, steps: StepBudget): boolean {
   const names = Object.keys(a);
-  if (names.length !== Object.keys(b).length) return false;
-  return names.every((name) => Object.hasOwn(b, name) && isEqual(a[name], b[name]));
+  steps.spend(FIELD_STEPS * names.length);
+  const otherNames = Object.keys(b);
+  steps.spend(FIELD_STEPS * otherNames.length);
+  if (names.length !== otherNames.length) return false;
+  return names.every((name) => Object.hasOwn(b, name) && isEqual(a[name], b[name], steps));
 }

@@ -233,8 +233,9 @@ export class IndexKeeper implements RequestHandler, RecordObserver, UsableIndexe
     this.#isBuilding = true;
     const { rows } = this.#options;
     const cursor = store.cursor();
-    const take = (key: string, value: unknown): void => {
+    const take = (key: string, value: unknown): number => {
       for (const kept of building) if (kept.state === 'building') this.#put(kept, key, value);
+      return 0;
     };
     const pass = new RowPass(store, () => cursor.next(), take, rows);
     try {

@@ -15,6 +15,7 @@ import { OrderedWindow, type RowChange, type WindowRow } from './ordered-window.
 import type { Predicate } from './predicate.ts';
 import { project, type QuerySpec } from './query-spec.ts';
 import type { Position } from './sort-order.ts';
+import type { StepBudget } from './step-budget.ts';
 
 /** Whom a query belongs to: a number of its gateway, and which of the gateway's tries with that number it is. */
 export interface QueryOwner {
@@ -133,11 +134,11 @@ export class LiveQuery {
 
   /**
    * A live row as it is now. True when the query wants it, whether or not it is kept.
-   * Throws GridError for what ends the query: a pattern that is too costly for this row.
+   * Throws GridError for what ends the query: a filter that takes more steps on this row than there are.
    */
-  judge(key: string, value: unknown, version: number, isChanged: boolean): boolean {
+  judge(key: string, value: unknown, version: number, isChanged: boolean, steps: StepBudget): boolean {
     const seen = this.view === ALL_ROWS ? value : this.view.see(value, key);
-    if (seen === HIDDEN || !this.spec.predicate.matches(seen, key)) {
+    if (seen === HIDDEN || !this.spec.predicate.matches(seen, key, steps)) {
       this.drop(key);
       return false;
     }

@@ -14,6 +14,7 @@ import type { RecordRef } from '../../storage/storage.ts';
 import { EqualityFilter } from './equality-filter.ts';
 import type { LiveQuery } from './live-query.ts';
 import { keyOf, type TakeRow, decodedValue, versionOf } from './row-pass.ts';
+import { RowSteps } from './step-budget.ts';
 
 export interface MapQueriesEvents {
   /** Something of the query may have to be told. */
@@ -38,6 +39,8 @@ export class MapQueries {
   readonly #image = new RecordImage();
   /** Queries that the row at hand was judged for. */
   readonly #judged = new Set<LiveQuery>();
+  /** What all queries may do to the row at hand. */
+  readonly #steps = new RowSteps();
 
   constructor(name: Uint8Array, store: RecordStore | undefined, events: MapQueriesEvents) {
     this.name = name;
@@ -73,9 +76,10 @@ export class MapQueries {
     const version = value === undefined ? 0 : versionOf(image);
     const judged = this.#judged;
     if (value !== undefined) {
+      this.#steps.begin();
       this.#filter.forEach(value, key, (query) => {
         judged.add(query);
-        this.judge(query, key, value, version, true);
+        this.#judge(query, key, value, version, true);
       });
     } else if (this.#filter.size > 0) this.#dropEverywhere(key);
     const holders = this.#holders.get(key);
@@ -87,16 +91,19 @@ export class MapQueries {
   takeFor(queries: readonly LiveQuery[]): TakeRow {
     const filter = new EqualityFilter<LiveQuery>();
     for (const query of queries) filter.add(query);
-    return (key, value, version) =>
+    return (key, value, version) => {
+      this.#steps.begin();
       filter.forEach(value, key, (query) => {
-        if (query.state !== 'ended') this.judge(query, key, value, version, false);
+        if (query.state !== 'ended') this.#judge(query, key, value, version, false);
       });
+      return this.#steps.spent;
+    };
   }
 
   /** Judges a row for a query, as a change or in a pass. */
-  judge(query: LiveQuery, key: string, value: unknown, version: number, isChanged: boolean): void {
+  #judge(query: LiveQuery, key: string, value: unknown, version: number, isChanged: boolean): void {
     try {
-      query.judge(key, value, version, isChanged);
+      query.judge(key, value, version, isChanged, this.#steps.next());
     } catch (error) {
       if (!(error instanceof GridError)) throw error;
       this.#events.onFailed(query, error);

@@ -13,10 +13,12 @@ import { fieldOf } from './attribute.ts';
 import { compareSameKind, isEqual, isScalar } from './comparison.ts';
 import { likeTest } from './like-pattern.ts';
 import { regexTest } from './regex.ts';
+import type { StepBudget } from './step-budget.ts';
 import { isSubstring } from './substring.ts';
 import { matchTest, phraseTest, prefixTest } from './text-match.ts';
 
-export type FieldTest = (field: unknown) => boolean;
+/** Throws GridError BAD_REQUEST when the steps do not suffice. */
+export type FieldTest = (field: unknown, steps: StepBudget) => boolean;
 
 export interface LeafOperator {
   /** Makes the test. `node` has the options of the match operators. Throws GridError BAD_REQUEST for an operand that it cannot take. */
@@ -29,21 +31,23 @@ export interface LeafOperator {
 
 const LIST_ITEMS_MAX = 10_000;
 const SLOP_MAX = 100;
+/** Steps that an item of a list costs, beside what it is compared with. */
+const ITEM_STEPS = 2;
 
 export const LEAF_OPERATORS: ReadonlyMap<string, LeafOperator> = new Map<string, LeafOperator>([
-  ['eq', cheap((operand) => (field) => isEqual(field, operand))],
-  ['neq', cheap((operand) => (field) => !isEqual(field, operand))],
+  ['eq', cheap((operand) => (field, steps) => isEqual(field, operand, steps))],
+  ['neq', cheap((operand) => (field, steps) => !isEqual(field, operand, steps))],
   ['gt', comparison((order) => order > 0)],
   ['gte', comparison((order) => order >= 0)],
   ['lt', comparison((order) => order < 0)],
   ['lte', comparison((order) => order <= 0)],
   ['between', costly(betweenTest)],
   ['in', cheap(inTest)],
-  ['contains', cheap((operand) => (field) => contains(field, operand))],
-  ['containsAll', costly((operand) => listTest(operand, (items) => (field) => items.every((item) => contains(field, item))))],
-  ['containsAny', costly((operand) => listTest(operand, (items) => (field) => items.some((item) => contains(field, item))))],
-  ['startsWith', cheap((operand) => (field) => isText(field) && isText(operand) && field.startsWith(operand))],
-  ['endsWith', cheap((operand) => (field) => isText(field) && isText(operand) && field.endsWith(operand))],
+  ['contains', cheap((operand) => containsTest([operand], true))],
+  ['containsAll', costly((operand) => containsTest(listOperand(operand), true))],
+  ['containsAny', costly((operand) => containsTest(listOperand(operand), false))],
+  ['startsWith', affix((field, operand) => field.startsWith(operand))],
+  ['endsWith', affix((field, operand) => field.endsWith(operand))],
   ['like', costly((operand) => onText(likeTest(textOperand('like', operand))))],
   ['regex', costly((operand) => onText(regexTest(textOperand('regex', operand))))],
   ['isNull', { ...cheap(() => (field) => field === null || field === undefined), operand: 'none' }],
@@ -65,8 +69,8 @@ function costly(test: LeafOperator['test']): LeafOperator {
 }
 
 function comparison(holds: (order: number) => boolean): LeafOperator {
-  return cheap((operand) => (field) => {
-    const order = compareSameKind(field, operand);
+  return cheap((operand) => (field, steps) => {
+    const order = compareSameKind(field, operand, steps);
     return order !== undefined && holds(order);
   });
 }
@@ -75,22 +79,27 @@ function betweenTest(operand: unknown): FieldTest {
   if (!Array.isArray(operand) || operand.length !== 2)
     throw new GridError('BAD_REQUEST', '`between` takes an array of the lowest and the highest value');
   const [low, high] = operand;
-  return (field) => (compareSameKind(field, low) ?? -1) >= 0 && (compareSameKind(field, high) ?? 1) <= 0;
+  return (field, steps) => (compareSameKind(field, low, steps) ?? -1) >= 0 && (compareSameKind(field, high, steps) ?? 1) <= 0;
 }
 
 /** The operand is a list with the field in it, or one value that is in the field's list. */
 function inTest(operand: unknown): FieldTest {
-  if (!Array.isArray(operand)) return (field) => Array.isArray(field) && isScalar(operand) && field.includes(operand);
+  if (!Array.isArray(operand))
+    return (field, steps) => {
+      if (!Array.isArray(field) || !isScalar(operand)) return false;
+      steps.spend(field.length * (isText(operand) ? ITEM_STEPS + (operand.length >> 4) : ITEM_STEPS));
+      return field.includes(operand);
+    };
   assertListBound(operand);
   const scalars = new Set(operand.filter(isScalar));
   const others = operand.filter((item) => !isScalar(item));
-  return (field) => (isScalar(field) ? !Number.isNaN(field) && scalars.has(field) : others.some((item) => isEqual(field, item)));
+  return (field, steps) => (isScalar(field) ? !Number.isNaN(field) && scalars.has(field) : hasMember(others, field, steps));
 }
 
-function listTest(operand: unknown, test: (items: readonly unknown[]) => FieldTest): FieldTest {
+function listOperand(operand: unknown): readonly unknown[] {
   if (!Array.isArray(operand)) throw new GridError('BAD_REQUEST', '`containsAll` and `containsAny` take an array');
   assertListBound(operand);
-  return test(operand);
+  return operand;
 }
 
 function assertListBound(list: readonly unknown[]): void {
@@ -98,13 +107,47 @@ function assertListBound(list: readonly unknown[]): void {
     throw new GridError('BAD_REQUEST', `a list has at most ${LIST_ITEMS_MAX} items, not ${list.length}`);
 }
 
-function contains(field: unknown, item: unknown): boolean {
-  if (Array.isArray(field)) return field.some((member) => isEqual(member, item));
-  return isText(field) && isText(item) && isSubstring(item.toLowerCase(), field.toLowerCase());
+/** The field, a list or a text, has all of the items, or any of them. */
+function containsTest(items: readonly unknown[], needsAll: boolean): FieldTest {
+  let folded: readonly (string | undefined)[] | undefined;
+  return (field, steps) => {
+    if (Array.isArray(field)) return holdOf(items, (item) => hasMember(field, item, steps), needsAll);
+    if (!isText(field)) return false;
+    folded ??= items.map((item) => foldedText(item, steps));
+    const text = foldedText(field, steps) ?? '';
+    return holdOf(folded, (part) => part !== undefined && isSubstring(part, text, steps), needsAll);
+  };
 }
 
-function onText(test: (text: string) => boolean): FieldTest {
-  return (field) => isText(field) && test(field);
+function holdOf<T>(items: readonly T[], holds: (item: T) => boolean, needsAll: boolean): boolean {
+  return needsAll ? items.every(holds) : items.some(holds);
+}
+
+/** The text in lower case; undefined for what is no text. */
+function foldedText(value: unknown, steps: StepBudget): string | undefined {
+  if (!isText(value)) return undefined;
+  steps.spend(value.length);
+  return value.toLowerCase();
+}
+
+function hasMember(list: readonly unknown[], item: unknown, steps: StepBudget): boolean {
+  return list.some((member) => {
+    steps.spend(ITEM_STEPS);
+    return isEqual(member, item, steps);
+  });
+}
+
+/** The text begins, or ends, with the operand. */
+function affix(test: (field: string, operand: string) => boolean): LeafOperator {
+  return cheap((operand) => (field, steps) => {
+    if (!isText(field) || !isText(operand) || operand.length > field.length) return false;
+    steps.spend(operand.length >> 1);
+    return test(field, operand);
+  });
+}
+
+function onText(test: (text: string, steps: StepBudget) => boolean): FieldTest {
+  return (field, steps) => isText(field) && test(field, steps);
 }
 
 function textOperand(operator: string, operand: unknown): string {

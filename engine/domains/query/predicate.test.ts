@@ -13,6 +13,7 @@ import {
   PREDICATE_DEPTH_MAX,
   PREDICATE_NODES_MAX,
 } from './predicate.ts';
+import { QUERY_STEPS_MAX, StepBudget } from './step-budget.ts';
 
 const REFUSED = { code: 'BAD_REQUEST' };
 const ROW = {
@@ -163,6 +164,70 @@ test('what is no predicate is refused with its reason', () => {
   for (const where of refused) assert.throws(() => compilePredicate(where), REFUSED, JSON.stringify(where).slice(0, 80));
 });
 
+test('all leaves of a predicate spend from one budget, and a row that takes more is an error, never a quiet answer', () => {
+  const many = (make: (index: number) => object): object => ({
+    op: 'or',
+    children: Array.from({ length: 500 }, (_, at) => make(at)),
+  });
+  const text = 'A'.repeat(2 ** 21);
+  const words = 'ab '.repeat(2 ** 18);
+  const list = Array.from({ length: 50_000 }, (_, at) => `${'m'.repeat(20)}${at}`);
+  const maps = Array.from({ length: 2_000 }, (_, at) => ({ at, of: list.length }));
+  const map = Object.fromEntries(list.map((name) => [name, 1]));
+  const bytes = new Uint8Array(2 ** 20);
+  const otherBytes = bytes.slice().fill(1, -1);
+  const otherMaps = maps.map((item, at) => ({ ...item, of: at === maps.length - 1 ? 0 : item.of }));
+  const row = { text, words, list, maps, otherMaps, bytes, otherBytes, map };
+  const costly: readonly object[] = [
+    many((at) => leaf('like', 'text', `%${'a'.repeat(56)}b${at}`)),
+    many((at) => leaf('like', 'text', `%b${at}`)),
+    many((at) => leaf('regex', 'text', `b${at}`)),
+    many((at) => leaf('contains', 'text', `b${at}`)),
+    many((at) => leaf('contains', 'list', `b${at}`)),
+    many((at) => ({ op: 'match', attribute: 'words', query: `b${at}` })),
+    many((at) => ({ op: 'matchPhrase', attribute: 'words', query: `ab b${at}` })),
+    many((at) => ({ op: 'matchPrefix', attribute: 'words', prefix: `b${at}` })),
+    many((at) => leaf('in', 'list', `b${at}`)),
+    many(() => leaf('in', 'map', [{ at: 1 }])),
+    many(() => ({ op: 'eq', attribute: 'maps', valueRef: 'data.otherMaps' })),
+    many(() => ({ op: 'eq', attribute: 'bytes', valueRef: 'data.otherBytes' })),
+    many(() => ({ op: 'in', attribute: 'text', valueRef: 'data.maps' })),
+    leaf(
+      'containsAny',
+      'text',
+      Array.from({ length: 10_000 }, (_, at) => `b${at}`),
+    ),
+    { op: 'not', children: [leaf('containsAll', 'list', list.slice(-10_000))] },
+  ];
+  for (const node of costly) {
+    const predicate = compileNode(node);
+    assert.throws(() => predicate.matches(row, 'k'), REFUSED, JSON.stringify(node).slice(0, 120));
+    assert.doesNotThrow(() => predicate.matches({}, 'k'), 'the next row has a budget of its own');
+  }
+});
+
+test('any one operator with a usual operand is judged on the longest text', () => {
+  const row = { text: `${'so many words '.repeat(150_000).slice(0, 2 ** 21 - 1000)} END` };
+  const usual: readonly object[] = [
+    leaf('like', 'text', '%end'),
+    leaf('regex', 'text', 'EN[A-D]$'),
+    leaf('contains', 'text', ' end'),
+    leaf('containsAny', 'text', ['first', 'second', 'end']),
+    { op: 'match', attribute: 'text', query: 'the end' },
+    { op: 'matchPrefix', attribute: 'text', prefix: 'en' },
+    leaf('endsWith', 'text', 'END'),
+  ];
+  for (const node of usual) assert.equal(compileNode(node).matches(row, 'k'), true, JSON.stringify(node));
+});
+
+test('a predicate may be given fewer steps than it could take', () => {
+  const predicate = compileNode(leaf('contains', 'text', 'end'));
+  const row = { text: 'x'.repeat(1000) };
+  assert.equal(predicate.matches(row, 'k'), false);
+  assert.throws(() => predicate.matches(row, 'k', new StepBudget(100)), REFUSED);
+  assert.equal(predicate.matches(row, 'k', new StepBudget(QUERY_STEPS_MAX)), false);
+});
+
 test('depth and nodes are bounded', () => {
   const nested = (depth: number): object => (depth === 1 ? leaf('eq', 'a', 1) : { op: 'not', children: [nested(depth - 1)] });
   assert.doesNotThrow(() => compilePredicate(nested(PREDICATE_DEPTH_MAX)));
@@ -211,7 +276,7 @@ test('values have a total order, with null last, that equality agrees with for s
       assert.equal(Math.sign(compareValues(a, b)), -Math.sign(compareValues(b, a)) || 0);
       if (compareValues(a, b) <= 0 && compareValues(b, c) <= 0) assert.ok(compareValues(a, c) <= 0);
       if (compareValues(a, null) > 0) assert.fail('nothing sorts behind null');
-      if (isEqual(a, b)) assert.equal(compareValues(a, b), 0);
+      if (isEqual(a, b, new StepBudget())) assert.equal(compareValues(a, b), 0);
     }),
   );
 });

@@ -7,8 +7,8 @@
  *        parse: bounds, operands ─▶ tree without `not` (De Morgan) ─▶ one closure
  *
  * There is one predicate engine: queries, live updates, HTTP reads and row policies judge by it alike. Nothing a client
- * writes costs more than its bound: depth, nodes, list items, patterns (like-pattern.ts, regex.ts) are limited, typed errors
- * say what is refused.
+ * writes costs more than its bound: depth, nodes, list items and patterns are limited, and so is what all leaves together may do
+ * to one row (step-budget.ts). Typed errors say what is refused.
  *
  * A `valueRef` names the operand instead of giving it: `auth.…` is looked up when the predicate is compiled, `data.…` in each
  * row. What it names may not be there; then the leaf is neither true nor false (as SQL's NULL), and no `not` around it makes
@@ -17,13 +17,17 @@
 import { isData } from '../../protocol/codec.ts';
 import { GridError } from '../../protocol/errors.ts';
 import { attributeReader, fieldOf, fieldReader, type ReadAttribute } from './attribute.ts';
-import { LEAF_OPERATORS, type LeafOperator } from './operators.ts';
+import { type FieldTest, LEAF_OPERATORS, type LeafOperator } from './operators.ts';
+import { StepBudget } from './step-budget.ts';
 
 export const PREDICATE_DEPTH_MAX = 32;
 export const PREDICATE_NODES_MAX = 512;
 
-/** True when the row is wanted. */
-export type RowTest = (value: unknown, key: string) => boolean;
+/** True when the row is wanted. Throws GridError BAD_REQUEST when the steps do not suffice. */
+type RowTest = (value: unknown, key: string, steps: StepBudget) => boolean;
+
+/** Steps that an item of a list in the row costs when a leaf takes the list as its operand. */
+const OPERAND_ITEM_STEPS = 32;
 
 /** What planners look at. `all` of no children is true, `any` of none is false. */
 export type PredicateTree =
@@ -46,10 +50,10 @@ export interface PredicateLeaf {
 export interface Predicate {
   readonly tree: PredicateTree;
   /**
-   * Throws GridError BAD_REQUEST when a text of this row is too long for a pattern of the predicate (regex.ts): whoever asked
-   * must be told, and no row of it may be shown.
+   * Throws GridError BAD_REQUEST when the predicate would take more steps on this row than it may, or than are given: whoever
+   * asked must be told, and no row of it may be shown.
    */
-  matches(value: unknown, key: string): boolean;
+  matches(value: unknown, key: string, steps?: StepBudget): boolean;
 }
 
 export interface PredicateOptions {
@@ -98,7 +102,9 @@ export function conjunctsOf(tree: PredicateTree): readonly PredicateLeaf[] {
 }
 
 function compiled(tree: PredicateTree): Predicate {
-  return { tree, matches: testOf(tree) };
+  const test = testOf(tree);
+  const own = new StepBudget();
+  return { tree, matches: (value, key, steps = own.refill()) => test(value, key, steps) };
 }
 
 function testOf(tree: PredicateTree): RowTest {
@@ -106,10 +112,10 @@ function testOf(tree: PredicateTree): RowTest {
   const tests = tree.children.map(testOf);
   const [first, second] = tests;
   if (tests.length === 1 && first !== undefined) return first;
-  if (tree.kind === 'any') return (value, key) => tests.some((test) => test(value, key));
+  if (tree.kind === 'any') return (value, key, steps) => tests.some((test) => test(value, key, steps));
   if (tests.length === 2 && first !== undefined && second !== undefined)
-    return (value, key) => first(value, key) && second(value, key);
-  return (value, key) => tests.every((test) => test(value, key));
+    return (value, key, steps) => first(value, key, steps) && second(value, key, steps);
+  return (value, key, steps) => tests.every((test) => test(value, key, steps));
 }
 
 function equalLeaf(name: string, operand: unknown): PredicateTree {
@@ -119,8 +125,8 @@ function equalLeaf(name: string, operand: unknown): PredicateTree {
   return { kind: 'leaf', leaf };
 }
 
-function onField(read: ReadAttribute, test: (field: unknown) => boolean): RowTest {
-  return (value, key) => test(read(value, key));
+function onField(read: ReadAttribute, test: FieldTest): RowTest {
+  return (value, key, steps) => test(read(value, key), steps);
 }
 
 function isNode(where: unknown): boolean {
@@ -176,7 +182,7 @@ class PredicateParser {
     const operand = ref === undefined ? (fieldOf(node, found.operand) ?? fieldOf(node, 'value') ?? null) : this.#referred(ref);
     if (operand === undefined) return { kind: 'any', children: [] }; // names nothing: neither true nor false
     const test = found.test(operand, node);
-    const turned = negated ? (field: unknown) => !test(field) : test;
+    const turned: FieldTest = negated ? (field, steps) => !test(field, steps) : test;
     return { kind: 'leaf', leaf: { attribute, literal: false, op, operand, negated, read, test: onField(read, turned) } };
   }
 
@@ -190,9 +196,11 @@ class PredicateParser {
 /** Compares with another field of the row. */
 function fieldTest(found: LeafOperator, op: string, read: ReadAttribute, readOther: ReadAttribute, negated: boolean): RowTest {
   if (!found.isCheap) throw new GridError('BAD_REQUEST', `predicate: \`${op}\` cannot take its operand from the row`);
-  return (value, key) => {
+  return (value, key, steps) => {
     const operand = readOther(value, key) ?? undefined;
-    return operand !== undefined && found.test(operand, undefined)(read(value, key)) !== negated;
+    if (operand === undefined) return false;
+    if (op === 'in' && Array.isArray(operand)) steps.spend(operand.length * OPERAND_ITEM_STEPS);
+    return found.test(operand, undefined)(read(value, key), steps) !== negated;
   };
 }
 

@@ -21,6 +21,7 @@ import { planQuery, type QueryPlan } from './query-plan.ts';
 import { parseQuery } from './query-spec.ts';
 import { decodeSubscribe } from './query-wire.ts';
 import { type RowEnvironment, RowPass } from './row-pass.ts';
+import { QUERY_STEPS_MAX, StepBudget } from './step-budget.ts';
 
 export interface QueryExplainOptions {
   readonly maps: MapCatalogue;
@@ -78,8 +79,10 @@ export class QueryExplain implements RequestHandler {
     const { rows } = this.#options;
     const startedMs = rows.clockMs();
     let matched = 0;
-    const take = (key: string, value: unknown, version: number): void => {
-      if (query.judge(key, value, version, false)) matched += 1;
+    const steps = new StepBudget();
+    const take = (key: string, value: unknown, version: number): number => {
+      if (query.judge(key, value, version, false, steps.refill())) matched += 1;
+      return QUERY_STEPS_MAX - steps.left;
     };
     const pass = store === undefined ? undefined : new RowPass(store, rowsOf(plan, store), take, rows);
     for (let step = pass?.step() ?? 'done'; step !== 'done'; step = pass?.step() ?? 'done') {

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { GridError } from '../../protocol/errors.ts';
 import { likeTest } from './like-pattern.ts';
 import { regexTest } from './regex.ts';
+import { StepBudget } from './step-budget.ts';
 import { isSubstring } from './substring.ts';
 
 const REFUSED = { code: 'BAD_REQUEST' };
@@ -66,7 +67,7 @@ test('a pattern of the subset matches what RegExp matches', () => {
   fc.assert(
     fc.property(pattern, fc.array(text, { minLength: 1, maxLength: 8 }), (source, texts) => {
       fc.pre(nestedRepeats(source) <= 2 && source.length <= 60);
-      let matches: (text: string) => boolean;
+      let matches: ReturnType<typeof regexTest>;
       try {
         matches = regexTest(source);
       } catch (error) {
@@ -74,7 +75,8 @@ test('a pattern of the subset matches what RegExp matches', () => {
         fc.pre(false);
         return;
       }
-      for (const one of texts) assert.equal(matches(one), new RegExp(source).test(one), `/${source}/ on ${JSON.stringify(one)}`);
+      for (const one of texts)
+        assert.equal(matches(one, new StepBudget()), new RegExp(source).test(one), `/${source}/ on ${JSON.stringify(one)}`);
     }),
     { numRuns: 3000 },
   );
@@ -97,7 +99,7 @@ test('a pattern that is too long, too deep or too large is refused', () => {
   assert.throws(() => regexTest('('.repeat(60) + ')'.repeat(60)), REFUSED);
   assert.throws(() => regexTest('(a{100}){100}'), REFUSED);
   assert.throws(() => regexTest('a{1001}'), REFUSED);
-  assert.equal(regexTest('((((){1000}){1000}){1000}){1000}')('x'), true, 'counts of nothing cost nothing');
+  assert.equal(regexTest('((((){1000}){1000}){1000}){1000}')('x', new StepBudget()), true, 'counts of nothing cost nothing');
 });
 
 test('evil patterns take no more steps than the text is long times the program', () => {
@@ -112,13 +114,13 @@ test('evil patterns take no more steps than the text is long times the program',
     '(.*a){20}b',
   ];
   const text = 'a'.repeat(20_000);
-  const found = evil.filter((source) => regexTest(source)(text)); // RegExp would not come back in this life
+  const found = evil.filter((source) => regexTest(source)(text, new StepBudget())); // RegExp would not come back in this life
   assert.deepEqual(found, ['(a|aa)+$']);
 });
 
 test('a text that is too long for a pattern is an error, never a quiet answer', () => {
-  assert.throws(() => regexTest('(a|b){60}c')('a'.repeat(1_000_000)), REFUSED);
-  assert.throws(() => likeTest(`%${'_'.repeat(100)}%`)('a'.repeat(1_000_000)), REFUSED);
+  assert.throws(() => regexTest('(a|b){60}c')('a'.repeat(1_000_000), new StepBudget()), REFUSED);
+  assert.throws(() => likeTest(`%${'_'.repeat(100)}b`)('a'.repeat(1_000_000), new StepBudget()), REFUSED);
 });
 
 test('like matches as its translation to a regular expression does', () => {
@@ -128,7 +130,11 @@ test('like matches as its translation to a regular expression does', () => {
       const source = [...like].map((point) =>
         point === '%' ? '.*' : point === '_' ? '.' : `\\u{${point.codePointAt(0)?.toString(16)}}`,
       );
-      assert.equal(likeTest(like)(text), new RegExp(`^${source.join('')}$`, 'isu').test(text), `${like} on ${text}`);
+      assert.equal(
+        likeTest(like)(text, new StepBudget()),
+        new RegExp(`^${source.join('')}$`, 'isu').test(text),
+        `${like} on ${text}`,
+      );
     }),
     { numRuns: 3000 },
   );
@@ -136,7 +142,17 @@ test('like matches as its translation to a regular expression does', () => {
 
 test('a long text is searched for a long part without stepping back', () => {
   const part = `${'a'.repeat(200_000)}b`;
-  assert.equal(isSubstring(part, 'a'.repeat(1_000_000)), false);
-  assert.equal(isSubstring(part, `${'a'.repeat(1_000_000)}b`), true);
-  assert.equal(isSubstring('abab'.repeat(600), `${'abab'.repeat(599)}aba${'abab'.repeat(601)}`), true);
+  assert.equal(isSubstring(part, 'a'.repeat(1_000_000), new StepBudget()), false);
+  assert.equal(isSubstring(part, `${'a'.repeat(1_000_000)}b`, new StepBudget()), true);
+  assert.equal(isSubstring('abab'.repeat(600), `${'abab'.repeat(599)}aba${'abab'.repeat(601)}`, new StepBudget()), true);
+});
+
+test('a part is found in a text wherever it stands', () => {
+  const unit = fc.constantFrom('a', 'b');
+  fc.assert(
+    fc.property(fc.string({ unit, maxLength: 12 }), fc.string({ unit, maxLength: 60 }), (part, text) => {
+      assert.equal(isSubstring(part, text, new StepBudget()), text.includes(part), `${part} in ${text}`);
+    }),
+    { numRuns: 3000 },
+  );
 });

@@ -3,7 +3,7 @@
  * along at once, so nothing is ever tried again.
  *
  *   pattern ──▶ tree ──▶ program: UNIT set · SPLIT a b · ASSERT kind · MATCH      at most PROGRAM_MAX instructions
- *   text    ──▶ for each unit: the states that it leads to, each once             at most text × program steps
+ *   text    ──▶ for each unit: the states that it leads to, each once             at most text × program, and the steps left
  *
  * JavaScript's own RegExp backtracks: twenty characters of pattern can hold a thread for hours. It never sees a client's.
  *
@@ -12,11 +12,13 @@
 import { assert } from '../../assert.ts';
 import { GridError } from '../../protocol/errors.ts';
 import { type AssertionKind, parseRegex, type Ranges, type RegexTree, WORD_UNITS } from './regex-parser.ts';
+import type { StepBudget } from './step-budget.ts';
 
 /** Instructions of a program: what a thousand characters may cost is this times a thousand steps of some nanoseconds. */
 const PROGRAM_MAX = 256;
-/** Longest text × program that is run: tens of milliseconds. */
-const STEPS_MAX = 2 ** 24;
+/** Steps that a state costs, and states after which they are spent. */
+const STATE_STEPS = 2;
+const SPENT_STATES = 4096;
 
 type Instruction =
   | { readonly op: 'unit'; readonly includes: (unit: number) => boolean }
@@ -24,15 +26,13 @@ type Instruction =
   | { readonly op: 'assert'; readonly assertion: AssertionKind }
   | { readonly op: 'match' };
 
-/** Throws GridError BAD_REQUEST when the pattern is none, is outside of the subset, or is too large. */
-export function regexTest(pattern: string): (text: string) => boolean {
-  const program = compile(parseRegex(pattern));
-  const run = new Run(program);
-  return (text) => {
-    if (text.length * program.length > STEPS_MAX)
-      throw new GridError('BAD_REQUEST', `a text of ${text.length} characters is too long for this pattern`);
-    return run.matches(text);
-  };
+/**
+ * Throws GridError BAD_REQUEST when the pattern is none, is outside of the subset, or is too large; the test does when the steps
+ * do not suffice.
+ */
+export function regexTest(pattern: string): (text: string, steps: StepBudget) => boolean {
+  const run = new Run(compile(parseRegex(pattern)));
+  return (text, steps) => run.matches(text, steps);
 }
 
 /** Instructions follow one another, so only a split names others. */
@@ -138,6 +138,8 @@ class Run {
   #now: Int32Array;
   #next: Int32Array;
   #nextCount = 0;
+  /** States reached that were not yet paid for. */
+  #states = 0;
   /** Position + 1 at which the instruction was reached last. */
   readonly #reachedAt: Float64Array;
   /** Instructions whose ways are still to be followed. Each is put there at most twice a position. */
@@ -151,16 +153,22 @@ class Run {
     this.#open = new Int32Array(2 * program.length + 1);
   }
 
-  matches(text: string): boolean {
+  matches(text: string, steps: StepBudget): boolean {
     this.#reachedAt.fill(0);
     this.#nextCount = 0;
+    this.#states = 0;
     for (let at = 0; ; at++) {
+      if (this.#states >= SPENT_STATES) {
+        steps.spend(this.#states * STATE_STEPS);
+        this.#states = 0;
+      }
       if (this.#follow(0, text, at)) return true; // a match may start anywhere
       if (at === text.length) return false;
       const waiting = this.#nextCount;
       [this.#now, this.#next] = [this.#next, this.#now];
       this.#nextCount = 0;
       const unit = text.charCodeAt(at);
+      this.#states += waiting + 1;
       for (let index = 0; index < waiting; index++) {
         const position = this.#now[index] as number;
         const instruction = this.#program[position] as Instruction;
@@ -176,6 +184,7 @@ class Run {
     open[0] = position;
     while (count > 0) {
       count -= 1;
+      this.#states += 1;
       const here = open[count] as number;
       if (this.#reachedAt[here] === at + 1) continue;
       this.#reachedAt[here] = at + 1;

@@ -149,6 +149,22 @@ test('a condition that cannot be judged shows nothing', () => {
   );
 });
 
+test('a condition that takes more steps on a row than it may shows nothing of it, and shows other rows as ever', () => {
+  const costly = {
+    op: 'or',
+    children: Array.from({ length: 200 }, (_, at) => ({ op: 'like', attribute: 't', value: `%${'a'.repeat(56)}b${at}` })),
+  };
+  const long = { t: 'a'.repeat(100_000) };
+  const short = { t: `${'a'.repeat(56)}b7` };
+  const all = { id: 'all', pattern: '*', actions: ['all'], effect: 'allow' };
+  const allowing = grants([{ id: 'a', pattern: '*', actions: ['read'], effect: 'allow', condition: costly }]).rows('m');
+  const denying = grants([all, { id: 'd', pattern: '*', actions: ['read'], effect: 'deny', condition: costly }]).rows('m');
+  assert.equal(allowing.see(long, 'k'), HIDDEN);
+  assert.equal(denying.see(long, 'k'), HIDDEN);
+  assert.equal(allowing.see(short, 'k'), short);
+  assert.equal(denying.see({ t: 'b' }, 'k') === HIDDEN, false);
+});
+
 test('subjects whose policies bind alike have one text', () => {
   const policies = [
     parsePolicy({
