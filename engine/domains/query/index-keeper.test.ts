@@ -51,6 +51,29 @@ describe('a plan', () => {
     assert.equal((await planOf(grid, { predicate: negated }))[0], 'scan');
   });
 
+  test('looks at few rows in a slice when they are long, or costly to judge', async () => {
+    let turns = 0;
+    let clock = 0;
+    const nextTurn = (): Promise<void> => {
+      turns += 1;
+      return Promise.resolve();
+    };
+    const grid = new QueryGrid({ workers: 1, clockMs: () => (clock += 10), nextTurn });
+    const turnsOf = async (mapName: string, query: object): Promise<number> => {
+      turns = 0;
+      await grid.plan(0, query, mapName);
+      return turns;
+    };
+    for (let n = 0; n < 20; n++) {
+      grid.write({ key: `k${n}`, value: { t: 'x'.repeat(100_000) }, millis: n + 1, mapName: 'long' });
+      grid.write({ key: `k${n}`, value: { t: 'x'.repeat(500) }, millis: n + 1, mapName: 'short' });
+    }
+    const words = Array.from({ length: 200 }, (_, at) => `y${at}`);
+    assert.ok((await turnsOf('long', {})) >= 10);
+    assert.equal(await turnsOf('short', {}), 0);
+    assert.ok((await turnsOf('short', { predicate: { op: 'containsAny', attribute: 't', value: words } })) >= 10);
+  });
+
   test('finds ranges, prefixes and paths by an ordered index', async () => {
     const grid = gridOf();
     for (const attribute of ['n', 'name', 'at.rank']) grid.index(attribute, 'ordered');

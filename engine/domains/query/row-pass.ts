@@ -34,11 +34,13 @@ export interface RowEnvironment {
   readonly hasRoomFor: (bytes: number) => boolean;
 }
 
-export type TakeRow = (key: string, value: unknown, version: number) => void;
+/** Takes a row. Returns how many steps that took (step-budget.ts). */
+export type TakeRow = (key: string, value: unknown, version: number) => number;
 
-/** Longest slice, ms, and after how many rows the clock is looked at. */
+/** Longest slice, ms, and how much work is done between two looks at the clock: bytes decoded, steps taken, and so much a row. */
 const SLICE_MS = 3;
-const LOOK_ROWS = 64;
+const LOOK_WORK = 64 * 1024;
+const ROW_WORK = 1024;
 /** Values read back at a time. */
 const READ_ROWS = 256;
 const READ_BYTES = 4 * 1024 * 1024;
@@ -57,6 +59,8 @@ export class RowPass {
   readonly #image = new RecordImage();
   #missing: StoredRecord[] = [];
   #missingBytes = 0;
+  /** Work since the clock was looked at. */
+  #work = 0;
 
   constructor(store: RecordStore, next: () => RecordRef, take: TakeRow, env: RowEnvironment) {
     this.#store = store;
@@ -68,17 +72,17 @@ export class RowPass {
   /** A slice of the work. `'read'`: await `readBack` before the next step. */
   step(): 'done' | 'more' | 'read' {
     const endMs = this.#env.clockMs() + SLICE_MS;
-    for (let rows = 1; ; rows++) {
+    for (;;) {
       const ref = this.#next();
       if (ref === 0) return this.#missing.length > 0 ? 'read' : 'done';
       this.looked += 1;
       this.#row(ref);
       if (this.#missing.length >= READ_ROWS || this.#missingBytes >= READ_BYTES) return 'read';
-      if (rows % LOOK_ROWS === 0 && this.#env.clockMs() >= endMs) return 'more';
+      if (this.#isOver(endMs)) return 'more';
     }
   }
 
-  /** Reads what was noted. Rejects with GridError UNAVAILABLE. */
+  /** Reads what was noted, and hands it over in slices. Rejects with GridError UNAVAILABLE. */
   async readBack(): Promise<void> {
     let left = this.#missing;
     this.readBackRows += left.length;
@@ -93,8 +97,29 @@ export class RowPass {
           throw new GridError('UNAVAILABLE', `${refs.length} values could not be read back`);
         values = await loader.load(this.#store, refs);
       }
-      left = left.filter((record) => !this.#found(record, values));
+      left = await this.#notFound(left, values);
     }
+  }
+
+  /** Hands over what is in memory, or among the values. Returns the rest. */
+  async #notFound(records: readonly StoredRecord[], values: LoadedValues): Promise<StoredRecord[]> {
+    const left: StoredRecord[] = [];
+    let endMs = this.#env.clockMs() + SLICE_MS;
+    for (const record of records) {
+      if (!this.#found(record, values)) left.push(record);
+      if (!this.#isOver(endMs)) continue;
+      await this.#env.nextTurn();
+      endMs = this.#env.clockMs() + SLICE_MS;
+    }
+    return left;
+  }
+
+  /** True when the slice has taken its time. */
+  #isOver(endMs: number): boolean {
+    this.#work += ROW_WORK;
+    if (this.#work < LOOK_WORK) return false;
+    this.#work = 0;
+    return this.#env.clockMs() >= endMs;
   }
 
   #row(ref: RecordRef): void {
@@ -102,7 +127,7 @@ export class RowPass {
     this.#store.read(ref, image);
     if (image.tombstone || isExpiredImage(image, this.#env.nowMs())) return;
     if (!image.evicted) {
-      handOver(image, this.#take);
+      this.#handOver(image);
       return;
     }
     this.#missingBytes += evictedBytes(image);
@@ -126,16 +151,17 @@ export class RowPass {
     }
     const loaded = ValueLoader.valueOf(this.#store, this.#image, values);
     if (loaded === undefined) return false;
-    handOver(loaded, this.#take);
+    this.#handOver(loaded);
     if (this.#env.hasRoomFor(loaded.valueBytes)) fillValue(this.#store, loaded);
     return true;
   }
-}
 
-function handOver(image: RecordImage, take: TakeRow): void {
-  const key = keyOf(image);
-  const value = decodedValue(image);
-  if (key !== undefined && value !== undefined) take(key, value, versionOf(image));
+  #handOver(image: RecordImage): void {
+    this.#work += image.valueBytes;
+    const key = keyOf(image);
+    const value = decodedValue(image);
+    if (key !== undefined && value !== undefined) this.#work += this.#take(key, value, versionOf(image));
+  }
 }
 
 /** The key as clients know it, or undefined when it is no text: such keys are left out of what clients see. */
