@@ -336,7 +336,8 @@ const DEFINITIONS = {
     min: 4 * KIB,
     max: 64 * MIB,
     unit: 'bytes',
-    about: 'Bytes of the values of one first result; a larger one is refused with 413.',
+    about:
+      'Bytes of one first result (values, keys, what it is sorted by), or of the groups of a query; what is larger is refused with 413.',
     raise: 'larger results at once; at most sessionBackpressureBytesMax reaches a client that reads slowly.',
     lower: 'clients must ask for fewer rows (limit) or less of each (fields).',
   }),
@@ -347,7 +348,7 @@ const DEFINITIONS = {
     max: 100_000_000,
     unit: 'rows',
     about:
-      'Rows that a worker keeps in mind for live queries, at 100 to 200 bytes each; a query that goes beyond it is refused, or ended by an error.',
+      'Rows that a worker keeps in mind for live queries, at 100 to 200 bytes each, one with long keys or sorted values as several; a query that goes beyond it is refused, or ended by an error.',
     raise: 'more and larger views.',
     lower: 'less memory beside the records.',
   }),

@@ -27,6 +27,11 @@ function payloadOf(message: Message | undefined): Readonly<Record<string, unknow
   return message.payload;
 }
 
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  assert.ok(isData(value), 'a map');
+  return value;
+}
+
 function responseOf(client: TestClient): Readonly<Record<string, unknown>> {
   const responses = client.heardOf('QUERY_RESP');
   assert.equal(responses.length, 1);
@@ -252,6 +257,41 @@ test('a result that is too large is refused, and one without a limit is cut at t
   assert.equal(payloadOf(heard.find(({ type }) => type === 'ERROR')).code, 413);
   const response = payloadOf(heard.find(({ type }) => type === 'QUERY_RESP'));
   assert.deepEqual([keysOf(response).length, response.hasMore], [30, true]);
+});
+
+test('what a result is sorted by, or grouped by, counts as what it shows does', async () => {
+  const long = (n: number): object => ({ n, text: `${n}${'x'.repeat(3000)}` });
+  const rows = Object.fromEntries(Array.from({ length: 6 }, (_, n) => [`k${n}`, long(n)]));
+  const { node, ann } = await nodeWith(rows, { config: { queryResultBytesMax: 10_000 } });
+  subscribe(ann, 'sorted', { sort: [{ field: 'text', direction: 'asc' }] }, { fields: ['n'] });
+  subscribe(ann, 'grouped', { groupBy: ['text'] });
+  subscribe(ann, 'first', { sort: [{ field: 'text', direction: 'asc' }], limit: 1 }, { fields: ['n'] });
+  subscribe(ann, 'short', { sort: [{ field: 'n', direction: 'asc' }] }, { fields: ['n'] });
+  await node.pump();
+  const heard = ann.heard();
+  const errors = heard.filter(({ type }) => type === 'ERROR').map((message) => payloadOf(message).details);
+  assert.deepEqual(errors.map((details) => fieldsOf(details).id).sort(), ['grouped', 'sorted']);
+  assert.deepEqual([...new Set(errors.map((details) => fieldsOf(details).code))], ['FRAME_TOO_LARGE']);
+  const answered = heard.filter(({ type }) => type === 'QUERY_RESP').map((message) => payloadOf(message).queryId);
+  assert.deepEqual(answered.sort(), ['first', 'short']);
+  assert.equal(node.gateways[0]?.queries.queries, 2);
+});
+
+test('a live query ends when what it is sorted by, or grouped by, grows too large, and others go on', async () => {
+  const { node, ann } = await nodeWith({}, { config: { queryResultBytesMax: 5_000 }, workers: 1 });
+  subscribe(ann, 'sorted', { sort: { text: 'desc' } }, { fields: ['n'] });
+  subscribe(ann, 'grouped', { groupBy: ['text'] });
+  subscribe(ann, 'plain', {}, { fields: ['n'] });
+  await node.pump();
+  ann.heard();
+  for (let n = 0; n < 12; n++) write(ann, { [`k${n}`]: { n, text: `${n}${'x'.repeat(2000)}` } });
+  await node.pump();
+  const heard = ann.heard();
+  const errors = heard.filter(({ type }) => type === 'ERROR').map((message) => payloadOf(message).details);
+  assert.deepEqual(errors.map((details) => fieldsOf(details).id).sort(), ['grouped', 'sorted']);
+  assert.deepEqual([...new Set(errors.map((details) => fieldsOf(details).code))], ['FRAME_TOO_LARGE']);
+  assert.equal(heard.filter(({ type, payload }) => type === 'QUERY_UPDATE' && fieldsOf(payload).queryId === 'plain').length, 12);
+  assert.equal(node.gateways[0]?.queries.queries, 1);
 });
 
 test('one query whose pattern is too costly for a row ends alone: the writer and other queries go on', async () => {

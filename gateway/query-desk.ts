@@ -34,14 +34,14 @@ export interface QueryLimits {
   readonly queriesMax: number;
   /** Rows of one result. */
   readonly rowsMax: number;
-  /** Bytes of the values of one first result. */
+  /** Bytes of one first result: values, keys, sorted values, or groups. */
   readonly resultBytesMax: number;
   /** How long a client waits for its first result, ms. */
   readonly deadlineMs: number;
 }
 
-/** Values kept for all queries here, while several workers answer them, and what they ask, which may be as long as a frame. */
-const VALUE_BYTES_MAX = 256 * 1024 * 1024;
+/** What is kept for all queries here: keys, sorted values and groups, values while several workers answer, and what was asked. */
+const KEPT_BYTES_MAX = 256 * 1024 * 1024;
 /** What one query asks is kept as long as it lives, here and at the workers. */
 const ASKED_BYTES_MAX = 512 * 1024;
 /** A repair may be larger than a first result: the view has grown since. */
@@ -76,7 +76,7 @@ export class QueryDesk implements Desk {
   readonly #unsettled = new Set<ClientQuery>();
   readonly #values = new SharedValues();
   #number = 0;
-  #valueBytes = 0;
+  #keptBytes = 0;
 
   constructor(context: DeskContext, limits: QueryLimits) {
     this.#context = context;
@@ -189,14 +189,14 @@ export class QueryDesk implements Desk {
     const { queriesPerSession, queriesMax } = this.#limits;
     const own = this.#bySession.get(session)?.byId.size ?? 0;
     if (own >= queriesPerSession) throw new GridError('OVERLOADED', `a connection has at most ${queriesPerSession} live queries`);
-    if (this.#byNumber.size >= queriesMax || this.#valueBytes > VALUE_BYTES_MAX)
+    if (this.#byNumber.size >= queriesMax || this.#keptBytes > KEPT_BYTES_MAX)
       throw new GridError('OVERLOADED', 'too many live queries on this server (maxQueries): end some');
   }
 
   #add(query: ClientQuery): void {
     const { session, queryId, number, bytes } = query.asked;
     session.leavesTraces = true;
-    this.#valueBytes += bytes;
+    this.#keptBytes += bytes;
     this.#byNumber.set(number, query);
     if (query.gathered.isGrouped) this.#grouped.add(query);
     const queries = this.#bySession.get(session) ?? { byId: new Map(), isHeld: false, guard: undefined, scope: NO_SCOPE };
@@ -262,13 +262,15 @@ export class QueryDesk implements Desk {
     for (const item of items) {
       if (item.type === 'FAILED') return this.#failed(query, worker, item.code, item.reason);
     }
-    const before = query.gathered.valueBytes;
+    const before = query.gathered.bytes;
     query.gathered.apply(worker, query.asked.workers.length > 1 ? this.#shared(items) : items);
-    this.#valueBytes += query.gathered.valueBytes - before;
-    if (!query.isAnswered && query.gathered.valueBytes > this.#limits.resultBytesMax) {
+    this.#keptBytes += query.gathered.bytes - before;
+    if (!query.isAnswered && query.gathered.bytes > this.#limits.resultBytesMax) {
       const bytesMax = this.#limits.resultBytesMax;
       return this.#fail(query, new GridError('FRAME_TOO_LARGE', `the result is larger than ${bytesMax} bytes`));
     }
+    if (this.#keptBytes > KEPT_BYTES_MAX && query.gathered.bytes > Math.max(before, this.#limits.resultBytesMax))
+      return this.#fail(query, new GridError('OVERLOADED', 'live queries keep too much on this server: ask for less'));
     if (!query.gathered.isGrouped || this.#context.clock.nowMs - query.groupsSentMs >= GROUPS_MS) this.#deliver(query);
   }
 
@@ -296,7 +298,7 @@ export class QueryDesk implements Desk {
   #deliver(query: ClientQuery): void {
     const { gathered, asked } = query;
     if (!gathered.isReady || (query.isAnswered && !gathered.isTouched)) return;
-    const before = gathered.valueBytes;
+    const before = gathered.bytes;
     if (gathered.isGrouped) this.#sendGroups(query);
     else if (query.isAnswered) {
       const changes = gathered.takeChanges();
@@ -305,7 +307,7 @@ export class QueryDesk implements Desk {
       gathered.forgetValues(changes.map(({ row }) => row));
     } else this.#sendResult(query);
     query.isAnswered = true;
-    this.#valueBytes += gathered.valueBytes - before;
+    this.#keptBytes += gathered.bytes - before;
   }
 
   #sendResult({ gathered, asked }: ClientQuery): void {
@@ -345,7 +347,7 @@ export class QueryDesk implements Desk {
     this.#byNumber.delete(number);
     this.#unsettled.delete(query);
     this.#grouped.delete(query);
-    this.#valueBytes -= query.gathered.valueBytes + bytes;
+    this.#keptBytes -= query.gathered.bytes + bytes;
     const queries = this.#bySession.get(session);
     queries?.byId.delete(queryId);
     if (queries?.byId.size === 0) this.#bySession.delete(session);

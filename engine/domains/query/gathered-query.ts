@@ -10,7 +10,7 @@
  * differences. Pure: bytes in, changes out.
  */
 import type { CursorStatus } from './cursor.ts';
-import { type GroupPartial, type Grouping, groupRow } from './grouping.ts';
+import { type GroupPartial, type Grouping, groupBytes, groupRow } from './grouping.ts';
 import { OrderedWindow, type RowChange, type WindowRow } from './ordered-window.ts';
 import type { QueryItem } from './query-wire.ts';
 import type { Position, SortOrder } from './sort-order.ts';
@@ -48,6 +48,7 @@ export class GatheredQuery {
   readonly #keepsValues: boolean;
   #areGroupsTouched = false;
   #valueBytes = 0;
+  #groupBytes = 0;
 
   constructor(options: GatheredOptions) {
     this.#options = options;
@@ -83,9 +84,9 @@ export class GatheredQuery {
     return this.#window.size + groups;
   }
 
-  /** Bytes of values kept here. */
-  get valueBytes(): number {
-    return this.#valueBytes;
+  /** Bytes of what is kept here: values, keys, sorted values, and groups. */
+  get bytes(): number {
+    return this.#valueBytes + this.#window.bytes + this.#groupBytes;
   }
 
   get hasMore(): boolean {
@@ -190,8 +191,17 @@ export class GatheredQuery {
   #group(part: Part, partial: GroupPartial): void {
     this.#areGroupsTouched = true;
     part.named?.add(partial.id);
-    if (partial.count === 0) part.groups.delete(partial.id);
-    else part.groups.set(partial.id, partial);
+    this.#forgetGroup(part, partial.id);
+    if (partial.count === 0) return;
+    part.groups.set(partial.id, partial);
+    this.#groupBytes += groupBytes(partial);
+  }
+
+  #forgetGroup(part: Part, id: string): void {
+    const known = part.groups.get(id);
+    if (known === undefined) return;
+    part.groups.delete(id);
+    this.#groupBytes -= groupBytes(known);
   }
 
   #ready(worker: number, part: Part, hasMore: boolean): void {
@@ -204,7 +214,7 @@ export class GatheredQuery {
     for (const key of [...this.#window.keys()]) if (!named.has(key)) this.#remove(worker, key);
     for (const id of [...part.groups.keys()]) {
       if (named.has(id)) continue;
-      part.groups.delete(id);
+      this.#forgetGroup(part, id);
       this.#areGroupsTouched = true;
     }
   }

@@ -11,6 +11,7 @@
 import { GridError } from '../../protocol/errors.ts';
 import { attributeReader, fieldOf, type ReadAttribute } from './attribute.ts';
 import { compareValues } from './comparison.ts';
+import { valueBytes } from './kept-bytes.ts';
 
 const COLUMNS_MAX = 16;
 const AGGREGATIONS_MAX = 32;
@@ -50,6 +51,11 @@ export interface GroupPartial {
   /** Rows; 0 = the group is gone. */
   readonly count: number;
   readonly fields: readonly FieldSummary[];
+}
+
+/** Bytes of a group's name and columns. */
+export function groupBytes({ id, columns }: { readonly id: string; readonly columns: readonly unknown[] }): number {
+  return id.length + valueBytes(columns);
 }
 
 /** Undefined when the query groups nothing. Throws GridError BAD_REQUEST. */
@@ -115,12 +121,14 @@ interface GroupedRow {
 class Group {
   readonly id: string;
   readonly columns: readonly unknown[];
+  readonly bytes: number;
   readonly rows = new Set<GroupedRow>();
   readonly fields: RunningSummary[];
 
   constructor(id: string, columns: readonly unknown[], fields: number) {
     this.id = id;
     this.columns = columns;
+    this.bytes = groupBytes(this);
     this.fields = Array.from({ length: fields }, () => new RunningSummary());
   }
 }
@@ -167,9 +175,13 @@ export class RunningGroups {
   readonly #rows = new Map<string, GroupedRow>();
   readonly #groups = new Map<string, Group>();
   readonly #touched = new Set<string>();
+  readonly #bytesMax: number;
+  #bytes = 0;
 
-  constructor(grouping: Grouping) {
+  /** @param bytesMax bytes of the names and columns of all groups. */
+  constructor(grouping: Grouping, bytesMax: number) {
     this.#grouping = grouping;
+    this.#bytesMax = bytesMax;
   }
 
   get rows(): number {
@@ -178,6 +190,11 @@ export class RunningGroups {
 
   get groups(): number {
     return this.#groups.size;
+  }
+
+  /** Bytes of the names and columns of all groups. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   get isTouched(): boolean {
@@ -192,14 +209,18 @@ export class RunningGroups {
     return this.#rows.keys();
   }
 
+  /** Throws GridError FRAME_TOO_LARGE when the groups would be larger than they may be. */
   put(value: unknown, key: string): void {
     this.remove(key);
     const { readColumns, readFields, fields } = this.#grouping;
     const columns = readColumns.map((read) => read(value, key) ?? null);
+    this.#assertFits(valueBytes(columns, this.#bytesMax)); // before a name is made of them
     const id = groupId(columns);
     let group = this.#groups.get(id);
     if (group === undefined) {
       group = new Group(id, columns, fields.length);
+      this.#assertFits(this.#bytes + group.bytes);
+      this.#bytes += group.bytes;
       this.#groups.set(id, group);
     }
     const numbers = readFields.map((read) => {
@@ -224,7 +245,10 @@ export class RunningGroups {
     numbers.forEach((number, index) => {
       if (!Number.isNaN(number)) group.fields[index]?.subtract(number);
     });
-    if (group.rows.size === 0) this.#groups.delete(group.id);
+    if (group.rows.size === 0) {
+      this.#groups.delete(group.id);
+      this.#bytes -= group.bytes;
+    }
     this.#touched.add(group.id);
   }
 
@@ -233,6 +257,11 @@ export class RunningGroups {
     const partials = [...this.#touched].map((id) => this.#partial(id));
     this.#touched.clear();
     return partials;
+  }
+
+  #assertFits(bytes: number): void {
+    if (bytes <= this.#bytesMax) return;
+    throw new GridError('FRAME_TOO_LARGE', `groups are larger than ${this.#bytesMax} bytes: group by less, or by shorter values`);
   }
 
   #partial(id: string): GroupPartial {

@@ -7,6 +7,7 @@
  * result alike. Changes are judged also while it fills: a row is put by whichever comes later, and each shows it as it is then,
  * so at the end nothing is missing and nothing is twice.
  */
+import { GridError } from '../../protocol/errors.ts';
 import { ALL_ROWS, HIDDEN, type RowView } from '../security/access.ts';
 import { compareValues } from './comparison.ts';
 import { type GroupPartial, RunningGroups } from './grouping.ts';
@@ -28,7 +29,7 @@ export interface QueryOwner {
 export interface LiveQueryOptions {
   /** Rows up to here are not wanted. */
   readonly after: Position | undefined;
-  /** Bytes of values that its first result may have. */
+  /** Bytes of keys, sorted values and values that its first result may have, and of its groups at any time. */
   readonly bytesMax: number;
   /** Rows kept beyond the window, at most: what may leave it before all rows must be looked at again. */
   readonly spareRowsMax: number;
@@ -37,6 +38,10 @@ export interface LiveQueryOptions {
 }
 
 const SPARE_ROWS_MIN = 64;
+/** Bytes of keys and sorted values that may be kept for each byte of a first result: spare rows are kept, too, and results grow. */
+const KEPT_BYTES_FACTOR = 4;
+/** Bytes of keys, sorted values or groups for which a row counts that is kept. */
+const KEPT_ROW_BYTES = 256;
 
 export type QueryState = 'filling' | 'live' | 'ended';
 
@@ -44,12 +49,12 @@ export class LiveQuery {
   readonly owner: QueryOwner;
   readonly spec: QuerySpec;
   readonly view: RowView;
-  /** Bytes of values that its first result may have. */
+  /** Bytes that its first result may have. */
   readonly bytesMax: number;
   state: QueryState = 'filling';
   /** The gateway was told the first result in full. */
   isReady = false;
-  /** Bytes of values told before it was ready. */
+  /** Bytes told before it was ready. */
   snapshotBytes = 0;
   /** Rows counted for it. */
   accounted = 0;
@@ -70,7 +75,7 @@ export class LiveQuery {
     this.bytesMax = bytesMax;
     const { order, limit, grouping } = spec;
     const spareMax = Math.min(spareRowsMax, Math.max(SPARE_ROWS_MIN, limit));
-    if (grouping !== undefined) this.#groups = new RunningGroups(grouping);
+    if (grouping !== undefined) this.#groups = new RunningGroups(grouping, bytesMax);
     else this.#window = new OrderedWindow({ order, limit, spareMax, after, onDropped });
   }
 
@@ -78,9 +83,10 @@ export class LiveQuery {
     return this.spec.predicate;
   }
 
-  /** Rows kept in memory for it. */
+  /** Rows kept in memory for it. Long ones count as several. */
   get kept(): number {
-    return this.#window?.size ?? this.#groups?.rows ?? 0;
+    const rows = this.#window?.size ?? this.#groups?.rows ?? 0;
+    return Math.max(rows, Math.ceil((this.#window?.bytes ?? this.#groups?.bytes ?? 0) / KEPT_ROW_BYTES));
   }
 
   get groups(): number {
@@ -134,7 +140,8 @@ export class LiveQuery {
 
   /**
    * A live row as it is now. True when the query wants it, whether or not it is kept.
-   * Throws GridError for what ends the query: a filter that takes more steps on this row than there are.
+   * Throws GridError for what ends the query: a filter that takes more steps on this row than there are, and
+   * FRAME_TOO_LARGE when what is kept of rows, or groups, is larger than it may be.
    */
   judge(key: string, value: unknown, version: number, isChanged: boolean, steps: StepBudget): boolean {
     const seen = this.view === ALL_ROWS ? value : this.view.see(value, key);
@@ -143,8 +150,16 @@ export class LiveQuery {
       return false;
     }
     if (this.#groups !== undefined) this.#groups.put(seen, key);
-    else this.#window?.put(key, this.spec.order.valuesOf(seen, key), version, isChanged);
+    else this.#put(key, seen, version, isChanged);
     return true;
+  }
+
+  #put(key: string, seen: unknown, version: number, isChanged: boolean): void {
+    const window = this.#window;
+    window?.put(key, this.spec.order.valuesOf(seen, key), version, isChanged);
+    if (window === undefined || window.bytes <= this.bytesMax * KEPT_BYTES_FACTOR) return;
+    const reason = `keys and sorted values are larger than ${this.bytesMax * KEPT_BYTES_FACTOR} bytes`;
+    throw new GridError('FRAME_TOO_LARGE', `${reason}: ask for fewer rows (limit), or sort by shorter values`);
   }
 
   /** The row is gone. */

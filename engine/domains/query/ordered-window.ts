@@ -12,6 +12,7 @@
  * The same window serves a worker (its own rows) and the gateway (the rows of all workers together).
  */
 import { assert } from '../../assert.ts';
+import { positionBytes } from './kept-bytes.ts';
 import type { Position, SortOrder } from './sort-order.ts';
 
 export type ChangeType = 'ENTER' | 'UPDATE' | 'LEAVE';
@@ -69,6 +70,7 @@ export class OrderedWindow {
   /** Rows no longer kept, of which that was not told yet. */
   readonly #gone = new Map<string, WindowRow>();
   #boundary: Position | undefined;
+  #bytes = 0;
 
   constructor({ order, limit, spareMax, after, onDropped }: WindowOptions) {
     assert(limit >= 0 && spareMax >= 1, `window of ${limit} rows and ${spareMax}`);
@@ -82,6 +84,11 @@ export class OrderedWindow {
   /** Rows kept, those of the window included. */
   get size(): number {
     return this.#rows.length;
+  }
+
+  /** Bytes of the keys and sorted values of the rows kept. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** True when there are wanted rows behind the window. */
@@ -195,6 +202,7 @@ export class OrderedWindow {
     if (!isWanted || (this.#boundary !== undefined && this.#order.compare(row, this.#boundary) >= 0)) return this.#lose(row);
     const index = this.#indexOf(row);
     this.#rows.splice(index, 0, row);
+    this.#bytes += positionBytes(row);
     this.#byKey.set(row.key, row);
     this.#gone.delete(row.key);
     if (index < this.limit) {
@@ -211,6 +219,7 @@ export class OrderedWindow {
     const index = this.#indexOf(row);
     assert(this.#rows[index] === row, 'a row stands where its order says');
     this.#rows.splice(index, 1);
+    this.#bytes -= positionBytes(row);
     this.#byKey.delete(row.key);
     this.#setInWindow(row, false);
     this.#lose(row);
@@ -223,6 +232,7 @@ export class OrderedWindow {
     const last = this.#rows.pop();
     assert(last !== undefined && !last.inWindow, 'what is dropped is behind the window');
     this.#byKey.delete(last.key);
+    this.#bytes -= positionBytes(last);
     this.#boundary = { sort: last.sort, key: last.key };
     this.#lose(last);
     this.#onDropped?.(last.key);

@@ -69,7 +69,12 @@ export class QueryExplain implements RequestHandler {
     const owner = { gateway, session, number: 0, epoch: 0 };
     // Groups are not gathered: only which rows are looked at, and how many match.
     const ungrouped = { ...spec, grouping: undefined };
-    const query = new LiveQuery(owner, ungrouped, view, { after: spec.after, bytesMax: 0, spareRowsMax, onDropped: () => {} });
+    const query = new LiveQuery(owner, ungrouped, view, {
+      after: spec.after,
+      bytesMax: Number.POSITIVE_INFINITY,
+      spareRowsMax,
+      onDropped: () => {},
+    });
     const store = maps.find(map)?.existing(KIND_LWW);
     const planned = { spec, view, windowRowsMax: query.windowRowsMax, isEnough: query.isEnough.bind(query) };
     return this.#run(query, planQuery(planned, store, this.#options.indexes.of(map)), store);

@@ -14,6 +14,7 @@ import type { ErrorCode } from '../../protocol/errors.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
 import type { RecordRef } from '../../storage/storage.ts';
 import type { LoadedValues } from '../../storage/value-loader.ts';
+import { positionBytes } from './kept-bytes.ts';
 import type { LiveQuery, QueryOwner } from './live-query.ts';
 import type { RowChange } from './ordered-window.ts';
 import { QueryPushWriter } from './query-wire.ts';
@@ -57,8 +58,9 @@ export class QueryTeller {
     return this.#lookup.evictedBytes;
   }
 
-  /** Rows to be told whose values are not in memory: all, or a good few; `'large'` when they are too much for a first result. */
+  /** Rows to be told whose values are not in memory: all, or a good few; `'large'` when these, or all keys and sorted values, are too much for a first result. */
   missing(query: LiveQuery, store: RecordStore | undefined): readonly RecordRef[] | 'large' {
+    if (!query.isReady && toldPositionBytes(query) > query.bytesMax) return 'large';
     const refs = this.#lookup.missing(store, query.valuesToTell(), query.isReady ? READ_BYTES_MAX : query.bytesMax + 1);
     return refs.length > 0 && !query.isReady && !takesMore(query, this.#lookup.evictedBytes) ? 'large' : refs;
   }
@@ -95,7 +97,7 @@ export class QueryTeller {
       }
       bytesDue -= stored.length;
       const value = query.tellsWholeValues ? stored : this.#shown(query, row.key, stored);
-      if (!query.isReady && !takesMore(query, value.length)) return 'large';
+      if (!query.isReady && !takesMore(query, value.length + positionBytes(row))) return 'large';
       query.readings = 0; // it gets on
       writer.row(owner, type, row.key, row.version, row.sort, value);
     }
@@ -114,6 +116,13 @@ export class QueryTeller {
     const source = encode(query.shown(this.#lookup.decode(stored), key));
     return { source, start: 0, length: source.length };
   }
+}
+
+/** Bytes of the keys and sorted values of the rows to be told. */
+function toldPositionBytes(query: LiveQuery): number {
+  let bytes = 0;
+  for (const row of query.valuesToTell()) bytes += positionBytes(row);
+  return bytes;
 }
 
 /** Counts bytes of a first result. */
