@@ -4,14 +4,17 @@
  *   signature "done owner" ─▶ hash of (false, 7) ─▶ queries with `done = false AND owner = 7 AND …`
  *   no equality            ─▶ every row may concern them
  *
- * A row costs one look-up per signature, however many queries there are. What is found may still not match.
+ * A row costs one look-up per signature, however many queries there are. What is found may still not match. Rows are looked at as
+ * they are stored, so a query that sees them otherwise is found only by what reads the same in both.
  */
+import { ALL_ROWS, type RowView } from '../security/access.ts';
 import { isScalar } from './comparison.ts';
 import { conjunctsOf, type Predicate, type PredicateLeaf } from './predicate.ts';
 
 /** What can be found by its predicate. */
 export interface Filtered {
   readonly predicate: Predicate;
+  readonly view: RowView;
 }
 
 interface Signature<Q> {
@@ -29,7 +32,7 @@ export class EqualityFilter<Q extends Filtered> {
   }
 
   add(query: Q): void {
-    const leaves = equalitiesOf(query.predicate);
+    const leaves = equalitiesOf(query);
     this.#size += 1;
     if (leaves.length === 0) {
       this.#others.add(query);
@@ -48,7 +51,7 @@ export class EqualityFilter<Q extends Filtered> {
   }
 
   remove(query: Q): void {
-    const leaves = equalitiesOf(query.predicate);
+    const leaves = equalitiesOf(query);
     if (leaves.length === 0) {
       if (this.#others.delete(query)) this.#size -= 1;
       return;
@@ -65,7 +68,7 @@ export class EqualityFilter<Q extends Filtered> {
 
   /** True when rows that concern the query are found by what they hold: a row that held it must be known otherwise. */
   static finds(query: Filtered): boolean {
-    return equalitiesOf(query.predicate).length > 0;
+    return equalitiesOf(query).length > 0;
   }
 
   /** The queries that every row may concern. */
@@ -85,19 +88,24 @@ export class EqualityFilter<Q extends Filtered> {
 }
 
 const known = new WeakMap<Predicate, readonly PredicateLeaf[]>();
+const knownOfViews = new WeakMap<Predicate, readonly PredicateLeaf[]>();
 
 /** The leaves `attribute = text, number or boolean` that every wanted row fulfils, one per attribute. */
-function equalitiesOf(predicate: Predicate): readonly PredicateLeaf[] {
-  const cached = known.get(predicate);
+function equalitiesOf({ predicate, view }: Filtered): readonly PredicateLeaf[] {
+  const seesAll = view === ALL_ROWS;
+  const cache = seesAll ? known : knownOfViews;
+  const cached = cache.get(predicate);
   if (cached !== undefined) return cached;
   const byAttribute = new Map<string, PredicateLeaf>();
   for (const leaf of conjunctsOf(predicate.tree)) {
-    const { op, operand, negated, attribute } = leaf;
+    const { op, operand, negated, attribute, literal } = leaf;
+    // A hidden field `a.b` lets `b` of the map `a` be seen in its place, under the same name.
+    if (!seesAll && !literal && attribute.includes('.')) continue;
     if (op === 'eq' && !negated && operand !== null && isScalar(operand) && !byAttribute.has(attribute))
       byAttribute.set(attribute, leaf);
   }
   const leaves = [...byAttribute.values()].sort((a, b) => (a.attribute < b.attribute ? -1 : 1));
-  known.set(predicate, leaves);
+  cache.set(predicate, leaves);
   return leaves;
 }
 

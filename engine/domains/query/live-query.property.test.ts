@@ -209,6 +209,28 @@ test('a view that is told of a few rows at a time, since its gateway reads slowl
   assert.ok(rounds > (SEEDS / 4) * CHANGES * 2, `${rounds} rounds`);
 });
 
+test('an equality finds the field that a hidden one of the same name lets be seen, at first and when it changes', () => {
+  const see = (value: unknown): unknown => {
+    assert.ok(isData(value));
+    const { 'a.b': _, ...row } = value;
+    return row;
+  };
+  const grid = new QueryGrid({ workers: 2, scopes: { rows: () => ({ see }) } });
+  const row = (hidden: number, shown: number): object => ({ 'a.b': hidden, a: { b: shown } });
+  for (let n = 0; n < 4; n++) grid.write({ key: `k${n}`, value: row(1, n), millis: n + 1 });
+  const shown = grid.subscribe({ predicate: { op: 'eq', attribute: 'a.b', value: 2 } });
+  const hidden = grid.subscribe({ predicate: { op: 'eq', attribute: 'a.b', value: 1 }, where: { 'a.b': 1 } });
+  grid.settle();
+  assert.deepEqual(
+    shown.response?.map(({ key }) => key),
+    ['k2'],
+  );
+  assert.deepEqual(hidden.response, []);
+  grid.write({ key: 'k3', value: row(1, 2), millis: 10 });
+  grid.settle();
+  assert.deepEqual([...shown.rows.keys()].sort(), ['k2', 'k3']);
+});
+
 test('what changes while a first result is gathered in slices is neither lost nor told twice', async () => {
   let slices = 0;
   await forEachSeed(Math.ceil(SEEDS / 20), async (seed) => {
