@@ -5,6 +5,9 @@ import { GatheredQuery } from '../engine/domains/query/gathered-query.ts';
 import type { QuerySpec } from '../engine/domains/query/query-spec.ts';
 import type { Session } from './session.ts';
 
+/** Threads of one worker that may end in a row before they have answered a query: it is not told to a further one. */
+const DEATHS_MAX = 2;
+
 /** What does not change about a query. */
 export interface AskedQuery {
   readonly session: Session;
@@ -37,6 +40,8 @@ export class ClientQuery {
   readonly untold = new Map<number, number>();
   /** Which try each worker is at. */
   readonly #epochs = new Map<number, number>();
+  /** Times in a row that a worker was replaced before it had said all. */
+  readonly #deaths = new Map<number, number>();
 
   constructor(asked: AskedQuery, scope: number) {
     this.asked = asked;
@@ -51,6 +56,18 @@ export class ClientQuery {
     this.#epochs.set(worker, this.epochOf(worker) + 1);
     this.gathered.restart(worker, isSeenAnew);
     this.untold.set(worker, atMs);
+  }
+
+  /** The worker was replaced. True when that came too often while it was at work on this query. */
+  isDeadlyTo(worker: number): boolean {
+    if (!this.gathered.asks(worker) || this.gathered.hasAllOf(worker)) {
+      this.#deaths.delete(worker);
+      return false;
+    }
+    if (this.untold.has(worker)) return false;
+    const deaths = (this.#deaths.get(worker) ?? 0) + 1;
+    this.#deaths.set(worker, deaths);
+    return deaths >= DEATHS_MAX;
   }
 
   epochOf(worker: number): number {

@@ -336,6 +336,29 @@ test('a query that is cheap leaf by leaf and costly as a whole ends alone, in it
   assert.equal(node.gateways[0]?.queries.queries, 1);
 });
 
+test('a query that two threads of a worker in a row have not lived to answer is not told to a third', async () => {
+  const { node, ann } = await nodeWith({ a: { n: 1 } }, { workers: 1 });
+  const [gateway] = node.gateways;
+  assert.ok(gateway !== undefined);
+  subscribe(ann, 'answered', {});
+  await node.pump();
+  assert.deepEqual(keysOf(responseOf(ann)), ['a']);
+  for (let replacement = 0; replacement < 5; replacement++) {
+    gateway.workerReplaced(0);
+    await node.pump();
+  }
+  assert.deepEqual(ann.heardOf('ERROR'), [], 'a query that is answered each time lives on');
+  subscribe(ann, 'waiting', {});
+  gateway.workerReplaced(0);
+  gateway.workerReplaced(0);
+  await node.pump();
+  const errors = ann.heardOf('ERROR').map((message) => payloadOf(message).details);
+  assert.deepEqual(errors, [{ type: 'QUERY_SUB', id: 'waiting', code: 'UNAVAILABLE' }]);
+  write(ann, { b: { n: 2 } });
+  await node.pump();
+  assert.deepEqual(updatesOf(ann), [['ENTER', 'b', { n: 2 }]]);
+});
+
 test('a query for one key asks its owner alone, and a question about a hash is not answered', async () => {
   const { node, ann } = await nodeWith({ a: { n: 1 }, b: { n: 1 }, c: { n: 1 } });
   subscribe(ann, 'q', { where: { _key: 'b' } });

@@ -117,7 +117,11 @@ export class QueryDesk implements Desk {
   }
 
   workerReplaced(worker: number): void {
-    for (const query of this.#byNumber.values()) this.#restart(query, worker, 0);
+    for (const query of [...this.#byNumber.values()]) {
+      if (query.isDeadlyTo(worker))
+        this.#fail(query, new GridError('UNAVAILABLE', 'workers ended before they had answered this query'));
+      else this.#restart(query, worker, 0);
+    }
     this.tick(this.#context.clock.nowMs);
   }
 

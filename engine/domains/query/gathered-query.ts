@@ -98,6 +98,11 @@ export class GatheredQuery {
     return this.#parts.has(worker);
   }
 
+  /** True when the worker has said all that it has. */
+  hasAllOf(worker: number): boolean {
+    return this.#parts.get(worker)?.isReady === true;
+  }
+
   /** The worker will say anew what it has. @param isSeenAnew its rows are to be told though they have not changed: other fields are seen. */
   restart(worker: number, isSeenAnew = false): void {
     const part = this.#parts.get(worker);
