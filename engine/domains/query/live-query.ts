@@ -139,12 +139,11 @@ export class LiveQuery {
   }
 
   /**
-   * A live row as it is now. True when the query wants it, whether or not it is kept.
+   * A live row as it is now and as the view sees it. True when the query wants it, whether or not it is kept.
    * Throws GridError for what ends the query: a filter that takes more steps on this row than there are, and
    * FRAME_TOO_LARGE when what is kept of rows, or groups, is larger than it may be.
    */
-  judge(key: string, value: unknown, version: number, isChanged: boolean, steps: StepBudget): boolean {
-    const seen = this.view === ALL_ROWS ? value : this.view.see(value, key);
+  judge(key: string, seen: unknown, version: number, isChanged: boolean, steps: StepBudget): boolean {
     if (seen === HIDDEN || !this.spec.predicate.matches(seen, key, steps)) {
       this.drop(key);
       return false;

@@ -11,6 +11,7 @@ import { isExpiredImage } from '../../storage/expired-record.ts';
 import { RecordImage } from '../../storage/record.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
 import type { RecordRef } from '../../storage/storage.ts';
+import { ALL_ROWS, type RowView } from '../security/access.ts';
 import { EqualityFilter } from './equality-filter.ts';
 import type { LiveQuery } from './live-query.ts';
 import { keyOf, type TakeRow, decodedValue, versionOf } from './row-pass.ts';
@@ -41,6 +42,8 @@ export class MapQueries {
   readonly #judged = new Set<LiveQuery>();
   /** What all queries may do to the row at hand. */
   readonly #steps = new RowSteps();
+  /** The row at hand as others than ALL_ROWS see it: judged once for all queries of one subject. */
+  readonly #seen = new Map<RowView, unknown>();
 
   constructor(name: Uint8Array, store: RecordStore | undefined, events: MapQueriesEvents) {
     this.name = name;
@@ -81,6 +84,7 @@ export class MapQueries {
         judged.add(query);
         this.#judge(query, key, value, version, true);
       });
+      this.#seen.clear();
     } else if (this.#filter.size > 0) this.#dropEverywhere(key);
     const holders = this.#holders.get(key);
     if (holders !== undefined) for (const query of [...holders]) if (!judged.has(query)) this.#drop(query, key);
@@ -96,6 +100,7 @@ export class MapQueries {
       filter.forEach(value, key, (query) => {
         if (query.state !== 'ended') this.#judge(query, key, value, version, false);
       });
+      this.#seen.clear();
       return this.#steps.spent;
     };
   }
@@ -103,7 +108,7 @@ export class MapQueries {
   /** Judges a row for a query, as a change or in a pass. */
   #judge(query: LiveQuery, key: string, value: unknown, version: number, isChanged: boolean): void {
     try {
-      query.judge(key, value, version, isChanged, this.#steps.next());
+      query.judge(key, this.#seenBy(query.view, value, key), version, isChanged, this.#steps.next());
     } catch (error) {
       if (!(error instanceof GridError)) throw error;
       this.#events.onFailed(query, error);
@@ -114,6 +119,12 @@ export class MapQueries {
       else this.#forget(key, query);
     }
     if (query.isTouched) this.#events.onTouched(query);
+  }
+
+  #seenBy(view: RowView, value: unknown, key: string): unknown {
+    if (view === ALL_ROWS) return value;
+    if (!this.#seen.has(view)) this.#seen.set(view, view.see(value, key));
+    return this.#seen.get(view);
   }
 
   /** The row is gone: queries without equalities may hold it, too. */

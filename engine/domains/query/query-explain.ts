@@ -86,7 +86,7 @@ export class QueryExplain implements RequestHandler {
     let matched = 0;
     const steps = new StepBudget();
     const take = (key: string, value: unknown, version: number): number => {
-      if (query.judge(key, value, version, false, steps.refill())) matched += 1;
+      if (query.judge(key, query.view.see(value, key), version, false, steps.refill())) matched += 1;
       return QUERY_STEPS_MAX - steps.left;
     };
     const pass = store === undefined ? undefined : new RowPass(store, rowsOf(plan, store), take, rows);
