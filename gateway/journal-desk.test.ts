@@ -187,6 +187,53 @@ test('a replay waits for a client that does not read, and goes on when it does',
   assert.equal(events(bob).length, 20);
 });
 
+test('whoever subscribes again and again has one page read at a time, and none in a row for subscriptions that were replaced', async () => {
+  const node = await OneThreadNode.create({ domains: { journal: 'on' } });
+  const ann = node.client();
+  for (let index = 0; index < 20; index++) write(ann, 'm', `k${index}`, index);
+  await node.pump();
+  const bob = node.client();
+  for (let round = 0; round < 5; round++) {
+    for (let index = 0; index < 50; index++) subscribe(bob, 'b', { fromSequence: '0' });
+    assert.ok((await node.drainWorker(0)) <= (round === 0 ? 2 : 0), 'the tail asks once, and the session');
+  }
+  for (let index = 0; index < 50; index++) {
+    bob.say({ type: 'JOURNAL_UNSUBSCRIBE', subscriptionId: index === 0 ? 'b' : `b${index - 1}` });
+    subscribe(bob, `b${index}`, { fromSequence: '0' });
+  }
+  assert.equal(await node.drainWorker(0), 0, 'nor by another name');
+  await node.pump();
+  assert.deepEqual(events(bob), [], 'that page was in vain');
+  node.gateways[0]?.outbox.onTick(0);
+  await node.pump();
+  assert.deepEqual(
+    numbers(events(bob)),
+    Array.from({ length: 20 }, (_, index) => index + 1),
+  );
+});
+
+test('replays of one connection take turns, page by page, and each gets all of its past', async () => {
+  const node = await OneThreadNode.create({ domains: { journal: 'on', journalEventsMax: 5000 } });
+  const ann = node.client();
+  for (let index = 0; index < 1200; index++) {
+    write(ann, index % 2 === 0 ? 'even' : 'odd', `k${index}`, index);
+    if (index % 100 === 0) await node.pump();
+  }
+  await node.pump();
+  const bob = node.client();
+  for (const map of ['even', 'odd']) subscribe(bob, map, { fromSequence: '0', mapName: map });
+  await node.pump();
+  const heard = events(bob);
+  for (const [first, map] of ['even', 'odd'].entries()) {
+    assert.deepEqual(
+      numbers(heard.filter(({ mapName }) => mapName === map)),
+      Array.from({ length: 600 }, (_, index) => 2 * index + first + 1),
+    );
+  }
+  const turns = heard.filter(({ mapName }, index) => mapName !== heard[index - 1]?.mapName).map(({ mapName }) => mapName);
+  assert.deepEqual(turns, ['even', 'odd', 'even', 'odd']);
+});
+
 test('who asks for what is gone is told of the gap, then gets the rest', async () => {
   const node = await OneThreadNode.create({ workers: 1, domains: { journal: 'on', journalEventsMax: 16 } });
   const [ann, bob] = [node.client(), node.client()];

@@ -3,7 +3,8 @@
  *
  *   tail     one for the gateway: page after page of all workers from `#next` on, to every live subscription. At the end it asks
  *            to be woken, and is idle until some worker has a new event
- *   replay   one for a subscription with a past: its own pages until they meet the tail, from there on it is live
+ *   replay   one for a subscription with a past: its own pages until they meet the tail, from there on it is live. Those of a
+ *            session take turns: one page of them is on its way, whether or not its subscription has gone meanwhile
  *
  *   subscribe ──(fromSequence)──▶ replaying ──page ends at or behind the tail──▶ live
  *       └───────────────────────(none)──────────────────────────────────────────▲
@@ -45,8 +46,6 @@ interface Subscribed extends Subscription {
   /** First number that it has not got. */
   since: number;
   isReplaying: boolean;
-  /** A page of its replay is on its way. */
-  isAsking: boolean;
 }
 
 export class JournalFeed {
@@ -54,6 +53,8 @@ export class JournalFeed {
   readonly #context: DeskContext;
   readonly #sequence: JournalSequence;
   readonly #bySession = new Map<Session, Map<string, Subscribed>>();
+  /** Sessions of which a page of a replay is on its way. */
+  readonly #asking = new Set<Session>();
   #count = 0;
   /** First number that the tail has not brought; 0 while nobody is subscribed. */
   #next = 0;
@@ -87,13 +88,13 @@ export class JournalFeed {
     this.#sequence.ask();
     const now = this.#sequence.next;
     const since = from ?? now;
-    const subscribed: Subscribed = { id, map, types, since, isReplaying: from !== undefined, isAsking: false };
+    const subscribed: Subscribed = { id, map, types, since, isReplaying: from !== undefined };
     const ofSession = this.#bySession.get(session) ?? new Map<string, Subscribed>();
     this.#bySession.set(session, ofSession.set(id, subscribed));
     this.#count += 1;
     if (this.#next === 0) this.#next = now;
     if (this.#count === 1) this.#pull();
-    if (subscribed.isReplaying) this.#replay(session, subscribed);
+    if (subscribed.isReplaying) this.#replayNext(session);
   }
 
   unsubscribe(session: Session, id: string): void {
@@ -123,9 +124,7 @@ export class JournalFeed {
   /** Goes on with what found no room, and with replays whose clients have read. */
   tick(): void {
     if (this.#isBehind) this.#pull();
-    for (const [session, ofSession] of this.#bySession) {
-      for (const subscribed of ofSession.values()) if (subscribed.isReplaying) this.#replay(session, subscribed);
-    }
+    for (const session of this.#bySession.keys()) this.#replayNext(session);
   }
 
   #pull(): void {
@@ -187,8 +186,16 @@ export class JournalFeed {
       if (wants(subscribed, event, ALL_TYPES)) this.#sendGap(session, subscribed.id, event.number, event.number);
   }
 
+  /** Asks for a page of the session's replay whose turn it is, unless one is on its way. */
+  #replayNext(session: Session): void {
+    if (this.#asking.has(session)) return;
+    for (const subscribed of this.#bySession.get(session)?.values() ?? []) {
+      if (subscribed.isReplaying) return this.#replay(session, subscribed);
+    }
+  }
+
   #replay(session: Session, subscribed: Subscribed): void {
-    if (subscribed.isAsking || session.connection.bufferedBytes() > UNREAD_BYTES_MAX) return;
+    if (session.connection.bufferedBytes() > UNREAD_BYTES_MAX) return;
     const { map, types, since } = subscribed;
     // A change that a subject sees as another kind must not be lost by the kind it is stored as.
     const read = {
@@ -199,18 +206,19 @@ export class JournalFeed {
       types: session.access.scope === 0 ? types : ALL_TYPES,
       wakes: false,
     };
-    subscribed.isAsking = this.#ask(
+    const asked = this.#ask(
       read,
       (page) => this.#replayed(session, subscribed, page),
-      () => {
-        subscribed.isAsking = false; // the tick tries again
-      },
+      () => void this.#asking.delete(session), // the tick tries again
     );
+    if (asked) this.#asking.add(session);
   }
 
   #replayed(session: Session, subscribed: Subscribed, page: JoinedPage): void {
-    subscribed.isAsking = false;
-    if (this.#bySession.get(session)?.get(subscribed.id) !== subscribed) return;
+    this.#asking.delete(session);
+    const ofSession = this.#bySession.get(session);
+    // A page in vain is followed by the next one on the tick only: whoever subscribes again and again has few of them read.
+    if (ofSession?.get(subscribed.id) !== subscribed) return;
     const { since } = subscribed;
     if (page.dropped >= since) this.#sendGap(session, subscribed.id, since, page.dropped);
     for (const event of page.events) {
@@ -222,7 +230,9 @@ export class JournalFeed {
     }
     subscribed.since = Math.max(since, page.next);
     if (subscribed.since >= this.#next) subscribed.isReplaying = false;
-    else this.#replay(session, subscribed);
+    ofSession.delete(subscribed.id); // the others are before it now
+    ofSession.set(subscribed.id, subscribed);
+    this.#replayNext(session);
   }
 
   #ask(read: JournalRead, onPage: (page: JoinedPage) => void, onError: () => void): boolean {
