@@ -87,6 +87,7 @@ export class Answers implements PushSink {
   /** Calls of the batch at hand with rejected ops. */
   readonly #results: CallResult[] = [];
   readonly #replies: Reply[] = [];
+  #replyBytes = 0;
   readonly #pushes: Push[] = [];
   /** Those that leave before the replies of the batch. */
   readonly #ahead: Push[] = [];
@@ -125,6 +126,11 @@ export class Answers implements PushSink {
     return done;
   }
 
+  /** Bytes of the replies of the batch at hand. */
+  get replyBytes(): number {
+    return this.#replyBytes;
+  }
+
   ack(gateway: number, callId: number): void {
     this.#acks[gateway]?.add(callId);
   }
@@ -138,7 +144,9 @@ export class Answers implements PushSink {
     const last = Math.max(0, parts.length - 1);
     for (let index = 0; index <= last; index++) {
       const flags = index < last ? FLAG_MORE : 0;
-      this.#replies.push({ gateway, callId, error, body: parts[index] ?? NO_BODY, flags, isOfWrite });
+      const body = parts[index] ?? NO_BODY;
+      this.#replies.push({ gateway, callId, error, body, flags, isOfWrite });
+      this.#replyBytes += body.length;
     }
   }
 
@@ -265,6 +273,7 @@ export class Answers implements PushSink {
       this.#write(gateway, RECORD_REPLY, callId, error + 1, body, flags, Number.NaN);
     }
     this.#replies.length = 0;
+    this.#replyBytes = 0;
   }
 
   /** The hot path's answer: call ids, copied into claimed ring memory. */

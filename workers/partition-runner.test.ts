@@ -63,11 +63,15 @@ class EchoHandler implements RequestHandler {
   readonly writeKinds = [REQUEST_ECHO];
   readonly closed: number[][] = [];
   answers: Answers | undefined;
+  /** Tells nobody anything unasked. */
+  isQuiet = false;
 
   answer({ body, gateway, session }: GridRequest): RequestAnswer {
     if (body.length <= 3) throw new GridError('FORBIDDEN', 'nothing to echo');
-    this.answers?.push(gateway, session, 3, body);
-    return new TextDecoder().decode(body).includes('late') ? late([body]) : [body];
+    if (!this.isQuiet) this.answers?.push(gateway, session, 3, body);
+    const asked = new TextDecoder().decode(body);
+    if (asked.includes('much')) return [new Uint8Array(1 << 19)];
+    return asked.includes('late') ? late(asked.includes('parts') ? [body, body, body] : [body]) : [body];
   }
 
   sessionClosed(gateway: number, session: number): void {
@@ -428,6 +432,56 @@ test('while an outbox is full the batch does not end, and then everything is the
     ['events', 0],
     ['acks', ...Array.from({ length: 20 }, (_, index) => index + 1)],
   ]);
+});
+
+test('a batch ends early once its replies are some megabytes, and the rest is answered in the next', async () => {
+  const runner = new RunnerUnderTest(1 << 16);
+  for (let call = 1; call <= 20; call++) runner.request(call, REQUEST_ECHO, { text: 'much' });
+  const replied: number[] = [];
+  const batches: number[] = [];
+  while (replied.length < 20) {
+    let ended = false;
+    const waiting = Promise.resolve(runner.batch()).then(() => {
+      ended = true;
+    });
+    const before = replied.length;
+    while (!ended) {
+      replied.push(...runner.read().flatMap(({ type, call }) => (type === RECORD_REPLY ? [call] : [])));
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    await waiting;
+    replied.push(...runner.read().flatMap(({ type, call }) => (type === RECORD_REPLY ? [call] : [])));
+    batches.push(replied.length - before);
+  }
+  assert.deepEqual(
+    replied,
+    Array.from({ length: 20 }, (_, index) => index + 1),
+  );
+  assert.deepEqual(batches, [9, 9, 2]);
+});
+
+test('parts of late answers keep no batch from ending, though they fill the outbox each time there is room', async () => {
+  const runner = new RunnerUnderTest(1 << 12);
+  runner.echo.isQuiet = true;
+  for (let call = 1; call <= 30; call++) runner.request(call, REQUEST_ECHO, { text: `late in parts ${'x'.repeat(1000)}` });
+  await runner.batch();
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  runner.ops(31, [put('k')]);
+  let ended = false;
+  const waiting = Promise.resolve(runner.batch()).then(() => {
+    ended = true;
+  });
+  const answers: Answer[] = [];
+  let repliesBefore = 0;
+  for (let reads = 0; reads < 1000 && answers.length < 91; reads++) {
+    answers.push(...runner.read());
+    if (!ended) repliesBefore = answers.length;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await waiting;
+  assert.equal(answers.length, 91);
+  assert.ok(repliesBefore < 45, `${repliesBefore}`);
+  assert.ok(summary(answers).some((answer) => JSON.stringify(answer) === '["acks",31]'));
 });
 
 test('a record at which workers die again and again is set aside: its ops are rejected, those around it are applied', () => {

@@ -6,8 +6,9 @@
  *   INTEREST ─ who listens to a map      CLOSED ─ handlers forget the session
  *
  * Answers are gathered while a batch is drained (answers.ts) and written at its end, when the batch is as safe as they
- * say (durability.ts). When an outbox has no room the batch does not end: nothing more is drained until the gateway has
- * read. What handlers did not push then, since much waited already, they push in later turns, whether or not records come.
+ * say (durability.ts). It ends early once its replies are some megabytes. When an outbox has no room the batch does not end: nothing
+ * more is drained until the gateway has read. What handlers did not push then, since much waited already, they push in later turns,
+ * whether or not records come.
  *
  * A replaced worker finds records in its inbox that its predecessor had merged and logged, but perhaps not answered:
  * those up to `loggedTo` are answered without being run again, save for ops from the first on that was not merged as it is: these are
@@ -45,6 +46,8 @@ const INTERNAL = errorNumber('INTERNAL');
 const UNAVAILABLE = errorNumber('UNAVAILABLE');
 const NO_BODY = new Uint8Array(0);
 const LOG_DAMAGED = errorNumber('LOG_DAMAGED');
+/** Bytes of replies above which a batch ends: a few bytes of questions may ask for any number. */
+const REPLY_BYTES_MAX = 4 * 1024 * 1024;
 /** While an outbox is full, how often it is looked at. */
 const OUTBOX_RETRY_MS = 1;
 
@@ -313,9 +316,11 @@ export class PartitionRunner implements Runnable {
     const answer = refused >= 0 ? refused : this.#answerTo(ring, kind, body, session);
     if (callId === CALL_NONE) return; // nobody waits
     if (typeof answer === 'number') this.#options.answers.reply(ring.index, callId, answer, []);
-    else if (isList(answer))
-      this.#options.answers.reply(ring.index, callId, -1, answer, handlers.tellsOfWrite(kind, answer.at(-1)));
-    else void this.#answerLater(ring.index, callId, kind, answer);
+    else if (isList(answer)) {
+      const { answers } = this.#options;
+      answers.reply(ring.index, callId, -1, answer, handlers.tellsOfWrite(kind, answer.at(-1)));
+      if (answers.replyBytes > REPLY_BYTES_MAX) ring.endDrain();
+    } else void this.#answerLater(ring.index, callId, kind, answer);
   }
 
   /**
@@ -340,16 +345,19 @@ export class PartitionRunner implements Runnable {
     }
   }
 
-  /** Values are read back from the data store: the loop goes on, and one part at a time waits for room. */
+  /** A long answer, or values are read back for it: the loop goes on, and one part at a time waits for room. */
   async #answerLater(gateway: number, callId: number, kind: number, parts: LateParts): Promise<void> {
     const { answers, handlers, durability } = this.#options;
     const failureBefore = durability.failure;
     let held: Uint8Array | undefined;
     try {
       for await (const part of parts) {
-        if (held !== undefined) answers.replyPart(gateway, callId, held, true);
+        if (held !== undefined) {
+          if (!handlers.writes(kind)) await this.#logged(); // its gateway may tell it before the rest has come
+          answers.replyPart(gateway, callId, held, true);
+        }
         held = part;
-        await this.#untilRead();
+        await this.#untilItsTurn();
       }
       const tellsOfWrite = handlers.tellsOfWrite(kind, held);
       if (tellsOfWrite || !handlers.writes(kind)) await this.#logged();
@@ -440,6 +448,14 @@ export class PartitionRunner implements Runnable {
     // A re-send changes nothing: what it waits for may be persisted already, and no sync would come to say so.
     const persisted = persistsBatches || (!neverPersists && durability.persistedSequence >= sequence);
     if (answers.write(sequence, persisted)) durability.persistSoon();
+  }
+
+  /** Resolves when a part of a late answer may be written: behind the batch that waits for room, which it would keep from ending. */
+  async #untilItsTurn(): Promise<void> {
+    this.#waiting += 1;
+    while (!this.#isBatchTold || !this.#options.answers.flush())
+      await new Promise((resolve) => setTimeout(resolve, OUTBOX_RETRY_MS));
+    this.#waiting -= 1;
   }
 
   /** Resolves when every outbox has taken what was written for it. */

@@ -89,6 +89,23 @@ test('the largest record fits into an empty ring wherever its positions stand, a
   assert.throws(() => producer.claim(505), /larger than recordBytesMax/);
 });
 
+test('a drain ends behind the record at which its handler says so, and the next one goes on there', () => {
+  const { producer, consumer, collector } = pair();
+  for (let fill = 1; fill <= 4; fill++) assert.ok(producer.tryWrite(record(8, fill)));
+  const handler = {
+    onRecord(ring: RingConsumer, at: number, bytes: number): void {
+      collector.onRecord(ring, at, bytes);
+      if (collector.records.length === 2) ring.endDrain();
+    },
+  };
+  assert.equal(consumer.drain(100, handler), 2);
+  assert.equal(consumer.drain(100, handler), 2);
+  assert.deepEqual(
+    collector.records.map(([fill]) => fill),
+    [1, 2, 3, 4],
+  );
+});
+
 test('positions survive wrapping 2^31 and 2^32', () => {
   for (const position of [2 ** 31 - 2048, 2 ** 32 - 2048]) {
     const { memory, producer, consumer, collector } = pair(1024, position);

@@ -199,6 +199,7 @@ export class RingConsumer extends RingMemory {
   #position: number;
   #released: number;
   #messageHeld = false;
+  #drainEnds = false;
 
   /** @param onRoom wakes the producer's thread when it waits for room (`wantRoom`). */
   constructor(memory: SharedArrayBuffer, index = 0, onRoom: () => void = nobody) {
@@ -263,7 +264,8 @@ export class RingConsumer extends RingMemory {
 
   /**
    * Hands up to `recordsMax` records to `handler` and returns how many it took, parts of large messages included. Gives
-   * no space back. Ends early behind a large message: its bytes stand in the message area until `release`.
+   * no space back. Ends early behind a large message: its bytes stand in the message area until `release`; and where the handler
+   * says so.
    */
   drain(recordsMax: number, handler: RingHandler): number {
     const words = this.words;
@@ -271,8 +273,9 @@ export class RingConsumer extends RingMemory {
     let position = this.#position;
     if (position === tail || this.#messageHeld) return 0;
     let records = 0;
+    this.#drainEnds = false;
     words[HANDLING] = 1; // stays 1 when the handler throws or the thread is ended: `takeOver` looks at it
-    while (position !== tail && records < recordsMax) {
+    while (position !== tail && records < recordsMax && !this.#drainEnds) {
       const index = position & this.#mask;
       const at = DATA + index;
       const bytes = words[at >> 2] as number;
@@ -290,6 +293,11 @@ export class RingConsumer extends RingMemory {
     words[HANDLING] = 0;
     this.floats[RECORDS_READ] = (this.floats[RECORDS_READ] as number) + records;
     return records;
+  }
+
+  /** Ends the drain behind the record at hand: what was made of it is to go out before more is made. */
+  endDrain(): void {
+    this.#drainEnds = true;
   }
 
   /** Gives back the space of all that was drained. Called when the batch is logged and its replies are on their way. */
