@@ -145,7 +145,9 @@ export class Scatter {
 
   #ask(session: Session, kind: number, bodyOf: (worker: number) => Uint8Array, gather: Gather): boolean {
     const { calls } = this.#options;
-    return calls.ask(session, kind, calls.everyone, bodyOf, gather);
+    if (!calls.ask(session, kind, calls.everyone, bodyOf, gather)) return false;
+    session.leavesTraces = true; // answers that take their time
+    return true;
   }
 
   #send(session: Session, message: object): void {
@@ -227,10 +229,13 @@ class LeavesGather implements Gather {
   }
 }
 
-/** A frame of items is not made larger than this by putting the parts of several workers together. */
-const ITEM_FRAME_BYTES_MAX = 1024 * 1024;
+/** Bytes of items that wait for those of other workers, to be one frame with them. */
+const ITEMS_KEPT_BYTES_MAX = 64 * 1024;
 
-/** Puts the items of all workers into frames: `records` of an LWW leaf or `entries` of an OR-Map. The client merges each. */
+/**
+ * Puts the items of all workers into frames: `records` of an LWW leaf or `entries` of an OR-Map. The client merges each, so what is more
+ * than a little leaves as it comes: an answer may be longer than anybody may keep.
+ */
 class ItemsGather implements Gather {
   readonly #scatter: Scatter;
   readonly #session: Session;
@@ -240,6 +245,8 @@ class ItemsGather implements Gather {
   readonly #path: string | undefined;
   readonly #onlyIfAny: boolean;
   readonly #parts: Uint8Array[] = [];
+  #keptBytes = 0;
+  #hasSent = false;
   #error = -1;
 
   constructor(scatter: Scatter, session: Session, type: string, mapName: string, path: string | undefined, onlyIfAny = false) {
@@ -254,7 +261,7 @@ class ItemsGather implements Gather {
 
   answered(_worker: number, error: number, body: Uint8Array): void {
     if (error >= 0) this.#error = error;
-    else this.#parts.push(body);
+    else if (itemsIn(body) > 0) this.#take(body);
   }
 
   complete(): void {
@@ -263,19 +270,25 @@ class ItemsGather implements Gather {
       this.#scatter.fail(this.#session, this.#error, `${this.#type} of map ${this.#mapName}`);
       return;
     }
-    const full = this.#parts.filter((part) => itemsIn(part) > 0);
-    if (full.length === 0 && !this.#onlyIfAny) this.#scatter.deliver(this.#session, this.#frame([]));
-    for (let from = 0; from < full.length; ) {
-      let to = from + 1;
-      let bytes = full[from]?.length ?? 0;
-      for (; to < full.length && bytes + (full[to]?.length ?? 0) <= ITEM_FRAME_BYTES_MAX; to++) bytes += full[to]?.length ?? 0;
-      this.#scatter.deliver(this.#session, this.#frame(full.slice(from, to)));
-      from = to;
-    }
+    if (this.#parts.length > 0 || !(this.#hasSent || this.#onlyIfAny)) this.#send();
   }
 
   expired(): void {
     this.#scatter.fail(this.#session, ERROR_CODES.indexOf('DEADLINE_EXCEEDED'), `${this.#type} of map ${this.#mapName}`);
+  }
+
+  #take(part: Uint8Array): void {
+    if (this.#session.access.guard !== this.#guard) return;
+    this.#parts.push(part);
+    this.#keptBytes += part.length;
+    if (this.#keptBytes > ITEMS_KEPT_BYTES_MAX) this.#send();
+  }
+
+  #send(): void {
+    this.#scatter.deliver(this.#session, this.#frame(this.#parts));
+    this.#parts.length = 0;
+    this.#keptBytes = 0;
+    this.#hasSent = true;
   }
 
   #frame(parts: readonly Uint8Array[]): Uint8Array {

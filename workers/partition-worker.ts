@@ -295,7 +295,7 @@ class PartitionWorker {
     // Events of what expires must not pile up before a gateway that does not read.
     const mayWrite = (): boolean => mayExpire(this.#storage, answers);
     const expiry = new Expiry({ queue: this.#storage.expiry, maps, changes, mayWrite, nowMs: Date.now });
-    const late = loader && new LateLeaves({ loader, hasRoomFor: (bytes) => eviction.hasRoomFor(bytes), nowMs: Date.now });
+    const late = new LateLeaves({ loader, hasRoomFor: (bytes) => eviction.hasRoomFor(bytes), nowMs: Date.now, pause });
     this.#late = late;
     const sync = new SyncService(maps, crdt, pruneWatermarkMs, expiry, late, rowRules.sync);
     this.#services.registerCore(crdt);

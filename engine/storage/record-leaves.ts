@@ -22,6 +22,7 @@ import {
   NODE_BYTES_FLAGS,
   readBlock,
   segmentOf,
+  storedBlockBytes,
   TOMBSTONE_BIT,
   UNLISTED_BIT,
   wordOf,
@@ -99,6 +100,14 @@ export class RecordLeaves implements HashedStore {
   /** Calls `visit` with each record of a leaf, tombstones included. `visit` must not add, move or remove records. */
   forEach(leaf: number, visit: (ref: RecordRef) => void): void {
     for (let ref = this.merkle.head(leaf); ref !== 0; ref = nextInLeaf(this.#slab, ref)) visit(ref);
+  }
+
+  /** Bytes of the leaf's records in memory, or the first sum of some of them that is above `bytesMax`. */
+  bytesOf(leaf: number, bytesMax: number): number {
+    let bytes = 0;
+    for (let ref = this.merkle.head(leaf); ref !== 0 && bytes <= bytesMax; ref = nextInLeaf(this.#slab, ref))
+      bytes += storedBlockBytes(segmentOf(this.#slab, ref).i32, wordOf(ref));
+    return bytes;
   }
 
   /** Computes an LWW record's entry hash and tells its leaf. Called by the backlog. */

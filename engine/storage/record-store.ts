@@ -340,6 +340,11 @@ export class RecordStore implements ExpiringStore {
     this.#leaves.forEach(leaf, visit);
   }
 
+  /** Bytes of the leaf's records in memory, or the first sum of some of them that is above `bytesMax`. */
+  leafBytes(leaf: number, bytesMax: number): number {
+    return this.#leaves.bytesOf(leaf, bytesMax);
+  }
+
   /** Makes the leaf sums true to all that was written, as far as `unknownKeys` does not keep it from it. */
   refreshLeaves(): void {
     this.#leaves.refresh();

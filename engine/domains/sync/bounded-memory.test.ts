@@ -222,16 +222,61 @@ describe('while an answer waits for values', () => {
     let release = (): void => {};
     const gate = new Promise<void>((resolve) => (release = resolve));
     engine.dataStore.faults.beforeRead = () => gate;
-    const answers = Array.from({ length: 4 + 1024 + 1 }, () => engine.values());
+    const answers = Array.from({ length: 4 + 8192 + 1 }, () => engine.values());
     const outcomes = Promise.allSettled(answers);
     await engine.settle();
-    assert.equal(engine.late.answers, 4 + 1024);
+    assert.equal(engine.late.answers, 4 + 8192);
     release();
     const settled = await engine.time.run(outcomes);
     assert.equal(settled.filter(({ status }) => status === 'rejected').length, 1);
     assert.equal(settled.at(-1)?.status, 'rejected');
     assert.equal(engine.late.answers, 0);
     assert.ok(engine.dataStore.reads <= 2, 'those that waited for the same read shared it, the rest found it in memory');
+  });
+
+  test('askers take turns, whoever has asked for more; what an asker that is gone waits for is given up', async () => {
+    const engine = new BoundedEngine();
+    await writeAndDrop(engine, { key: 'k', value: packedText(1000) });
+    let release = (): void => {};
+    const gate = new Promise<void>((resolve) => (release = resolve));
+    engine.dataStore.faults.beforeRead = () => gate;
+    const order: string[] = [];
+    const ask = async (asker: string): Promise<void> => {
+      const answer = engine.sync.leafNowOrLater(utf8('map'), KIND_LWW, '', asker);
+      assert.ok(!Array.isArray(answer));
+      for await (const _ of answer) order.push(asker);
+    };
+    const asked = [...'aaaaaaacccb'].map(ask);
+    const outcomes = Promise.allSettled(asked);
+    await engine.settle();
+    assert.equal(engine.late.answers, 11);
+    engine.sync.forget('c');
+    assert.equal(engine.late.answers, 8);
+    release();
+    const settled = await engine.time.run(outcomes);
+    assert.equal(settled.filter(({ status }) => status === 'rejected').length, 3);
+    assert.ok(order.indexOf('b') < order.lastIndexOf('a'), order.join(''));
+    assert.deepEqual([order.length, engine.late.answers], [8, 0]);
+  });
+
+  test('an answer under way ends when its asker is gone', async () => {
+    const engine = new BoundedEngine();
+    await writeAndDrop(engine, { key: 'k', value: packedText(1000) });
+    let release = (): void => {};
+    const gate = new Promise<void>((resolve) => (release = resolve));
+    engine.dataStore.faults.beforeRead = () => gate;
+    const ask = async (): Promise<void> => {
+      const answer = engine.sync.leafNowOrLater(utf8('map'), KIND_LWW, '', 'a');
+      assert.ok(!Array.isArray(answer));
+      for await (const _ of answer) assert.fail('nobody waits for it');
+    };
+    const asked = ask();
+    const ended = assert.rejects(asked, (error) => error instanceof GridError && error.code === 'UNAVAILABLE');
+    await engine.settle();
+    engine.sync.forget('a');
+    release();
+    await engine.time.run(ended);
+    assert.equal(engine.late.answers, 0);
   });
 
   test('an answer that nobody takes to its end gives its turn back', async () => {

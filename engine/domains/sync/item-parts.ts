@@ -15,6 +15,12 @@ export class ItemParts {
   readonly #parts: Uint8Array[] = [];
   readonly #writer = new MessageWriter();
   #items = 0;
+  #closedBytes = 0;
+
+  /** Bytes of all that was added, parts that were taken included. */
+  get bytes(): number {
+    return this.#closedBytes + this.#writer.length;
+  }
 
   /** Where the next item is to be written. */
   item(): MessageWriter {
@@ -50,6 +56,7 @@ export class ItemParts {
     const part = this.#writer.bytes.slice(0, this.#writer.length);
     new DataView(part.buffer).setUint32(0, this.#items, true);
     this.#parts.push(part);
+    this.#closedBytes += part.length;
     this.#writer.reset();
     this.#items = 0;
   }

@@ -1,7 +1,8 @@
 /**
- * Answers with records of which some have no value in memory: read back from the data store a little at a time.
+ * Answers with records that are many megabytes, or of which some have no value in memory: a little at a time, read back from the
+ * data store where they must be.
  *
- *   asked ─▶ waits for its turn (`answersMax` at once) ─▶ for each few records: load what is evicted ─ encode ─▶ part, part, …
+ *   asked ─▶ waits for its turn (late-turns.ts) ─▶ for each few records: load what is evicted ─ encode ─▶ part, part, …
  *
  * The loop of the worker goes on meanwhile; records come, change and go. So what to send is noted by key, and each record
  * is sent as it is at the moment of encoding. What was read is put back into memory only where there is room: a sync of
@@ -19,15 +20,19 @@ import type { RecordStore } from '../../storage/record-store.ts';
 import type { RecordRef } from '../../storage/storage.ts';
 import { imageOf, type StoredRecord, storedRecord } from '../../storage/stored-record.ts';
 import { type LoadedValues, ValueLoader } from '../../storage/value-loader.ts';
-import { ItemParts } from './item-parts.ts';
+import { ItemParts, PART_BYTES_MAX } from './item-parts.ts';
+import { type LateTurn, LateTurns } from './late-turns.ts';
 import { byteText, encodeEntry, type KeyRecords } from './or-entries.ts';
 
 export interface LateLeavesOptions {
-  readonly loader: ValueLoader;
+  /** Reads back values that were dropped from memory; undefined: none are. */
+  readonly loader: ValueLoader | undefined;
   /** True when a value of this size may be kept in memory. */
   readonly hasRoomFor: (bytes: number) => boolean;
   /** The time by which a record counts as expired, ms; NaN: none does. */
   readonly nowMs: () => number;
+  /** Lets the worker's loop go on for a turn; left out: it goes on only while something is read back. */
+  readonly pause?: () => Promise<void>;
   /** Answers under way at a time: each holds a few records with their values. */
   readonly answersMax?: number;
   /** Answers that may wait for their turn. */
@@ -35,30 +40,32 @@ export interface LateLeavesOptions {
 }
 
 const ANSWERS_MAX = 4;
-const WAITING_MAX = 1024;
+const WAITING_MAX = 8192;
 /** Longest wait for a turn, ms. */
 const DEADLINE_MS = 30_000;
-/** Records encoded between two parts, and the bytes of values read for them; one record may exceed it. */
+/** Records encoded between two pauses, and the bytes of values read for them; one record may exceed it. */
 const CHUNK_RECORDS = 256;
 const CHUNK_BYTES = 4 * 1024 * 1024;
 /** Times that a record is asked for which changes each time while it is read. */
 const ATTEMPTS_MAX = 5;
+/** Who asks where nobody is told to be gone. */
+const NOBODY = '';
 
 export class LateLeaves {
-  readonly #loader: ValueLoader;
+  readonly #loader: ValueLoader | undefined;
   readonly #options: LateLeavesOptions;
-  readonly #turns: (() => void)[] = [];
-  #running = 0;
+  readonly #turns: LateTurns;
   readonly #image = new RecordImage();
 
   constructor(options: LateLeavesOptions) {
     this.#options = options;
     this.#loader = options.loader;
+    this.#turns = new LateTurns(options.answersMax ?? ANSWERS_MAX, options.waitingMax ?? WAITING_MAX);
   }
 
   /** Answers under way and waiting. */
   get answers(): number {
-    return this.#running + this.#turns.length;
+    return this.#turns.answers;
   }
 
   /** True when the leaf has a record whose value must be read back to answer. */
@@ -75,46 +82,69 @@ export class LateLeaves {
     return refs.some((ref) => this.#isMissing(store, ref, nowMs));
   }
 
-  /** The records of the leaves, in parts. */
-  answer(store: RecordStore, leaves: readonly number[]): LateParts {
-    return this.#inTurn(
+  /** Whoever asked as this is gone: what it waits for is given up. */
+  forget(asker: string): void {
+    this.#turns.forget(asker);
+  }
+
+  /** The records of the leaves, in parts. `asker` says whose turn it is. */
+  answer(store: RecordStore, leaves: readonly number[], asker = NOBODY): LateParts {
+    return this.#inTurn(asker, (turn) =>
       this.#records(
         store,
         leaves.map((leaf) => () => keysOf(store, leaf)),
         new ItemParts(),
+        turn,
+      ),
+    );
+  }
+
+  /** The records of the leaves that are wanted, in parts. `isWanted` is told of each when it is its leaf's turn. */
+  answerSome(
+    store: RecordStore,
+    leaves: readonly number[],
+    isWanted: (record: RecordImage) => boolean,
+    asker = NOBODY,
+  ): LateParts {
+    return this.#inTurn(asker, (turn) =>
+      this.#records(
+        store,
+        leaves.map((leaf) => () => keysOf(store, leaf, isWanted)),
+        new ItemParts(),
+        turn,
       ),
     );
   }
 
   /** Records of an OR-Map, in parts, behind what is in `out` already. */
-  answerWith(store: RecordStore, refs: readonly RecordRef[], out: ItemParts): LateParts {
+  answerWith(store: RecordStore, refs: readonly RecordRef[], out: ItemParts, asker = NOBODY): LateParts {
     const wanted = refs.map((ref) => identityAt(store, ref));
-    return this.#inTurn(this.#records(store, [() => wanted], out));
+    return this.#inTurn(asker, (turn) => this.#records(store, [() => wanted], out, turn));
   }
 
   /** What `answer` says once the leaf sums of the OR-Map are known. */
-  answerOnceHashed(store: RecordStore, answer: () => Uint8Array): LateParts {
-    return this.#inTurn(this.#hashed(store, answer));
+  answerOnceHashed(store: RecordStore, answer: () => Uint8Array, asker = NOBODY): LateParts {
+    return this.#inTurn(asker, () => this.#hashed(store, answer));
   }
 
-  async *#inTurn(parts: LateParts): LateParts {
+  async *#inTurn(asker: string, parts: (turn: LateTurn) => LateParts): LateParts {
     const sinceMs = this.#options.nowMs();
-    await this.#turn();
+    const turn = await this.#turns.take(asker); // a read has its deadline, so turns come
     try {
       this.#assertInTime(sinceMs);
-      yield* parts;
+      yield* parts(turn);
     } finally {
-      const next = this.#turns.shift();
-      if (next === undefined) this.#running -= 1;
-      else next();
+      this.#turns.giveBack(turn);
     }
   }
 
-  async *#records(store: RecordStore, portions: readonly (() => StoredRecord[])[], out: ItemParts): LateParts {
+  async *#records(store: RecordStore, portions: readonly (() => StoredRecord[])[], out: ItemParts, turn: LateTurn): LateParts {
     for (const portion of portions) {
       const wanted = portion();
       while (wanted.length > 0) {
         await this.#encodeSome(out, store, wanted);
+        await this.#options.pause?.();
+        if (turn.isOver) throw new GridError('UNAVAILABLE', 'whoever asked is gone');
         for (let part = out.takeClosed(); part !== undefined; part = out.takeClosed()) yield part;
       }
     }
@@ -128,7 +158,7 @@ export class LateLeaves {
       const before = unknown.length;
       const missing = unknown.flat().filter((ref) => this.#isMissing(store, ref, Number.NaN));
       const identities = unknown.map((refs) => refs.map((ref) => identityAt(store, ref)));
-      const values = await this.#loader.load(store, missing);
+      const values = await this.#load(store, missing);
       const learned = identities.filter((records) => this.#learn(store, records, values)).length;
       if (learned > 0) attempt = 0;
       else if (attempt === ATTEMPTS_MAX) throw this.#inconsistent(before);
@@ -158,15 +188,9 @@ export class LateLeaves {
     return store.learnKey(refs, (evicted) => ValueLoader.valueOf(store, evicted, values));
   }
 
-  /** Waits until fewer than `answersMax` are under way; then the turn is taken. A read has its deadline, so turns come. */
-  async #turn(): Promise<void> {
-    const { answersMax = ANSWERS_MAX, waitingMax = WAITING_MAX } = this.#options;
-    if (this.#running < answersMax) {
-      this.#running += 1;
-      return;
-    }
-    if (this.#turns.length >= waitingMax) throw new GridError('UNAVAILABLE', 'too many answers wait for values');
-    await new Promise<void>((resolve) => this.#turns.push(resolve));
+  #load(store: RecordStore, refs: readonly RecordRef[]): Promise<LoadedValues> {
+    if (this.#loader === undefined) throw new GridError('UNAVAILABLE', 'a value is not in memory');
+    return this.#loader.load(store, refs);
   }
 
   /** Nobody waits any more for what was asked so long ago. */
@@ -183,7 +207,7 @@ export class LateLeaves {
       const missing = this.#missing(store, chunk);
       if (missing.length > 0) {
         if (attempt === ATTEMPTS_MAX) throw this.#inconsistent(missing.length);
-        values = await this.#loader.load(store, missing);
+        values = await this.#load(store, missing);
       }
       if (store.kind === KIND_LWW) chunk = chunk.filter((record) => !this.#encode(out, store, record, values));
       else if (this.#hasAll(store, chunk, values)) return this.#encodeEntries(out, store, chunk, values);
@@ -215,16 +239,18 @@ export class LateLeaves {
     for (const records of byKey.values()) encodeEntry(out.item(), store, records, undefined, [], readBack);
   }
 
-  /** Records whose values, as far as they must be read, fit a chunk. */
+  /** Records whose values fit a chunk where they must be read, and else a part. */
   #takeChunk(store: RecordStore, wanted: StoredRecord[]): StoredRecord[] {
     const chunk: StoredRecord[] = [];
-    let bytes = 0;
+    let readBytes = 0;
+    let hereBytes = 0;
     while (chunk.length < CHUNK_RECORDS) {
       const next = wanted.at(-1);
       if (next === undefined) break;
       const ref = store.find(imageOf(next));
-      if (ref !== 0 && this.#isMissing(store, ref, this.#options.nowMs())) bytes += evictedBytes(this.#image);
-      if (chunk.length > 0 && bytes > CHUNK_BYTES) break;
+      if (ref !== 0 && this.#isMissing(store, ref, this.#options.nowMs())) readBytes += evictedBytes(this.#image);
+      else if (ref !== 0) hereBytes += this.#image.valueBytes;
+      if (chunk.length > 0 && (readBytes > CHUNK_BYTES || hereBytes > PART_BYTES_MAX)) break;
       chunk.push(next);
       wanted.pop();
     }
@@ -266,15 +292,19 @@ export class LateLeaves {
   }
 
   #inconsistent(records: number): GridError {
-    this.#loader.missing += records;
+    if (this.#loader !== undefined) this.#loader.missing += records;
     return new GridError('UNAVAILABLE', `${records} records are not in the data store as they were dropped from memory`);
   }
 }
 
-/** Key of each record of the leaf, copied: references do not outlive a wait. */
-function keysOf(store: RecordStore, leaf: number): StoredRecord[] {
+/** Key of each record of the leaf that is wanted, copied: references do not outlive a wait. */
+function keysOf(store: RecordStore, leaf: number, isWanted?: (record: RecordImage) => boolean): StoredRecord[] {
   const keys: StoredRecord[] = [];
-  store.forEachInLeaf(leaf, (ref) => void keys.push(identityAt(store, ref)));
+  const image = new RecordImage();
+  store.forEachInLeaf(leaf, (ref) => {
+    if (isWanted !== undefined) store.read(ref, image);
+    if (isWanted === undefined || isWanted(image)) keys.push(identityAt(store, ref));
+  });
   return keys;
 }
 

@@ -26,10 +26,19 @@ export class SyncHandler implements RequestHandler {
     if (kind === REQUEST_OR_PUSH) return this.#sync.orPush(parsePush(body, gateway, session), nowMs);
     const question = parseSyncQuestion(body);
     const view = this.#scoped.view(gateway, question.scope, question.map);
-    if (view !== ALL_ROWS) return this.#scoped.answer(kind, question, view, `${gateway} ${question.scope}`);
-    if (kind === REQUEST_LEAVES) return this.#sync.leavesNowOrLater(question.map, question.kind, question.prefix);
-    if (kind === REQUEST_LEAF) return this.#sync.leafNowOrLater(question.map, question.kind, question.prefix);
+    const asker = askerOf(gateway, session);
+    if (view !== ALL_ROWS) return this.#scoped.answer(kind, question, view, asker);
+    if (kind === REQUEST_LEAVES) return this.#sync.leavesNowOrLater(question.map, question.kind, question.prefix, asker);
+    if (kind === REQUEST_LEAF) return this.#sync.leafNowOrLater(question.map, question.kind, question.prefix, asker);
     assert(kind === REQUEST_OR_DIFF, `request of kind ${kind}`);
-    return this.#sync.orDiff(question.map, question.keys);
+    return this.#sync.orDiff(question.map, question.keys, asker);
   }
+
+  sessionClosed(gateway: number, session: number): void {
+    this.#sync.forget(askerOf(gateway, session));
+  }
+}
+
+function askerOf(gateway: number, session: number): string {
+  return `${gateway}:${session}`;
 }

@@ -10,7 +10,8 @@ import { decode, encode } from '../../protocol/codec.ts';
 import { KIND_LWW, KIND_OR, type RecordKind } from '../../storage/record.ts';
 import { RecordStore } from '../../storage/record-store.ts';
 import { EngineUnderTest, plain, utf8 } from '../testing/scanned-ops.ts';
-import type { Push, PushedRecord } from './sync-service.ts';
+import { LateLeaves } from './late-leaf.ts';
+import { type Push, type PushedRecord, SyncService } from './sync-service.ts';
 
 const MAP = utf8('tags');
 const NOW_MS = 1_000_000;
@@ -172,6 +173,77 @@ test('a whole map is answered in parts of about a megabyte, and nothing is lost 
   );
 });
 
+test('of a long leaf a part is made at a time, while the loop goes on, and records may come and go', async () => {
+  const engine = new EngineUnderTest();
+  let pauses = 0;
+  const pause = async (): Promise<void> => {
+    pauses += 1;
+    if (pauses === 3)
+      engine.apply([{ mapName: 'tags', key: keys.at(-1), opType: 'PUT', record: { value: 'short', timestamp: stamp(2) } }]);
+  };
+  const late = new LateLeaves({ loader: undefined, hasRoomFor: () => true, nowMs: () => NOW_MS, pause });
+  const sync = new SyncService(engine.maps, engine.crdt, () => 0, undefined, late);
+  const stamp = (millis: number): object => ({ millis, counter: 0, nodeId: 'n' });
+  const keys = ['k', ...keysBeside('k', 39)];
+  const value = 'x'.repeat(300_000);
+  const write = (key: string): void =>
+    void engine.apply([{ mapName: 'tags', key, opType: 'PUT', record: { value, timestamp: stamp(1) } }]);
+  for (const key of keys.slice(0, 3)) write(key);
+  assert.ok(Array.isArray(sync.leafNowOrLater(MAP, KIND_LWW, pathOf('k'))), 'a short one is answered at once');
+  for (const key of keys.slice(3)) write(key);
+  const answer = sync.leafNowOrLater(MAP, KIND_LWW, pathOf('k'));
+  const parts = await lateParts(answer);
+  assert.ok(pauses >= 10, `${pauses}`);
+  for (const part of parts) assert.ok(part.length < 1.5 * 1024 * 1024, `${part.length}`);
+  const told = items(parts).map((item) => item as { key: string; record: { value: string } });
+  assert.deepEqual(told.map(({ key }) => key).sort(), keys.toSorted());
+  assert.deepEqual(new Set(told.map((item) => item.record.value.length)), new Set([300_000, 5]));
+});
+
+test('the entries of keys under a long leaf come a part at a time, and are those of the keys alone', async () => {
+  const engine = new EngineUnderTest();
+  const late = new LateLeaves({ loader: undefined, hasRoomFor: () => true, nowMs: () => NOW_MS });
+  const sync = new SyncService(engine.maps, engine.crdt, () => 0, undefined, late);
+  const keys = ['k', ...keysBeside('k', 9)];
+  for (const [index, key] of keys.entries()) {
+    for (const tag of [2 * index + 1, 2 * index + 2].map((millis) => `${millis}:0:n`)) {
+      const timestamp = { millis: Number.parseInt(tag, 10), counter: 0, nodeId: 'n' };
+      engine.apply([{ mapName: 'tags', key, opType: 'OR_ADD', orRecord: { value: 'x'.repeat(200_000), timestamp, tag } }]);
+    }
+  }
+  engine.apply([{ mapName: 'tags', key: 'k', opType: 'OR_REMOVE', orTag: '1:0:n' }]);
+  const wanted = keys.filter((_, index) => index % 2 === 0);
+  const parts = await lateParts(sync.orDiff(MAP, [...wanted, 'none']));
+  for (const part of parts) assert.ok(part.length < 1.5 * 1024 * 1024, `${part.length}`);
+  const told = entries(parts);
+  assert.deepEqual(new Set(told.map(({ key }) => key)), new Set(wanted));
+  const expected = wanted.flatMap((key) => [2 * keys.indexOf(key) + 1, 2 * keys.indexOf(key) + 2]).filter((millis) => millis > 1);
+  const tags = told.flatMap(({ records }) => records.map(({ tag }) => tag));
+  assert.deepEqual(tags.sort(), expected.map((millis) => `${millis}:0:n`).sort());
+  assert.deepEqual(
+    told.flatMap(({ tombstones }) => tombstones),
+    ['1:0:n'],
+  );
+});
+
+test('a push that asks for very much by its removed tags is told what was removed, and the records of some keys', () => {
+  const engine = new EngineUnderTest();
+  const keys = ['k', ...keysBeside('k', 19)];
+  for (const [index, key] of keys.entries()) {
+    const [old, tag] = [`${2 * index + 1}:0:n`, `${2 * index + 2}:0:n`];
+    const timestamp = { millis: 2 * index + 2, counter: 0, nodeId: 'n' };
+    engine.apply([{ mapName: 'tags', key, opType: 'OR_ADD', orRecord: { value: 'x'.repeat(400_000), timestamp, tag } }]);
+    engine.apply([{ mapName: 'tags', key, opType: 'OR_ADD', orRecord: { value: 1, timestamp, tag: old } }]);
+    engine.apply([{ mapName: 'tags', key, opType: 'OR_REMOVE', orTag: old }]);
+  }
+  const parts = engine.sync.orPush(push(keys.map((key, index) => ({ key, records: [pushed(2 * index + 1)] }))), NOW_MS);
+  assert.ok(parts.reduce((sum, { length }) => sum + length, 0) < 3 * 1024 * 1024);
+  const told = entries(parts);
+  assert.deepEqual(told.map(({ key }) => key).sort(), keys.toSorted());
+  assert.ok(told.every(({ tombstones }) => tombstones.length === 1));
+  assert.ok(told.some(({ records }) => records.length > 0));
+});
+
 test('a key with very many tags comes in several entries', () => {
   const engine = new EngineUnderTest();
   const value = 'x'.repeat(300_000);
@@ -280,6 +352,13 @@ test('however many entries and keys of a leaf a client names, the leaf is walked
   assert.ok(walks.callCount() <= 3, `${walks.callCount()}`);
   assert.deepEqual(eventsOf(engine).sort(), keys.map((key) => `OR_REMOVE ${key} 1:0:n`).sort());
 });
+
+async function lateParts(answer: RequestAnswer): Promise<Uint8Array[]> {
+  assert.ok(!Array.isArray(answer), 'it comes later');
+  const parts: Uint8Array[] = [];
+  for await (const part of answer) parts.push(part);
+  return parts;
+}
 
 /** Keys of the leaf of `key`. */
 function keysBeside(key: string, count: number): string[] {

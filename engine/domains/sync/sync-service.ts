@@ -5,7 +5,7 @@
  * adds them and folds the levels above. Answers are built as bytes that the gateway copies into its frame:
  *
  *   leaves   u32 records of the map here · then pairs (u32 leaf, u32 sum) of non-zero leaves under the prefix
- *   leaf     parts of about a megabyte: u32 items · then the items, MessagePack maps back to back: LWW `{key, record}`, OR `{key, records, tombstones}`
+ *   leaf     parts of about a megabyte, those of a long answer later, one after another (late-leaf.ts): u32 items · then the items, MessagePack maps back to back: LWW `{key, record}`, OR `{key, records, tombstones}`
  *
  * Before a question is answered, due records are expired, up to a slice of them. What is left of them is answered as the
  * removal that it is about to become; the sums still contain it. So a client may find a leaf that differs from what it
@@ -28,13 +28,16 @@ import { ItemParts, PART_BYTES_MAX } from './item-parts.ts';
 import type { LateLeaves } from './late-leaf.ts';
 import { ALL_ROWS, NO_SCOPE } from '../security/access.ts';
 import type { ScopedSync } from './scoped-sync.ts';
-import { byteText, encodeEntry, portionsOf, recordsByKey, tagOf } from './or-entries.ts';
+import { byteText, encodeEntry, type KeyRecords, portionsOf, recordsByKey, tagOf } from './or-entries.ts';
 
 const LEAVES = 4096;
 /** Bounds of map, key and tag together, and of the node id, as for ops. */
 const IDENTITY_BYTES_MAX = 2048;
 const NODE_BYTES_MAX = 256;
 const NO_TAGS: ReadonlySet<string> = new Set();
+const NO_RECORDS: KeyRecords = { live: [], tombstones: [] };
+/** What a push is answered with all records of. */
+const CORRECTION_BYTES_MAX = 2 * PART_BYTES_MAX;
 
 /** One record of an `ORMAP_PUSH_DIFF` entry. */
 export interface PushedRecord {
@@ -124,13 +127,13 @@ export class SyncService implements ManagedService {
   }
 
   /** As `leaves`, or an answer that comes later when values of an OR-Map must be read back to hash it. */
-  leavesNowOrLater(map: Uint8Array, kind: RecordKind, prefix: string): RequestAnswer {
+  leavesNowOrLater(map: Uint8Array, kind: RecordKind, prefix: string, asker?: string): RequestAnswer {
     const late = this.#late;
     const store = kind === KIND_OR ? this.#maps.find(map)?.existing(kind) : undefined;
     if (late !== undefined && store !== undefined && store.evicted > 0) {
       this.#expiry?.catchUp();
       store.refreshLeaves();
-      if (store.unknownKeys(1).length > 0) return late.answerOnceHashed(store, () => this.leaves(map, kind, prefix));
+      if (store.unknownKeys(1).length > 0) return late.answerOnceHashed(store, () => this.leaves(map, kind, prefix), asker);
     }
     return [this.leaves(map, kind, prefix)];
   }
@@ -148,35 +151,56 @@ export class SyncService implements ManagedService {
     });
   }
 
-  /** As `leaf`, or an answer that comes later when values must be read back for it. */
-  leafNowOrLater(map: Uint8Array, kind: RecordKind, prefix: string): RequestAnswer {
+  /** As `leaf`, or an answer that comes later when it is long, or values must be read back for it. */
+  leafNowOrLater(map: Uint8Array, kind: RecordKind, prefix: string, asker?: string): RequestAnswer {
     const late = this.#late;
     const store = this.#maps.find(map)?.existing(kind);
-    if (late === undefined || store === undefined || store.evicted === 0) return this.leaf(map, kind, prefix);
+    if (late === undefined || store === undefined) return this.leaf(map, kind, prefix);
     const nowMs = this.#expireDue();
     const leaves: number[] = [];
-    let isLate = false;
     forEachLeafUnder(prefix, (leaf) => {
-      if (store.leaves.head(leaf) === 0) return;
-      leaves.push(leaf);
-      isLate ||= late.needs(store, leaf, nowMs);
+      if (store.leaves.head(leaf) !== 0) leaves.push(leaf);
     });
-    return isLate ? late.answer(store, leaves) : this.leaf(map, kind, prefix);
+    const isLate = isLong(store, leaves) || (store.evicted > 0 && leaves.some((leaf) => late.needs(store, leaf, nowMs)));
+    return isLate ? late.answer(store, leaves, asker) : this.leaf(map, kind, prefix);
   }
 
-  /** The entries of the given keys of an OR-Map, in parts. */
-  orDiff(map: Uint8Array, keys: readonly string[]): RequestAnswer {
+  /** The entries of the given keys of an OR-Map, in parts. Later, when the leaves of the keys are long, or values must be read back. */
+  orDiff(map: Uint8Array, keys: readonly string[], asker?: string): RequestAnswer {
     const nowMs = this.#expireDue();
     const store = this.#maps.find(map)?.existing(KIND_OR);
     if (store === undefined) return this.#items(() => {});
+    const late = this.#late;
+    if (late !== undefined) {
+      const byLeaf = keysByLeaf(keys);
+      if (isLong(store, byLeaf.keys())) return this.#longDiff(late, store, byLeaf, asker);
+    }
     const out = new ItemParts();
-    const late = this.#orKeys(out, store, new Map(keys.map((key) => [key, NO_TAGS])), nowMs);
-    return late.length > 0 && this.#late !== undefined ? this.#late.answerWith(store, late, out) : out.finish();
+    const missing = this.#orKeys(out, store, new Map(keys.map((key) => [key, NO_TAGS])), nowMs);
+    return missing.length > 0 && late !== undefined ? late.answerWith(store, missing, out, asker) : out.finish();
+  }
+
+  #longDiff(
+    late: LateLeaves,
+    store: RecordStore,
+    byLeaf: ReadonlyMap<number, readonly LeafKey[]>,
+    asker: string | undefined,
+  ): RequestAnswer {
+    const wanted = new Set<string>();
+    for (const leafKeys of byLeaf.values()) for (const { bytes } of leafKeys) wanted.add(byteText(bytes, 0, bytes.length));
+    const isWanted = ({ source, keyStart, keyBytes }: RecordImage): boolean => wanted.has(byteText(source, keyStart, keyBytes));
+    return late.answerSome(store, [...byLeaf.keys()], isWanted, asker);
+  }
+
+  /** Whoever asked as this is gone: what it waits for is given up. */
+  forget(asker: string): void {
+    this.#late?.forget(asker);
   }
 
   /**
    * Takes what a client pushed: adds tags that are new here, removes tags that it saw removed. Answers with the
-   * entries of keys for which it pushed a tag that is removed here, so that it converges; often none.
+   * entries of keys for which it pushed a tag that is removed here, so that it converges; often none. Behind some megabytes
+   * entries only say what is removed of that which was pushed.
    */
   orPush(push: Push, nowMs: number): Uint8Array[] {
     this.#expireDue();
@@ -197,8 +221,8 @@ export class SyncService implements ManagedService {
       }
       if (removed.size > 0) this.#pushTombstones(push, map, keys, removed, nowMs);
       if (!mayRead) return;
-      // Whoever is corrected learns what was removed. Values that would have to be read back come with its next sync.
-      if (view === ALL_ROWS) this.#orKeys(out, map.store(KIND_OR), refused, nowMs);
+      // Whoever is corrected learns what was removed. Values that are too much, or would have to be read back, come with its next sync.
+      if (view === ALL_ROWS) this.#orKeys(out, map.store(KIND_OR), refused, nowMs, CORRECTION_BYTES_MAX);
       else this.#scoped?.corrections(out, map.store(KIND_OR), view, refused);
     });
   }
@@ -294,13 +318,15 @@ export class SyncService implements ManagedService {
 
   /**
    * Adds the entries of keys of which there is anything to say, each with tags to be told as removed as well. Answers with
-   * the live records that were left out, because their values must be read back.
+   * the live records that were left out, because their values must be read back. Once there are more bytes than `bytesMax`, an
+   * entry is what is to be told as removed.
    */
   #orKeys(
     out: ItemParts,
     store: RecordStore,
     removedOf: ReadonlyMap<string, ReadonlySet<string>>,
     nowMs: number,
+    bytesMax = Number.POSITIVE_INFINITY,
   ): readonly RecordRef[] {
     const late: RecordRef[] = [];
     for (const [leaf, leafKeys] of keysByLeaf(removedOf.keys())) {
@@ -310,11 +336,13 @@ export class SyncService implements ManagedService {
         let removed = [...(removedOf.get(key) ?? NO_TAGS)];
         const missing = new Set(records.live.filter((ref) => this.#late?.needsAny(store, [ref], nowMs) === true));
         late.push(...missing);
-        const here = { ...records, live: records.live.filter((ref) => !missing.has(ref)) };
+        const isFull = out.bytes > bytesMax;
+        const here = isFull ? NO_RECORDS : { ...records, live: records.live.filter((ref) => !missing.has(ref)) };
         if (here.live.length + here.tombstones.length + removed.length === 0) continue;
         for (const portion of portionsOf(store, here, PART_BYTES_MAX)) {
           encodeEntry(out.item(), store, portion, bytes, removed);
           removed = [];
+          if (out.bytes > bytesMax) break;
         }
       }
     }
@@ -344,6 +372,16 @@ interface LeafKey {
   readonly key: string;
   /** UTF-8 of the key. */
   readonly bytes: Uint8Array;
+}
+
+/** True when the records of the leaves are more than a part: their answer is made a part at a time. */
+function isLong(store: RecordStore, leaves: Iterable<number>): boolean {
+  let bytes = 0;
+  for (const leaf of leaves) {
+    bytes += store.leafBytes(leaf, PART_BYTES_MAX);
+    if (bytes > PART_BYTES_MAX) return true;
+  }
+  return false;
 }
 
 /** The keys by Merkle leaf: a client may name very many keys of one leaf, and a leaf may be very long. */
