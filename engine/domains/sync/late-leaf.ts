@@ -298,7 +298,7 @@ export class LateLeaves {
 }
 
 /** Key of each record of the leaf that is wanted, copied: references do not outlive a wait. */
-function keysOf(store: RecordStore, leaf: number, isWanted?: (record: RecordImage) => boolean): StoredRecord[] {
+export function keysOf(store: RecordStore, leaf: number, isWanted?: (record: RecordImage) => boolean): StoredRecord[] {
   const keys: StoredRecord[] = [];
   const image = new RecordImage();
   store.forEachInLeaf(leaf, (ref) => {

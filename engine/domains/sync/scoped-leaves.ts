@@ -6,8 +6,8 @@
  *                                   └─ item, values masked
  *
  * Tombstones are never told, since nobody can say of whose rows they were: such a client starts each sync from nothing
- * (gateway/sync-desk.ts). The rows of a leaf are looked at in one go; between leaves the worker's loop goes on, and values
- * that were dropped from memory are read back. Costs a decoding of every row of the map, for each question.
+ * (gateway/sync-desk.ts). The rows of a leaf are looked at in one go, but for items of a long one, of which some are taken at a time;
+ * between leaves the worker's loop goes on, and values that were dropped from memory are read back. Costs a decoding of every row of the map, for each question.
  */
 import { lwwEntryHash } from '../../crdt/lww.ts';
 import { firstLeafOf, leafCountOf } from '../../crdt/merkle-tree.ts';
@@ -21,12 +21,15 @@ import { isExpiredImage } from '../../storage/expired-record.ts';
 import { KIND_LWW, RecordImage } from '../../storage/record.ts';
 import type { RecordStore } from '../../storage/record-store.ts';
 import type { RecordRef } from '../../storage/storage.ts';
+import { evictedBytes } from '../../storage/evicted-value.ts';
+import { imageOf, type StoredRecord } from '../../storage/stored-record.ts';
 import { type LoadedValues, ValueLoader } from '../../storage/value-loader.ts';
 import { encodeRecord } from '../crdt/change-events.ts';
 import type { RowView } from '../security/access.ts';
 import { showIn, decodedValue } from '../security/row-value.ts';
-import { FairTurns } from './fair-turns.ts';
-import { ItemParts } from './item-parts.ts';
+import { ItemParts, PART_BYTES_MAX } from './item-parts.ts';
+import { keysOf } from './late-leaf.ts';
+import { LateTurns } from './late-turns.ts';
 
 export interface ScopedLeavesOptions {
   /** Reads back values that were dropped from memory; undefined: none are. */
@@ -42,15 +45,23 @@ const LEAF_SHIFT = 20;
 const ROWS_PER_TURN = 512;
 /** Times that a leaf is tried whose values are dropped again while they are read. */
 const ATTEMPTS_MAX = 5;
-/** Questions under way at a time; others wait their turn. */
+/** Values of rows that corrections of a push are told with. */
+const CORRECTION_BYTES_MAX = 2 * PART_BYTES_MAX;
+/** Questions under way at a time, and those that wait their turn. */
 const QUESTIONS_MAX = 8;
+const WAITING_MAX = 4096;
 
 export class ScopedLeaves {
   readonly #options: ScopedLeavesOptions;
-  readonly #turns = new FairTurns(QUESTIONS_MAX);
+  readonly #turns = new LateTurns(QUESTIONS_MAX, WAITING_MAX);
 
   constructor(options: ScopedLeavesOptions) {
     this.#options = options;
+  }
+
+  /** Nobody waits for answers to the asker any more: those that have not begun never do. */
+  forget(asker: string): void {
+    this.#turns.forget(asker);
   }
 
   /** Answers as SyncService.leaves: number and bytes of the rows seen, then pairs of leaf and sum. */
@@ -75,7 +86,7 @@ export class ScopedLeaves {
       if (store?.kind === KIND_LWW) for (const { image } of rows) out.lwwItem(image);
       else for (const [key, ofKey] of byKey(rows)) encodeEntry(out.item(), key, ofKey, []);
     };
-    for await (const _ of this.#scan(store, view, prefix, asker, take)) {
+    for await (const _ of this.#scan(store, view, prefix, asker, take, true)) {
       for (let part = out.takeClosed(); part !== undefined; part = out.takeClosed()) yield part;
     }
     yield* out.finish();
@@ -85,21 +96,24 @@ export class ScopedLeaves {
   async *diff(store: RecordStore, view: RowView, keys: readonly string[]): LateParts {
     const out = new ItemParts();
     for (const [leaf, leafKeys] of byLeaf(keys)) {
-      await this.#take(store, leaf, view, (_leaf, rows) => {
+      const take = (_leaf: number, rows: readonly Row[]): void => {
         const seen = byKey(rows);
         for (const key of leafKeys) {
           const ofKey = seen.get(key);
           if (ofKey !== undefined) encodeEntry(out.item(), key, ofKey, []);
         }
-      });
-      for (let part = out.takeClosed(); part !== undefined; part = out.takeClosed()) yield part;
+      };
+      for await (const _ of this.#takeItems(store, leaf, view, take)) {
+        for (let part = out.takeClosed(); part !== undefined; part = out.takeClosed()) yield part;
+      }
     }
     yield* out.finish();
   }
 
   /**
    * The entries of keys as they are seen, each with tags that are to be told as removed. Rows whose values would have to be
-   * read back are left out: for corrections only, whoever gets one finds the rest by its next sync.
+   * read back are left out, and once there are some megabytes all rows: for corrections only, whoever gets one finds the rest by
+   * its next sync.
    */
   orKeys(out: ItemParts, store: RecordStore, view: RowView, removedOf: ReadonlyMap<string, ReadonlySet<string>>): void {
     const nowMs = this.#options.nowMs();
@@ -109,26 +123,35 @@ export class ScopedLeaves {
       const leaf = fnv1aUtf8(bytes, 0, bytes.length) >>> LEAF_SHIFT;
       const rows = leaves.get(leaf) ?? byKey(rowsOf(store, leaf, view, nowMs, undefined).rows);
       leaves.set(leaf, rows);
-      const seen = rows.get(key) ?? [];
+      const seen = withinBytes(rows.get(key) ?? [], CORRECTION_BYTES_MAX - out.bytes);
       if (seen.length > 0 || removed.size > 0) encodeEntry(out.item(), key, seen, [...removed]);
     }
   }
 
-  /** Calls `take` with the rows of each leaf that are seen. Their images are valid during that call; afterwards the loop may go on. */
+  /**
+   * Calls `take` with the rows of each leaf that are seen. Their images are valid during that call; afterwards the loop may go on.
+   * `mayBeSome`: of a long leaf there may be several calls, each with some of the rows.
+   */
   async *#scan(
     store: RecordStore | undefined,
     view: RowView,
     prefix: string,
     asker: string,
     take: TakeRows,
+    mayBeSome = false,
   ): AsyncGenerator<void> {
     if (store === undefined) return;
-    await this.#turns.take(asker);
+    const turn = await this.#turns.take(asker);
     try {
       let looked = 0;
       const first = firstLeafOf(prefix);
       for (let leaf = first; leaf < first + leafCountOf(prefix); leaf++) {
+        if (turn.isOver) return;
         if (store.leaves.head(leaf) === 0) continue;
+        if (mayBeSome && isLong(store, leaf)) {
+          yield* this.#takeSome(store, leaf, view, take);
+          continue;
+        }
         looked += await this.#take(store, leaf, view, take);
         yield;
         if (looked < ROWS_PER_TURN) continue;
@@ -136,8 +159,36 @@ export class ScopedLeaves {
         await this.#options.pause();
       }
     } finally {
-      this.#turns.end();
+      this.#turns.giveBack(turn);
     }
+  }
+
+  async *#takeItems(store: RecordStore, leaf: number, view: RowView, take: TakeRows): AsyncGenerator<void> {
+    if (isLong(store, leaf)) return yield* this.#takeSome(store, leaf, view, take);
+    await this.#take(store, leaf, view, take);
+    yield;
+  }
+
+  /** Takes some rows of a leaf at a time: those of about a part. Rows come, change and go meanwhile, so they are noted by key. */
+  async *#takeSome(store: RecordStore, leaf: number, view: RowView, take: TakeRows): AsyncGenerator<void> {
+    const wanted = keysOf(store, leaf);
+    while (wanted.length > 0) {
+      const chunk = takeChunk(store, wanted);
+      take(leaf, await this.#rowsOf(store, chunk, view));
+      yield;
+      await this.#options.pause();
+    }
+  }
+
+  async #rowsOf(store: RecordStore, chunk: readonly StoredRecord[], view: RowView): Promise<readonly Row[]> {
+    let values: LoadedValues | undefined;
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+      const refs = chunk.map((record) => store.find(imageOf(record))).filter((ref) => ref !== 0);
+      const { rows, isMissing } = rowsAmong(store, refs, view, this.#options.nowMs(), values);
+      if (!isMissing) return rows;
+      values = await this.#loadThose(store, refs);
+    }
+    throw new GridError('UNAVAILABLE', 'values change each time while they are read back');
   }
 
   /** Takes one leaf, at once or when values that are not in memory have been read back. Answers how many records were looked at. */
@@ -154,16 +205,19 @@ export class ScopedLeaves {
     throw new GridError('UNAVAILABLE', 'values change each time while they are read back');
   }
 
-  async #load(store: RecordStore, leaf: number): Promise<LoadedValues> {
+  #load(store: RecordStore, leaf: number): Promise<LoadedValues> {
+    return this.#loadThose(store, refsOf(store, leaf));
+  }
+
+  async #loadThose(store: RecordStore, refs: readonly RecordRef[]): Promise<LoadedValues> {
     const { loader } = this.#options;
     if (loader === undefined) throw new GridError('UNAVAILABLE', 'a value is not in memory');
     const image = new RecordImage();
-    const refs: RecordRef[] = [];
-    store.forEachInLeaf(leaf, (ref) => {
+    const evicted = refs.filter((ref) => {
       store.read(ref, image);
-      if (image.evicted) refs.push(ref);
+      return image.evicted;
     });
-    return refs.length === 0 ? new Map() : loader.load(store, refs);
+    return evicted.length === 0 ? new Map() : loader.load(store, evicted);
   }
 }
 
@@ -196,23 +250,71 @@ type TakeRows = (leaf: number, rows: readonly Row[]) => void;
 
 /** The live rows of a leaf that are seen. */
 function rowsOf(store: RecordStore, leaf: number, view: RowView, nowMs: number, values: LoadedValues | undefined): LeafRows {
+  return rowsAmong(store, refsOf(store, leaf), view, nowMs, values);
+}
+
+function refsOf(store: RecordStore, leaf: number): RecordRef[] {
+  const refs: RecordRef[] = [];
+  store.forEachInLeaf(leaf, (ref) => void refs.push(ref));
+  return refs;
+}
+
+/** True when the items of the leaf may be more than a part, or its values have to be read back. */
+function isLong(store: RecordStore, leaf: number): boolean {
+  return store.evicted > 0 || store.leafBytes(leaf, PART_BYTES_MAX) > PART_BYTES_MAX;
+}
+
+/** Takes records off the end of `wanted`: values of about a part, one record at least. */
+function takeChunk(store: RecordStore, wanted: StoredRecord[]): StoredRecord[] {
+  const chunk: StoredRecord[] = [];
+  const image = new RecordImage();
+  let bytes = 0;
+  for (let next = wanted.at(-1); next !== undefined && chunk.length < ROWS_PER_TURN; next = wanted.at(-1)) {
+    const ref = store.find(imageOf(next));
+    if (ref !== 0) {
+      store.read(ref, image);
+      bytes += image.evicted ? evictedBytes(image) : image.valueBytes;
+    }
+    if (chunk.length > 0 && bytes > PART_BYTES_MAX) break;
+    chunk.push(next);
+    wanted.pop();
+  }
+  return chunk;
+}
+
+/** The first rows whose values are not more than so many bytes. */
+function withinBytes(rows: readonly Row[], bytesMax: number): readonly Row[] {
+  let bytes = 0;
+  const end = rows.findIndex(({ image }) => {
+    bytes += image.valueBytes;
+    return bytes > bytesMax;
+  });
+  return end < 0 ? rows : rows.slice(0, end);
+}
+
+/** Those of the records that are seen. */
+function rowsAmong(
+  store: RecordStore,
+  refs: readonly RecordRef[],
+  view: RowView,
+  nowMs: number,
+  values: LoadedValues | undefined,
+): LeafRows {
   const rows: Row[] = [];
-  let looked = 0;
   let isMissing = false;
-  store.forEachInLeaf(leaf, (ref) => {
-    looked += 1;
+  for (const ref of refs) {
     const row = new RecordImage();
     store.read(ref, row);
-    if (row.tombstone || isExpiredImage(row, nowMs)) return;
+    if (row.tombstone || isExpiredImage(row, nowMs)) continue;
     const image = row.evicted && values !== undefined ? ValueLoader.valueOf(store, row, values) : row;
     if (image === undefined || image.evicted) {
       isMissing = true;
-      return;
+      continue;
     }
     const key = decodeText(image.source, image.keyStart, image.keyStart + image.keyBytes);
     if (showIn(view, image, key)) rows.push({ key, image });
-  });
-  return { rows, looked, isMissing };
+  }
+  return { rows, looked: refs.length, isMissing };
 }
 
 function lwwSum(rows: readonly Row[]): number {

@@ -37,7 +37,7 @@ export class ScopedSync {
     return this.#scopes.rows(gateway, scope, decodeText(map, 0, map.length));
   }
 
-  /** @param asker whoever asks for this subject, all its sessions together */
+  /** @param asker its session: sessions take turns */
   answer(kind: number, { map, kind: recordKind, prefix, keys }: SyncQuestion, view: RowView, asker: string): RequestAnswer {
     this.#catchUp();
     const found = this.#maps.find(map);
@@ -46,6 +46,11 @@ export class ScopedSync {
     assert(kind === REQUEST_OR_DIFF, `request of kind ${kind}`);
     const store = found?.existing(KIND_OR);
     return store === undefined ? new ItemParts().finish() : this.#leaves.diff(store, view, keys);
+  }
+
+  /** The session is gone. */
+  forget(asker: string): void {
+    this.#leaves.forget(asker);
   }
 
   /** The entries of keys of which a push said something that does not hold. */

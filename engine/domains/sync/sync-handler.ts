@@ -36,6 +36,7 @@ export class SyncHandler implements RequestHandler {
 
   sessionClosed(gateway: number, session: number): void {
     this.#sync.forget(askerOf(gateway, session));
+    this.#scoped.forget(askerOf(gateway, session));
   }
 }
 
