@@ -1,4 +1,5 @@
 /** Strings as rows of bits. Bit 0 is the highest of the first byte. */
+import type { RespCommand } from '../../protocol/resp-parser.ts';
 import { type Call, type CommandSpec, KvError, reads, SYNTAX_ERROR, writes } from './command.ts';
 import { boundedArgument, indexArgument, integerArgument } from './numbers.ts';
 import { VALUE_BYTES_MAX } from './space.ts';
@@ -6,6 +7,11 @@ import { rangeOf } from './strings.ts';
 
 const NONE = new Uint8Array(0);
 const OFFSET_ERROR = 'ERR bit offset is not an integer or out of range';
+/** Of all sources of one BITOP, each counted once: more would hold the worker up. */
+const SOURCES_BYTES_MAX = 64 << 20;
+const SOURCES_TOO_LONG = 'ERR the sources of BITOP are longer than 64 MiB together';
+const BLOCK_WORDS = 4096;
+const latin1 = new TextDecoder('latin1');
 const OFFSET_MAX = VALUE_BYTES_MAX * 8 - 1;
 const ONES = Uint8Array.from({ length: 256 }, (_, byte) => {
   let ones = 0;
@@ -122,31 +128,98 @@ function bitOperation(call: Call): void {
   const name = args.text(1).toLowerCase();
   if (name !== 'and' && name !== 'or' && name !== 'xor' && name !== 'not') throw new KvError(SYNTAX_ERROR);
   if (name === 'not' && args.count !== 4) throw new KvError('ERR BITOP NOT must be called with a single source key.');
-  const sources: Uint8Array[] = [];
-  for (let index = 3; index < args.count; index++) {
-    sources.push((space.get(args.argument(index))?.value ?? NONE).slice());
-  }
-  const size = sources.reduce((most, { length }) => Math.max(most, length), 0);
+  const fold = new BitFold(name);
+  for (const [key, times] of timesNamed(args)) fold.add(space.get(key)?.value ?? NONE, times);
   const target = args.argument(2);
-  if (size === 0) space.remove(target);
-  else space.set(target, combined(name, sources, size), Number.NaN);
-  call.out.integer(size);
+  const value = fold.value();
+  if (value.length === 0) space.remove(target);
+  else space.set(target, value, Number.NaN);
+  call.out.integer(value.length);
 }
 
-function combined(name: 'and' | 'or' | 'xor' | 'not', sources: readonly Uint8Array[], size: number): Uint8Array {
-  const result = new Uint8Array(size);
-  const [first = NONE, ...others] = sources;
-  result.set(first);
-  if (name === 'not') return result.map((byte) => ~byte);
-  for (const source of others) {
-    for (let index = 0; index < size; index++) {
-      const byte = source[index] ?? 0;
-      if (name === 'and') (result[index] as number) &= byte;
-      else if (name === 'or') (result[index] as number) |= byte;
-      else (result[index] as number) ^= byte;
+/** The sources of BITOP, each once, and how often it is named. */
+function timesNamed(args: RespCommand): Iterable<readonly [key: Uint8Array, times: number]> {
+  const sources = new Map<string, [key: Uint8Array, times: number]>();
+  for (let index = 3; index < args.count; index++) {
+    const key = args.argument(index);
+    const name = latin1.decode(key);
+    const known = sources.get(name);
+    if (known === undefined) sources.set(name, [key, 1]);
+    else known[1] += 1;
+  }
+  return sources.values();
+}
+
+/** The outcome of BITOP, one source after another: none is kept, since each is valid until the next one is asked for. */
+class BitFold {
+  readonly #name: 'and' | 'or' | 'xor' | 'not';
+  #result: Uint8Array | undefined;
+  #sourceBytes = 0;
+
+  constructor(name: 'and' | 'or' | 'xor' | 'not') {
+    this.#name = name;
+  }
+
+  /** A source that is named so often. Throws KvError when the sources are too much. */
+  add(source: Uint8Array, times: number): void {
+    this.#sourceBytes += source.length;
+    if (this.#sourceBytes > SOURCES_BYTES_MAX) throw new KvError(SOURCES_TOO_LONG);
+    const isNothing = this.#name === 'xor' && times % 2 === 0;
+    if (this.#result === undefined) this.#result = isNothing ? new Uint8Array(source.length) : source.slice();
+    else this.#fold(this.#widened(source.length), isNothing ? NONE : source);
+  }
+
+  value(): Uint8Array {
+    const result = this.#result ?? NONE;
+    if (this.#name !== 'not') return result;
+    eachBlock(result, result, (into) => {
+      for (let word = 0; word < into.length; word++) into[word] = ~(into[word] as number);
+    });
+    return result;
+  }
+
+  /** The result with zeros behind it, if it is shorter. */
+  #widened(size: number): Uint8Array {
+    const result = this.#result ?? NONE;
+    if (result.length >= size) return result;
+    const wider = new Uint8Array(size);
+    wider.set(result);
+    this.#result = wider;
+    return wider;
+  }
+
+  #fold(result: Uint8Array, source: Uint8Array): void {
+    if (this.#name === 'and') {
+      result.fill(0, source.length);
+      eachBlock(result, source, (into, from) => {
+        for (let word = 0; word < into.length; word++) (into[word] as number) &= from[word] as number;
+      });
+    } else if (this.#name === 'or') {
+      eachBlock(result, source, (into, from) => {
+        for (let word = 0; word < into.length; word++) (into[word] as number) |= from[word] as number;
+      });
+    } else {
+      eachBlock(result, source, (into, from) => {
+        for (let word = 0; word < into.length; word++) (into[word] as number) ^= from[word] as number;
+      });
     }
   }
-  return result;
+}
+
+/**
+ * Calls `change` with words of `result`, from its start to where `source` ends, and with the words of `source` that stand there. They are
+ * copies on the borders of words, on which a source need not stand; what `change` makes of the first goes back into `result`.
+ */
+function eachBlock(result: Uint8Array, source: Uint8Array, change: (into: Int32Array, from: Int32Array) => void): void {
+  const [into, from] = [new Int32Array(BLOCK_WORDS), new Int32Array(BLOCK_WORDS)];
+  const [intoBytes, fromBytes] = [new Uint8Array(into.buffer), new Uint8Array(from.buffer)];
+  for (let start = 0; start < source.length; start += intoBytes.length) {
+    const end = Math.min(start + intoBytes.length, source.length);
+    intoBytes.set(result.subarray(start, end));
+    fromBytes.set(source.subarray(start, end));
+    change(into, from);
+    result.set(end - start < intoBytes.length ? intoBytes.subarray(0, end - start) : intoBytes, start);
+  }
 }
 
 export const BIT_COMMANDS: readonly CommandSpec[] = [
