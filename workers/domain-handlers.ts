@@ -181,7 +181,7 @@ export function domainHandlers(context: DomainContext): RequestHandlers {
       new RecordService({ maps, crdt, reader, scopes: rowRules.scopes, judge: rowRules.judge, nodeId, yieldTurn }),
     ),
     new PersistedHandler(durability),
-    new KvService({ ...context.kv, maps, nodeId, clock: nowMs, held }),
+    new KvService({ ...context.kv, maps, nodeId, clock: nowMs, held, monotonicMs, yieldTurn }),
     new JointService({ ...context.kv, maps, nodeId, clock: nowMs, held, log: context.kv.actLog, awaitsRoll, monotonicMs }),
     new TopicService({ pushes, monotonicMs, roll: newRoll() }),
     new LockService({ pushes, monotonicMs, roll: newRoll(), fences, logFence, nextToken }),

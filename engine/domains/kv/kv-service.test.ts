@@ -18,6 +18,10 @@ class Worker {
   readonly kv = new KvUnderTest();
   /** How many values each read brought back. */
   readonly reads: number[] = [];
+  /** How far each look at the clock finds it. */
+  perLookMs = 0;
+  beats = 0;
+  #steadyMs = 0;
   readonly #puttingBack: (() => void)[] = [];
   readonly service = new KvService({
     maps: this.kv.maps,
@@ -36,6 +40,14 @@ class Worker {
       for (const putBack of this.#puttingBack.splice(0, refs.length)) putBack();
     },
     clock: () => this.kv.nowMs,
+    monotonicMs: () => {
+      this.#steadyMs += this.perLookMs;
+      return this.#steadyMs;
+    },
+    yieldTurn: () => new Promise((resolve) => setImmediate(resolve)),
+    beat: () => {
+      this.beats += 1;
+    },
   });
 
   drop(key: string, map?: string): void {
@@ -43,14 +55,19 @@ class Worker {
   }
 
   /** The replies to commands that came together. */
-  async ask(kind: number, ...commands: readonly (readonly string[])[]): Promise<string[]> {
+  ask(kind: number, ...commands: readonly (readonly string[])[]): Promise<string[]> {
+    return this.askAs(0, kind, ...commands);
+  }
+
+  /** As `ask`, of one of several connections. */
+  async askAs(session: number, kind: number, ...commands: readonly (readonly string[])[]): Promise<string[]> {
     const batch = new CommandBatchWriter();
     for (const words of commands) {
       batch.begin(commandNumber(words[0] ?? ''), false, 0, words.length);
       for (const word of words) batch.argument(Buffer.from(word), 0, word.length);
       batch.end();
     }
-    const answer: RequestAnswer = this.service.answer({ kind, body: batch.take(), gateway: 0, session: 0, nowMs: this.kv.nowMs });
+    const answer: RequestAnswer = this.service.answer({ kind, body: batch.take(), gateway: 0, session, nowMs: this.kv.nowMs });
     const parts: Uint8Array[] = [];
     for await (const part of answer) parts.push(part);
     const [body] = parts;
@@ -158,4 +175,38 @@ test('a value that a write of the transaction drops is an error of the command t
   );
   assert.match(replies[1] ?? '', /^-TRYAGAIN OUT_OF_MEMORY/);
   assert.deepEqual([replies[0], replies[2]], [`:${(2 << 20) + 1}\r\n`, '+OK\r\n']);
+});
+
+test('a batch that takes long is run in several turns, and other connections are answered in between, its own behind it', async () => {
+  const worker = new Worker();
+  worker.perLookMs = 15;
+  const slow = worker.ask(REQUEST_COMMANDS, ...Array.from({ length: 6 }, () => ['append', 'k', 'x']));
+  const behind = worker.ask(REQUEST_COMMANDS, ['get', 'k']);
+  assert.deepEqual(await worker.askAs(1, REQUEST_COMMANDS, ['get', 'k']), ['$2\r\nxx\r\n']);
+  assert.deepEqual(await slow, [':1\r\n', ':2\r\n', ':3\r\n', ':4\r\n', ':5\r\n', ':6\r\n']);
+  assert.deepEqual(await behind, ['$6\r\nxxxxxx\r\n']);
+});
+
+test('batches that take long have a turn each', async () => {
+  const worker = new Worker();
+  worker.perLookMs = 15;
+  const order: number[] = [];
+  const slow = [1, 2, 3].map(async (session) => {
+    await worker.askAs(session, REQUEST_COMMANDS, ...Array.from({ length: 4 }, () => ['append', 'k', 'x']));
+    order.push(session);
+  });
+  let turns = 0;
+  while (order.length < 3) {
+    await new Promise((resolve) => setImmediate(resolve));
+    turns += 1;
+  }
+  await Promise.all(slow);
+  assert.deepEqual(order, [1, 2, 3]);
+  assert.ok(turns >= 5, `${turns} turns`);
+});
+
+test('a transaction, which has no turns, says that the thread is alive', async () => {
+  const worker = new Worker();
+  await worker.ask(REQUEST_TRANSACTION, ...Array.from({ length: 50 }, () => ['append', 'k', 'x']));
+  assert.ok(worker.beats >= 20, `${worker.beats} beats`);
 });

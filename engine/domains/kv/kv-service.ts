@@ -2,8 +2,9 @@
  * Answers requests of Redis commands on a worker: a batch of commands of one connection, run in their order.
  *
  *   request ─ command-batch ─ KvRunner ─ replies, behind the log
- *                │ a value was dropped from memory, or an act over several workers holds a key
- *                └▶ read back, freed ─ the same command again ─ …   later requests of that connection wait behind it
+ *                │ a value was dropped from memory, an act over several workers holds a key, or the commands of this turn have
+ *                │ taken their time
+ *                └▶ read back, freed, another turn ─ the same command again ─ …   later requests of that connection wait behind it
  *
  * A request that a worker before this one has run and logged is not run again: commands that write are answered with UNKNOWN.
  */
@@ -26,7 +27,33 @@ export interface KvServiceOptions extends KvRunnerOptions {
   readonly held: HeldKeys;
   /** Wall clock, ms, for what is run later than it came. */
   readonly clock: () => number;
+  readonly monotonicMs: () => number;
+  /** Resolves in a later turn of the event loop: other requests are answered in between. */
+  readonly yieldTurn: () => Promise<void>;
 }
+
+/** What commands may take in one turn: one more is begun, however long it takes. */
+const SLICE_MS = 20;
+/** Work between two looks at the clock. */
+const CLOCK_WORK = 16;
+/** Commands that take about a microsecond, whatever they are about. Each of the others is as much work as lies between two looks. */
+const LIGHT = new Set([
+  'get',
+  'set',
+  'setex',
+  'psetex',
+  'getset',
+  'incr',
+  'decr',
+  'incrby',
+  'decrby',
+  'hget',
+  'hset',
+  'ttl',
+  'pttl',
+]);
+/** By the number of a command. */
+const WORK = Uint8Array.from(WORKER_COMMANDS, ({ name }) => (LIGHT.has(name) ? 1 : CLOCK_WORK));
 
 export const UNKNOWN_OUTCOME =
   'UNKNOWN the worker was replaced after it had logged this command: it may have taken effect, and its reply is lost';
@@ -52,9 +79,10 @@ const NO_BYTES = new Uint8Array(0);
 /** By the number of a command: 1 when it may write more than one record. */
 const WRITES_SEVERAL = Uint8Array.from(WORKER_COMMANDS, (spec) => (isWrite(spec) && mayTouchSeveral(spec) ? 1 : 0));
 
-/** What a batch waits for: a value that is away, or keys that are held. */
-type Pause = ValueAway | typeof HELD;
+/** What a batch waits for: a value that is away, keys that are held, or another turn. */
+type Pause = ValueAway | typeof HELD | typeof SPENT;
 const HELD = 'held';
+const SPENT = 'spent';
 
 export class KvService implements RequestHandler {
   readonly kinds = [REQUEST_COMMANDS, REQUEST_TRANSACTION];
@@ -65,6 +93,10 @@ export class KvService implements RequestHandler {
   readonly #pool = new BodyPool();
   /** The last request of a session that waits, by gateway and session. */
   readonly #waiting = new Map<string, Promise<void>>();
+  /** When the commands of this turn, of all requests, have taken their time; NaN: not known before one has looked at the clock. */
+  #spentAtMs = Number.NaN;
+  /** The turn of the last batch that waits for one: each has a turn of its own. */
+  #lastTurn = Promise.resolve();
 
   constructor(options: KvServiceOptions) {
     this.#options = options;
@@ -79,6 +111,11 @@ export class KvService implements RequestHandler {
     if (away === undefined) return [this.#pack(progress)];
     this.#keep(progress);
     return this.#inTurn(progress, this.#ready(away));
+  }
+
+  /** Other requests were answered: it is another turn. */
+  settled(): void {
+    this.#spentAtMs = Number.NaN;
   }
 
   #advance(progress: Progress, nowMs: number): Pause | undefined {
@@ -96,9 +133,15 @@ export class KvService implements RequestHandler {
     const away = this.#awayOf(request.body);
     if (away !== undefined) return away;
     this.#options.held.jointWrites += 1;
+    let work = 0;
     while (lengths.length < reader.count) {
       const start = out.length;
       reader.next(args);
+      work += WORK[reader.spec] as number;
+      if (work > CLOCK_WORK) {
+        work = 0;
+        this.#options.beat?.();
+      }
       const spec = commandAt(reader.spec);
       try {
         this.#run(spec, progress);
@@ -129,14 +172,23 @@ export class KvService implements RequestHandler {
     return undefined;
   }
 
-  /** Runs on until the end, or to a command that needs a value which is away. */
+  /** Runs on until the end, or to a command that needs a value which is away, or for as long as a turn may last. */
   #runOn(progress: Progress, nowMs: number): Pause | undefined {
     const { reader, lengths } = progress;
     const { held } = this.#options;
     const { out, args } = this.#begun(progress, nowMs);
+    let work = 0;
     while (lengths.length < reader.count) {
       const start = out.length;
       reader.next(args);
+      work += WORK[reader.spec] as number;
+      if (work >= CLOCK_WORK) {
+        work = 0;
+        if (this.#isSpent()) {
+          reader.back();
+          return SPENT;
+        }
+      }
       const spec = commandAt(reader.spec);
       if (held.isBusy && this.#isHeld(spec, reader.db)) {
         reader.back();
@@ -153,6 +205,12 @@ export class KvService implements RequestHandler {
       lengths.push(out.length - start);
     }
     return undefined;
+  }
+
+  #isSpent(): boolean {
+    const nowMs = this.#options.monotonicMs();
+    if (Number.isNaN(this.#spentAtMs)) this.#spentAtMs = nowMs + SLICE_MS;
+    return nowMs >= this.#spentAtMs;
   }
 
   #begun({ early }: Progress, nowMs: number): KvRunner {
@@ -236,7 +294,17 @@ export class KvService implements RequestHandler {
 
   /** Resolves when it is worth while to go on. */
   #ready(pause: Pause): Promise<void> {
+    if (pause === SPENT) return this.#nextTurn();
     return pause === HELD ? this.#options.held.freed() : restoreValues(pause, this.#options.restore);
+  }
+
+  /** Resolves at the start of a turn that is nobody else's who waits for one. */
+  #nextTurn(): Promise<void> {
+    const turn = this.#lastTurn.then(this.#options.yieldTurn).then(() => {
+      this.#spentAtMs = Number.NaN;
+    });
+    this.#lastTurn = turn;
+    return turn;
   }
 }
 
