@@ -45,23 +45,46 @@ function lcs(call: Call): void {
   if ((first.length + 1) * (second.length + 1) > CELLS_MAX) {
     throw new KvError('ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len');
   }
+  if (options.isLength) return call.out.integer(lengthOf(first, second));
   const table = tableOf(first, second);
   const length = table.at(-1) ?? 0;
-  if (options.isLength) return call.out.integer(length);
   const { common, matches } = walk(first, second, table, length);
   if (options.isIndexes) writeMatches(call, matches, length, options);
   else call.out.bulk(common);
+}
+
+/** The length alone needs the row above only. */
+function lengthOf(first: Uint8Array, second: Uint8Array): number {
+  const row = new Uint32Array(second.length + 1);
+  for (const byte of first) {
+    let diagonal = 0;
+    let left = 0;
+    for (let column = 1; column < row.length; column++) {
+      const above = row[column] as number;
+      if (byte === second[column - 1]) left = diagonal + 1;
+      else if (above > left) left = above;
+      row[column] = left;
+      diagonal = above;
+    }
+  }
+  return row.at(-1) ?? 0;
 }
 
 function tableOf(first: Uint8Array, second: Uint8Array): Uint32Array {
   const width = second.length + 1;
   const table = new Uint32Array((first.length + 1) * width);
   for (let row = 1; row <= first.length; row++) {
-    for (let column = 1; column <= second.length; column++) {
-      const at = row * width + column;
-      const left = table[at - 1] as number;
-      const above = table[at - width] as number;
-      table[at] = first[row - 1] === second[column - 1] ? (table[at - width - 1] as number) + 1 : left > above ? left : above;
+    const byte = first[row - 1];
+    let at = row * width + 1;
+    let left = 0;
+    for (let column = 0; column < second.length; column++) {
+      if (byte === second[column]) left = (table[at - width - 1] as number) + 1;
+      else {
+        const above = table[at - width] as number;
+        if (above > left) left = above;
+      }
+      table[at] = left;
+      at += 1;
     }
   }
   return table;
