@@ -7,12 +7,14 @@
  *
  * Records that other doors wrote are read as text: strings and bytes as they are, all else as JSON.
  */
-import { isUtf8 } from '../../partition/hash.ts';
+import { isUtf8 as isStrictUtf8 } from 'node:buffer'; // lone surrogates, which no decoder at a client takes, are none
 import { decode, encode } from '../../protocol/codec.ts';
 import { GridError } from '../../protocol/errors.ts';
 
 /** Longer texts stay strings: parsing them would hold the worker up. */
 const JSON_BYTES_MAX = 256 * 1024;
+/** Longer values are not looked at byte by byte here. */
+const LONG_BYTES = 1024;
 const JSON_DEPTH_MAX = 64;
 const OPEN_BRACE = 0x7b;
 const OPEN_BRACKET = 0x5b;
@@ -51,17 +53,9 @@ export function encodeValue(
 
 function isText(source: Uint8Array, start: number, length: number): boolean {
   const end = start + length;
+  if (length > LONG_BYTES) return isStrictUtf8(source.subarray(start, end));
   for (let index = start; index < end; index++) {
     if ((source[index] as number) >= 0x80) return isStrictUtf8(source.subarray(start, end));
-  }
-  return true;
-}
-
-/** Unlike `isUtf8` without lone surrogates, which no decoder at a client takes. */
-function isStrictUtf8(value: Uint8Array): boolean {
-  if (!isUtf8(value, 0, value.length)) return false;
-  for (let index = 0; index + 1 < value.length; index++) {
-    if (value[index] === 0xed && (value[index + 1] as number) >= 0xa0) return false;
   }
   return true;
 }

@@ -60,6 +60,9 @@ test('only JSON that prints as it was written is an object to a browser', () => 
   );
   assert.ok(decode(stored(Uint8Array.of(0xff, 0xfe))) instanceof Uint8Array);
   assert.ok(decode(stored(Uint8Array.of(0xed, 0xa0, 0x80))) instanceof Uint8Array, 'a lone surrogate is no text');
+  const long = Buffer.from('я'.repeat(5000));
+  assert.equal(decode(stored(long)), long.toString());
+  assert.ok(decode(stored(Buffer.concat([long, Buffer.of(0xed, 0xa0, 0x80)]))) instanceof Uint8Array, 'nor is it in a long one');
 });
 
 test('integers are those of 64 bits in their only spelling', () => {
