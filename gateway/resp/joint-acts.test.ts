@@ -5,7 +5,7 @@ import { decodeAct, decodeHold, decodeWhole, encodeHoldAnswer } from '../../engi
 import { REQUEST_ACT_HOLD, REQUEST_ACT_RELEASE, REQUEST_ACT_WHOLE } from '../../engine/protocol/envelope.ts';
 import { type ErrorCode, GridError } from '../../engine/protocol/errors.ts';
 import { TurnClock } from '../turn-clock.ts';
-import { JointActs } from './joint-acts.ts';
+import { type ActOutcome, JointActs } from './joint-acts.ts';
 import { KnownHashes } from './known-hashes.ts';
 
 const CLEAR = { kind: 'clear', databases: [0] } as const;
@@ -19,6 +19,8 @@ class Workers {
   readonly refusals = new Map<string, string[]>();
   /** By line: errors, one a time that it is asked. */
   readonly errors = new Map<string, ErrorCode[]>();
+  /** Of keys that are watched, as every worker tells them. */
+  versions: readonly string[] = [];
   readonly acts = new JointActs({
     calls: {
       everyone: [0, 1, 2],
@@ -39,7 +41,7 @@ class Workers {
     if (error !== undefined) throw new GridError(error, 'as the test has it');
     const refusal = this.refusals.get(line)?.shift() ?? '';
     if (kind !== REQUEST_ACT_HOLD) return new TextEncoder().encode(refusal);
-    return encodeHoldAnswer({ refusal, told: [], versions: [], hashNames: [], replies: new Uint8Array(0) });
+    return encodeHoldAnswer({ refusal, told: [], versions: this.versions, hashNames: [], replies: new Uint8Array(0) });
   }
 }
 
@@ -150,4 +152,22 @@ test('the others are told that a change is over only when the log of the first h
   workers.errors.set('over 0', ['DISK_FULL']);
   assert.match(await workers.acts.change(CLEAR), /DISK_FULL/);
   assert.deepEqual(workers.lines, [...HELD, 'decide 0', 'do 1', 'do 2', 'over 0', ...LET_GO]);
+});
+
+test('what is watched is compared in time that grows with it, at each worker that has a version of it', async () => {
+  const versions = Array.from({ length: 20_000 }, (_, index) => `version ${index}`);
+  const watched = versions.map((version, index) => ({
+    space: Buffer.from('db0'),
+    key: Buffer.from(`k${index}`),
+    versions: new Map([0, 1].map((worker) => [worker, version])),
+  }));
+  const startedMs = performance.now();
+  const outcomeAt = (told: readonly string[]): Promise<ActOutcome> => {
+    const workers = new Workers();
+    workers.versions = told;
+    return workers.acts.write([], watched, false);
+  };
+  assert.deepEqual(await outcomeAt(versions), []);
+  assert.equal(await outcomeAt([...versions.slice(0, -1), 'another one']), 'changed');
+  assert.ok(performance.now() - startedMs < 10_000, 'each against each takes minutes');
 });

@@ -199,7 +199,7 @@ export class JointActs {
   async #prepare(act: Act, wish: Wish, commands: readonly ActCommand[], isResp3: boolean): Promise<Prepared> {
     const answers = await this.#calls.hold(act);
     if (typeof answers === 'string') return { outcome: answers };
-    if (this.#haveChanged(wish.watched, act, answers)) return { outcome: 'changed' };
+    if (this.#haveChanged(wish.watched, answers)) return { outcome: 'changed' };
     const { clock } = this.#context;
     clock.refresh();
     const keys = new JointKeys(this.#toldByOwners(answers), wish.wholes, clock.wallMs);
@@ -246,13 +246,11 @@ export class JointActs {
     );
   }
 
-  #haveChanged(watched: readonly Watched[], act: Act, answers: ReadonlyMap<number, HoldAnswer>): boolean {
-    for (const [worker, { versions }] of answers) {
-      const asked = act.holds.get(worker)?.watched ?? [];
-      for (const [index, key] of asked.entries()) {
-        const known = watched.find((one) => nameOf(one) === nameOf(key) && one.versions.has(worker));
-        if (known !== undefined && known.versions.get(worker) !== versions[index]) return true;
-      }
+  /** Each worker tells versions in the order in which it was asked for them: that of what is watched and has one there. */
+  #haveChanged(watched: readonly Watched[], answers: ReadonlyMap<number, HoldAnswer>): boolean {
+    for (const [worker, told] of answers) {
+      const known = watched.filter(({ versions }) => versions.has(worker));
+      if (known.some(({ versions }, index) => versions.get(worker) !== told.versions[index])) return true;
     }
     return false;
   }
