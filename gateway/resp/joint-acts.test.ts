@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { ActMarks } from '../../engine/domains/kv/act-marks.ts';
+import type { Call } from '../../engine/domains/kv/command.ts';
 import { decodeAct, decodeHold, decodeWhole, encodeHoldAnswer } from '../../engine/domains/kv/joint-bodies.ts';
 import { REQUEST_ACT_HOLD, REQUEST_ACT_RELEASE, REQUEST_ACT_WHOLE } from '../../engine/protocol/envelope.ts';
 import { type ErrorCode, GridError } from '../../engine/protocol/errors.ts';
+import { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import { TurnClock } from '../turn-clock.ts';
 import { type ActOutcome, JointActs } from './joint-acts.ts';
 import { KnownHashes } from './known-hashes.ts';
@@ -170,4 +172,25 @@ test('what is watched is compared in time that grows with it, at each worker tha
   assert.deepEqual(await outcomeAt(versions), []);
   assert.equal(await outcomeAt([...versions.slice(0, -1), 'another one']), 'changed');
   assert.ok(performance.now() - startedMs < 10_000, 'each against each takes minutes');
+});
+
+test('commands that take long let others have their turn before anything is decided', async () => {
+  const busy = (call: Call): void => {
+    const untilMs = performance.now() + 6;
+    while (performance.now() < untilMs);
+    call.out.ok();
+  };
+  const spec = { name: 'busy', arity: 1, flags: ['readonly'], keys: [0, 0, 0], route: 'key', run: busy } as const;
+  let turns = 0;
+  let isOver = false;
+  const count = (): void => {
+    turns += 1;
+    if (!isOver) setImmediate(count);
+  };
+  setImmediate(count);
+  const commands = Array.from({ length: 12 }, () => ({ spec, args: new RespCommand(), db: 0 }));
+  const outcome = await new Workers().acts.write(commands, [], false);
+  isOver = true;
+  assert.equal(outcome.length, commands.length);
+  assert.ok(turns >= 6, `${turns} turns`);
 });

@@ -6,9 +6,10 @@
  *   write   enter ─ HOLD everywhere ─ run here ─ COMMIT at the first ─ APPLY at the others ─ RELEASE    three rounds
  *                       └─ needs more than it asked for: RELEASE, and again
  *
- * COMMIT decides. Before it everything may be let go; behind it the act is carried on until every worker has applied it, however often
- * it must be asked: a worker does the same thing once. The client is not kept waiting for ever. The worker side is
- * engine/domains/kv/joint-service.ts, and the thoughts behind are in docs/decisions/0024-acts-over-several-workers.md.
+ * COMMIT decides. Before it everything may be let go, and commands that take long run in several turns; behind it the act is carried on
+ * until every worker has applied it, however often it must be asked: a worker does the same thing once. The client is not kept waiting for
+ * ever. The worker side is engine/domains/kv/joint-service.ts, and the thoughts behind are in
+ * docs/decisions/0024-acts-over-several-workers.md.
  */
 import type { ActMarks } from '../../engine/domains/kv/act-marks.ts';
 import { type CommandSpec, DATABASES } from '../../engine/domains/kv/command.ts';
@@ -68,6 +69,10 @@ const NO_BYTES = new Uint8Array(0);
 const TOO_MANY = 'TRYAGAIN OVERLOADED too many commands over several workers wait: it was not run';
 const REPLY_BYTES_MAX = 32 << 20;
 const TOO_MUCH = 'ERR what the commands write or answer is too large for one act over several workers';
+const TOO_LONG = 'ERR the commands take too long for one act over several workers: none was run';
+/** How long commands of an act run before other clients have their turn, and how long in all turns together. */
+const SLICE_MS = 10;
+const RUN_MS_MAX = 30_000;
 const ENDLESS = 'ERR what the commands need changes too fast: none was run';
 const decoder = new TextDecoder();
 
@@ -76,6 +81,8 @@ export class JointActs {
   readonly #queue: ActQueue;
   readonly #gate: ActGate;
   readonly #calls: ActCalls;
+  /** The turn of the last act that waits for one. */
+  #lastTurn = Promise.resolve();
 
   constructor(context: JointContext) {
     this.#context = context;
@@ -205,20 +212,41 @@ export class JointActs {
     const keys = new JointKeys(this.#toldByOwners(answers), wish.wholes, clock.wallMs);
     const hashNames = uniqueNames([...answers.values()].flatMap((answer) => answer.hashNames));
     const runner = new JointRunner(keys, hashNames, Math.random);
-    const replies: Uint8Array[] = [];
-    let replyBytes = 0;
-    for (const { spec, args, db } of commands) {
-      runner.out.bytesMax = REPLY_BYTES_MAX - replyBytes;
-      const reply = runner.run(spec, args, db, isResp3);
-      replyBytes += reply.length;
-      replies.push(reply);
-    }
+    const replies = await this.#run(runner, commands, isResp3);
+    if (replies === undefined) return { outcome: TOO_LONG };
     const [writes, absent] = [keys.writes(), keys.absent()];
     if (writes.reduce((sum, write) => sum + bytesWritten(write), 0) > WRITTEN_BYTES_MAX) return { outcome: TOO_MUCH };
     if (writes.length > 0 && !wish.isExclusive) throw new NeedsMore([], undefined);
     if (writes.length > 0) return { replies, writes, absent };
     this.#learned('', absent);
     return { outcome: replies };
+  }
+
+  /** The replies to the commands, in as many turns as they take; undefined: they take too long. Nothing is decided yet. Throws NeedsMore. */
+  async #run(runner: JointRunner, commands: readonly ActCommand[], isResp3: boolean): Promise<Uint8Array[] | undefined> {
+    const replies: Uint8Array[] = [];
+    let replyBytes = 0;
+    let begunMs = performance.now();
+    let earlierMs = 0;
+    for (const { spec, args, db } of commands) {
+      runner.out.bytesMax = REPLY_BYTES_MAX - replyBytes;
+      const reply = runner.run(spec, args, db, isResp3);
+      replyBytes += reply.length;
+      replies.push(reply);
+      const ranMs = performance.now() - begunMs;
+      if (ranMs < SLICE_MS) continue;
+      earlierMs += ranMs;
+      if (earlierMs > RUN_MS_MAX) return undefined;
+      await this.#nextTurn();
+      begunMs = performance.now();
+    }
+    return replies;
+  }
+
+  /** Resolves in a later turn of the event loop, which is no other act's. */
+  #nextTurn(): Promise<void> {
+    this.#lastTurn = this.#lastTurn.then(() => new Promise((resolve) => setImmediate(resolve)));
+    return this.#lastTurn;
   }
 
   /** Under these keys there is no string, unless the act was refused. While it runs no other act is at them. */
