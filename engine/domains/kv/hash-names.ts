@@ -11,15 +11,27 @@ import { DATABASES } from './command.ts';
 
 const encoder = new TextEncoder();
 const DATABASE_NAMES = Array.from({ length: DATABASES }, (_, db) => encoder.encode(`db${db}`));
-const DATABASE_HASHES = new Set(DATABASE_NAMES.map((name) => fnv1aUtf8(name, 0, name.length)));
+const LETTER_D = 0x64;
+const LETTER_B = 0x62;
+const ZERO = 0x30;
 
 /** Name of a database's map. */
 export function databaseName(db: number): Uint8Array {
   return DATABASE_NAMES[db] ?? encoder.encode(`db${db}`);
 }
 
+/** True for the name of a database's map. Asked for every key that several workers act on. */
 export function isDatabaseName(name: Uint8Array): boolean {
-  return DATABASE_HASHES.has(fnv1aUtf8(name, 0, name.length)) && /^db(?:\d|1[0-5])$/.test(String.fromCharCode(...name));
+  return databaseNameLike(name) !== undefined;
+}
+
+/** The name of a database's map that has these bytes: the same array each time. */
+export function databaseNameLike(name: Uint8Array): Uint8Array | undefined {
+  if (name.length < 3 || name.length > 4 || name[0] !== LETTER_D || name[1] !== LETTER_B) return undefined;
+  const first = (name[2] as number) - ZERO;
+  if (name.length === 3) return first >= 0 && first <= 9 ? DATABASE_NAMES[first] : undefined;
+  const second = (name[3] as number) - ZERO;
+  return first === 1 && second >= 0 && second <= 9 ? DATABASE_NAMES[10 + second] : undefined;
 }
 
 export class HashNames {

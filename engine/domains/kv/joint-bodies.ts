@@ -6,6 +6,7 @@
  * Both ends are this program: what is wrong is a bug.
  */
 import { assert } from '../../assert.ts';
+import { databaseNameLike } from './hash-names.ts';
 import type { SpaceKey } from './touched-keys.ts';
 import type { WholeAsk, WholeStep } from './whole-acts.ts';
 
@@ -94,7 +95,7 @@ export function decodeHold(body: Uint8Array): HoldAsk {
   const from = new BodyReader(body);
   const act = from.number();
   const flags = from.word();
-  const commands = from.bytes();
+  const commands = from.alignedBytes();
   const change = from.bytes();
   const [keys, told, watched] = [from.keys(), from.keys(), from.keys()];
   const wholes = from.list(() => from.bytes());
@@ -135,16 +136,16 @@ export function decodeHoldAnswer(body: Uint8Array): HoldAnswer {
     told: from.list(() => toldKey(from)),
     versions: from.list(() => decoder.decode(from.bytes())),
     hashNames: from.list(() => from.bytes()),
-    replies: from.bytes(),
+    replies: from.alignedBytes(),
   };
 }
 
 function toldKey(from: BodyReader): ToldKey {
-  const key = from.key();
+  const { space, key } = from.key();
   const flags = from.word();
   const value = from.bytes();
   const [expiresAtMs, millis, counter] = [from.number(), from.number(), from.number()];
-  return { ...key, isLive: (flags & LIVE) !== 0, isHash: (flags & HASH) !== 0, value, expiresAtMs, millis, counter };
+  return { space, key, isLive: (flags & LIVE) !== 0, isHash: (flags & HASH) !== 0, value, expiresAtMs, millis, counter };
 }
 
 export function encodeWrites({ act, own, others }: ActWrites): Uint8Array {
@@ -171,11 +172,11 @@ export function decodeWrites(body: Uint8Array): ActWrites {
 }
 
 function stampedWrite(from: BodyReader): StampedWrite {
-  const key = from.key();
+  const { space, key } = from.key();
   const isRemoval = from.word() === REMOVAL;
   const value = from.bytes();
   const [millis, counter, ttlMs] = [from.number(), from.number(), from.number()];
-  return { ...key, isRemoval, value, millis, counter, ttlMs };
+  return { space, key, isRemoval, value, millis, counter, ttlMs };
 }
 
 /** The holds that a gateway has at a worker that was replaced; also `encodeRelease` with one act. */
@@ -268,14 +269,15 @@ class BodyWriter {
   }
 }
 
+/** What it reads are views of one copy of the body: a copy of each name and value would cost far more than reading it. */
 class BodyReader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   #at = 0;
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#bytes = bytes.slice();
+    this.#view = new DataView(this.#bytes.buffer);
   }
 
   word(): number {
@@ -288,16 +290,26 @@ class BodyReader {
     return this.#view.getFloat64(this.#at - 8, true);
   }
 
-  /** A copy, at an address that words can be read from. */
   bytes(): Uint8Array {
     const length = this.word();
     assert(this.#at + length <= this.#bytes.length, 'bytes that are there');
     this.#at += length;
-    return this.#bytes.slice(this.#at - length, this.#at);
+    return length === 0 ? NO_BYTES : this.#bytes.subarray(this.#at - length, this.#at);
+  }
+
+  /** A copy, at an address that words can be read from. */
+  alignedBytes(): Uint8Array {
+    return this.bytes().slice();
+  }
+
+  /** Name of a map: of a database the one array that all have. */
+  space(): Uint8Array {
+    const name = this.bytes();
+    return databaseNameLike(name) ?? name;
   }
 
   key(): SpaceKey {
-    return { space: this.bytes(), key: this.bytes() };
+    return { space: this.space(), key: this.bytes() };
   }
 
   keys(): SpaceKey[] {

@@ -74,15 +74,13 @@ export class JointKeys {
   /** By the name of their map. */
   readonly #bySpace = new Map<string, JointRecord[]>();
   readonly #wholes: ReadonlySet<string>;
+  #lastRecords: JointRecord[] | undefined;
   #writtenBytes = 0;
 
   constructor(told: readonly ToldKey[], wholes: readonly Uint8Array[], nowMs: number) {
     this.nowMs = nowMs;
     this.#wholes = new Set(wholes.map((name) => latin1.decode(name)));
-    for (const one of told) {
-      const known = this.#records.get(nameOf(one));
-      if (known === undefined) this.#add({ ...one, isWritten: false });
-    }
+    for (const one of told) this.#add(one);
   }
 
   /** The record of a key. Throws NeedsMore. */
@@ -138,12 +136,21 @@ export class JointKeys {
     return writes;
   }
 
-  #add(record: JointRecord): void {
-    this.#records.set(nameOf(record), record);
-    const name = latin1.decode(record.space);
-    const others = this.#bySpace.get(name);
-    if (others === undefined) this.#bySpace.set(name, [record]);
+  #add({ space, key, isHash, millis, counter, isLive, value, expiresAtMs }: ToldKey): void {
+    const name = nameOf({ space, key });
+    if (this.#records.has(name)) return;
+    const record: JointRecord = { space, key, isHash, millis, counter, isLive, value, expiresAtMs, isWritten: false };
+    this.#records.set(name, record);
+    const others = this.#recordsOf(space);
+    if (others === undefined) this.#bySpace.set(latin1.decode(space), [record]);
     else others.push(record);
+  }
+
+  /** In a row the same map is asked for, mostly. */
+  #recordsOf(space: Uint8Array): JointRecord[] | undefined {
+    if (this.#lastRecords !== undefined && this.#lastRecords[0]?.space === space) return this.#lastRecords;
+    this.#lastRecords = this.#bySpace.get(latin1.decode(space));
+    return this.#lastRecords;
   }
 
   /** Now, but strictly after the stored record. */

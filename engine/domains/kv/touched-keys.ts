@@ -26,6 +26,11 @@ export interface Touched {
 const BETWEEN_DATABASES = new Set(['copy', 'move']);
 const latin1 = new TextDecoder('latin1');
 
+/** What names of keys of databases begin with, by the array that is the name of the database everywhere. */
+const DATABASE_PREFIXES = new Map(
+  Array.from({ length: DATABASES }, (_, db) => databaseName(db)).map((space) => [space, prefixOf(space)]),
+);
+
 /** The keys are views of the arguments. */
 export function touchedBy(spec: CommandSpec, args: RespCommand, db: number): Touched {
   const keys: SpaceKey[] = [];
@@ -43,7 +48,11 @@ export function touchedBy(spec: CommandSpec, args: RespCommand, db: number): Tou
 
 /** A name of the record, the same for the same record only. */
 export function nameOf({ space, key }: SpaceKey): string {
-  return `${space.length} ${latin1.decode(space)}${latin1.decode(key)}`;
+  return (DATABASE_PREFIXES.get(space) ?? prefixOf(space)) + latin1.decode(key);
+}
+
+function prefixOf(space: Uint8Array): string {
+  return `${space.length} ${latin1.decode(space)}`;
 }
 
 function spacesOf({ name }: CommandSpec, args: RespCommand, db: number): Uint8Array[] {
