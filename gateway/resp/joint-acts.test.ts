@@ -3,6 +3,7 @@ import test from 'node:test';
 import { ActMarks } from '../../engine/domains/kv/act-marks.ts';
 import type { Call } from '../../engine/domains/kv/command.ts';
 import { decodeAct, decodeHold, decodeWhole, encodeHoldAnswer } from '../../engine/domains/kv/joint-bodies.ts';
+import { touchedBy } from '../../engine/domains/kv/touched-keys.ts';
 import { REQUEST_ACT_HOLD, REQUEST_ACT_RELEASE, REQUEST_ACT_WHOLE } from '../../engine/protocol/envelope.ts';
 import { type ErrorCode, GridError } from '../../engine/protocol/errors.ts';
 import { RespCommand } from '../../engine/protocol/resp-parser.ts';
@@ -193,4 +194,21 @@ test('commands that take long let others have their turn before anything is deci
   isOver = true;
   assert.equal(outcome.length, commands.length);
   assert.ok(turns >= 6, `${turns} turns`);
+});
+
+test('an act that names too many keys is refused before anything is held', async () => {
+  const spec = { name: 'many', arity: -1, flags: ['readonly'], keys: [1, -1, 1], route: 'sum' } as const;
+  const args = new RespCommand();
+  args.clear(Buffer.from('k'));
+  for (let index = 0; index <= 100_001; index++) args.add(0, 1);
+  const workers = new Workers();
+  assert.match(
+    String(await workers.acts.write([{ spec, args, db: 0 }], [], false)),
+    /^ERR one act over several workers may touch/,
+  );
+  assert.match(
+    String(await workers.acts.read(touchedBy(spec, args, 0), new Map())),
+    /^ERR one act over several workers may touch/,
+  );
+  assert.deepEqual(workers.lines, []);
 });

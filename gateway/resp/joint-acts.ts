@@ -67,6 +67,10 @@ export type ActOutcome = readonly Uint8Array[] | 'changed' | string;
 const ROUNDS_MAX = 64;
 const NO_BYTES = new Uint8Array(0);
 const TOO_MANY = 'TRYAGAIN OVERLOADED too many commands over several workers wait: it was not run';
+/** Keys that the commands of one act name: each costs some microseconds, in which no other client is served. */
+const LARGE_KEYS = 1000; // told so many, its steps have a turn each
+const KEYS_MAX = 100_000;
+const TOO_MANY_KEYS = `ERR one act over several workers may touch ${KEYS_MAX} keys at most`;
 const REPLY_BYTES_MAX = 32 << 20;
 const TOO_MUCH = 'ERR what the commands write or answer is too large for one act over several workers';
 const TOO_LONG = 'ERR the commands take too long for one act over several workers: none was run';
@@ -98,9 +102,10 @@ export class JointActs {
 
   /** Has each worker run its commands, which only read, as one. Rejects with GridError; KvError text as a string. */
   async read(touched: Touched, bodies: ReadonlyMap<number, Uint8Array>): Promise<ReadonlyMap<number, Uint8Array> | string> {
+    const { keys, isEverything } = touched;
+    if (keys.length > KEYS_MAX) return TOO_MANY_KEYS;
     const leave = await this.#queue.enter(touched);
     if (leave === undefined) return TOO_MANY;
-    const { keys, isEverything } = touched;
     const act = this.#calls.begin({ ...NOTHING, isEverything, keys, bodies });
     try {
       const answers = await this.#calls.hold(act);
@@ -123,6 +128,7 @@ export class JointActs {
     looksFirst = false,
   ): Promise<ActOutcome> {
     const all = commands.map(({ spec, args, db }) => touchedBy(spec, args, db));
+    if (all.reduce((sum, { keys }) => sum + keys.length, 0) > KEYS_MAX) return TOO_MANY_KEYS;
     let wish: Wish = {
       isExclusive: !looksFirst && all.some(({ isWrite }) => isWrite),
       isEverything: all.some(({ isEverything }) => isEverything) || watched.some(({ versions }) => versions.size > 1),
@@ -209,11 +215,16 @@ export class JointActs {
     if (this.#haveChanged(wish.watched, answers)) return { outcome: 'changed' };
     const { clock } = this.#context;
     clock.refresh();
-    const keys = new JointKeys(this.#toldByOwners(answers), wish.wholes, clock.wallMs);
+    const told = this.#toldByOwners(answers);
+    const isLarge = told.length > LARGE_KEYS;
+    if (isLarge) await this.#nextTurn();
+    const keys = new JointKeys(told, wish.wholes, clock.wallMs);
+    if (isLarge) await this.#nextTurn();
     const hashNames = uniqueNames([...answers.values()].flatMap((answer) => answer.hashNames));
     const runner = new JointRunner(keys, hashNames, Math.random);
     const replies = await this.#run(runner, commands, isResp3);
     if (replies === undefined) return { outcome: TOO_LONG };
+    if (isLarge) await this.#nextTurn();
     const [writes, absent] = [keys.writes(), keys.absent()];
     if (writes.reduce((sum, write) => sum + bytesWritten(write), 0) > WRITTEN_BYTES_MAX) return { outcome: TOO_MUCH };
     if (writes.length > 0 && !wish.isExclusive) throw new NeedsMore([], undefined);
@@ -267,11 +278,10 @@ export class JointActs {
     const { router } = this.#context;
     const hashes = new Set<string>();
     for (const { told } of answers.values()) for (const one of told) if (one.isHash) hashes.add(nameOf(one));
-    return [...answers].flatMap(([worker, { told }]) =>
-      told
-        .filter(({ key }) => router.ownerOfKey(key) === worker)
-        .map((one) => (hashes.has(nameOf(one)) ? { ...one, isHash: true } : one)),
-    );
+    return [...answers].flatMap(([worker, { told }]) => {
+      const own = told.filter(({ key }) => router.ownerOfKey(key) === worker);
+      return hashes.size === 0 ? own : own.map((one) => (hashes.has(nameOf(one)) ? { ...one, isHash: true } : one));
+    });
   }
 
   /** Each worker tells versions in the order in which it was asked for them: that of what is watched and has one there. */
