@@ -12,6 +12,9 @@ const NOT = 0x5e;
 const BACKSLASH = 0x5c;
 const DASH = 0x2d;
 
+/** Of a pattern that is held against all keys: a longer one would hold the worker up. */
+export const PATTERN_BYTES_MAX = 4096;
+
 export function matchesGlob(pattern: Uint8Array, text: Uint8Array): boolean {
   let at = 0;
   let textAt = 0;

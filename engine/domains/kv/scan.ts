@@ -8,7 +8,7 @@
  * last record into the hole: what is still to come stays before the cursor, or is its own last record. So a key that is there throughout
  * a scan is told at least once, and the server keeps nothing of a scan.
  */
-import { matchesGlob } from './glob.ts';
+import { matchesGlob, PATTERN_BYTES_MAX } from './glob.ts';
 import { type Call, type CommandSpec, KvError, SYNTAX_ERROR } from './command.ts';
 import { integerArgument } from './numbers.ts';
 import type { KeySpace } from './space.ts';
@@ -63,11 +63,17 @@ function scanOptions(call: Call, from: number, takesType: boolean): ScanOptions 
       const given = integerArgument(call, index + 1);
       if (given < 1n) throw new KvError(SYNTAX_ERROR);
       count = Number(given);
-    } else if (word === 'match') pattern = args.argument(index + 1);
+    } else if (word === 'match') pattern = patternArgument(call, index + 1);
     else if (word === 'type' && takesType) type = args.text(index + 1).toLowerCase();
     else throw new KvError(SYNTAX_ERROR);
   }
   return { count: Math.min(count, COUNT_MAX), pattern, type };
+}
+
+function patternArgument({ args }: Call, index: number): Uint8Array {
+  const pattern = args.argument(index);
+  if (pattern.length > PATTERN_BYTES_MAX) throw new KvError(`ERR the pattern is longer than ${PATTERN_BYTES_MAX} bytes`);
+  return pattern;
 }
 
 /** Names of maps, where they are told, come behind the keys of each worker: those that it has records of, all at once. */
@@ -115,7 +121,7 @@ function writeKeys(call: Call, keys: readonly Uint8Array[]): void {
 }
 
 export function listKeys(call: Call, tellsHashes: boolean): void {
-  const pattern = call.args.argument(1);
+  const pattern = patternArgument(call, 1);
   const found: Uint8Array[] = [];
   call.space.whole.visitAll((key) => {
     if (matchesGlob(pattern, key)) found.push(key.slice());
