@@ -8,6 +8,7 @@ import { REQUEST_ACT_HOLD, REQUEST_ACT_RELEASE, REQUEST_ACT_WHOLE } from '../../
 import { type ErrorCode, GridError } from '../../engine/protocol/errors.ts';
 import { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import { TurnClock } from '../turn-clock.ts';
+import { COMMANDS_BY_NAME } from './command-router.ts';
 import { type ActOutcome, JointActs } from './joint-acts.ts';
 import { KnownHashes } from './known-hashes.ts';
 
@@ -27,8 +28,10 @@ class Workers {
   readonly acts = new JointActs({
     calls: {
       everyone: [0, 1, 2],
-      request: async (kind, workers, bodyOf) =>
-        workers.map((worker) => [this.#answer(kind, lineOf(kind, worker, bodyOf(worker)))]),
+      request: async (kind, workers, bodyOf) => {
+        assert.notEqual(workers.length, 0, 'asked of nobody it is never answered');
+        return workers.map((worker) => [this.#answer(kind, lineOf(kind, worker, bodyOf(worker)))]);
+      },
     },
     links: { request: (worker, _call, _session, kind, body) => this.lines.push(`tell ${lineOf(kind, worker, body)}`) },
     router: { ownerOfKey: () => 0, mayNameMap: () => false },
@@ -210,5 +213,20 @@ test('an act that names too many keys is refused before anything is held', async
     String(await workers.acts.read(touchedBy(spec, args, 0), new Map())),
     /^ERR one act over several workers may touch/,
   );
+  assert.deepEqual(workers.lines, []);
+});
+
+test('a hash whose name is too long is absent without a question to any worker', async () => {
+  const spec = COMMANDS_BY_NAME.get('hmget')?.spec;
+  assert.ok(spec !== undefined);
+  const args = new RespCommand();
+  args.clear(new Uint8Array(3000));
+  args.add(0, 5);
+  args.add(0, 3000);
+  args.add(0, 1);
+  args.add(1, 1);
+  const workers = new Workers();
+  const [reply] = await workers.acts.write([{ spec, args, db: 0 }], [], false);
+  assert.equal(Buffer.from(reply ?? '').toString(), '*2\r\n$-1\r\n$-1\r\n');
   assert.deepEqual(workers.lines, []);
 });

@@ -66,6 +66,7 @@ export type ActOutcome = readonly Uint8Array[] | 'changed' | string;
 /** How often an act may find out that it needs more. */
 const ROUNDS_MAX = 64;
 const NO_BYTES = new Uint8Array(0);
+const NO_ANSWERS: ReadonlyMap<number, HoldAnswer> = new Map();
 const TOO_MANY = 'TRYAGAIN OVERLOADED too many commands over several workers wait: it was not run';
 /** Keys that the commands of one act name: each costs some microseconds, in which no other client is served. */
 const LARGE_KEYS = 1000; // told so many, its steps have a turn each
@@ -210,7 +211,8 @@ export class JointActs {
 
   /** Holds, and runs the commands on what is held. Throws NeedsMore. */
   async #prepare(act: Act, wish: Wish, commands: readonly ActCommand[], isResp3: boolean): Promise<Prepared> {
-    const answers = await this.#calls.hold(act);
+    // Where all that it names is nowhere there is nobody to ask.
+    const answers = act.holds.size === 0 ? NO_ANSWERS : await this.#calls.hold(act);
     if (typeof answers === 'string') return { outcome: answers };
     if (this.#haveChanged(wish.watched, answers)) return { outcome: 'changed' };
     const { clock } = this.#context;

@@ -186,7 +186,7 @@ class JointSpace implements KeySpace, WholeSpace {
   }
 
   isHash(key: Uint8Array): boolean {
-    if (!this.#isDatabase) return false;
+    if (!this.#isDatabase || this.#isTooLong(key)) return false;
     return this.#keys.isHash(key) || (this.#at(key).isHash && !this.#keys.isWhole(key));
   }
 
@@ -291,7 +291,13 @@ class JointSpace implements KeySpace, WholeSpace {
     return this.#keys.at({ space: this.#name, key });
   }
 
+  /** It is not there, and no act is told of it. */
+  #isTooLong(key: Uint8Array): boolean {
+    return key.length > IDENTITY_BYTES_MAX || this.#name.length > IDENTITY_BYTES_MAX;
+  }
+
   #live(key: Uint8Array): JointRecord | undefined {
+    if (this.#isTooLong(key)) return undefined;
     this.#checkType(key);
     const record = this.#at(key);
     return record.isLive && !(record.expiresAtMs < this.#keys.nowMs) ? record : undefined;
@@ -302,7 +308,7 @@ class JointSpace implements KeySpace, WholeSpace {
   }
 
   #all(): JointRecord[] {
-    return this.#keys.allOf(this.#name);
+    return this.#name.length > IDENTITY_BYTES_MAX ? [] : this.#keys.allOf(this.#name);
   }
 }
 

@@ -15,7 +15,7 @@ import { databaseName, HashNames, isDatabaseName } from './hash-names.ts';
 import { HASH_VERSION } from './internal-commands.ts';
 import { RecordSpace, type SpaceContext, TOO_MANY_MAPS } from './record-space.ts';
 import { replyOf, replyOfNumber } from './refused-reply.ts';
-import { ValueAway } from './space.ts';
+import { IDENTITY_BYTES_MAX, ValueAway } from './space.ts';
 import { type Touched, touchedBy } from './touched-keys.ts';
 import { runChange, type WholeChange } from './whole-changes.ts';
 
@@ -50,12 +50,15 @@ export class KvRunner implements Call {
   readonly #pool = new BodyPool();
   readonly #databases: RecordSpace[] = [];
   readonly #hashes = new Map<string, RecordSpace>();
+  /** For every name that is too long for a map: nothing is there, and nothing may be. */
+  readonly #nowhere: RecordSpace;
 
   constructor(options: KvRunnerOptions) {
     this.random = options.random;
     this.#beat = options.beat;
     this.#context = { ...options, names: new HashNames(options.maps), nowMs: 0, commands: 0, isDecided: false, only: -1 };
     for (let db = 0; db < DATABASES; db++) this.#databases.push(new RecordSpace(this.#context, databaseName(db), true));
+    this.#nowhere = new RecordSpace(this.#context, new Uint8Array(IDENTITY_BYTES_MAX + 1), false);
     this.space = this.spaceOf(0);
   }
 
@@ -156,6 +159,7 @@ export class KvRunner implements Call {
   }
 
   hash(name: Uint8Array): RecordSpace {
+    if (name.length > IDENTITY_BYTES_MAX) return this.#nowhere;
     const text = latin1.decode(name);
     const known = this.#hashes.get(text);
     if (known !== undefined) return known;

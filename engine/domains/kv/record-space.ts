@@ -3,6 +3,8 @@
  *
  *   set ─ value as MessagePack (value.ts) ─ clock: now, but strictly after the stored record ─ join ─ event
  *
+ * A key that is too long to be written is not there, which is told before it is looked at.
+ *
  * A time to live is kept as the record keeps it, counted from the record's own stamp. What has expired is not there, whether or
  * not it has been removed yet. Here is what is done with one key; all that there is, is record-whole.ts.
  */
@@ -99,15 +101,21 @@ export class RecordSpace implements KeySpace {
   }
 
   isHash(key: Uint8Array): boolean {
-    return this.#isDatabase && this.#context.names.has(key, key.length, fnv1aUtf8(key, 0, key.length));
+    return (
+      this.#isDatabase &&
+      key.length <= IDENTITY_BYTES_MAX &&
+      this.#context.names.has(key, key.length, fnv1aUtf8(key, 0, key.length))
+    );
   }
 
   get(key: Uint8Array): StoredValue | undefined {
+    if (key.length > IDENTITY_BYTES_MAX) return undefined;
     this.#identify(key);
     return this.#value();
   }
 
   at(args: RespCommand, index: number): StoredValue | undefined {
+    if ((args.lengths[index] as number) > IDENTITY_BYTES_MAX) return undefined;
     this.#identifyArgument(args, index);
     return this.#value();
   }
@@ -173,6 +181,7 @@ export class RecordSpace implements KeySpace {
     try {
       let added = 0;
       for (let index = first; index < args.count; index += 2) {
+        this.#assertFits(args.lengths[index] as number, args.lengths[index + 1] as number);
         this.#identifyArgument(args, index);
         if ((this.#store()?.get(this.#image, context.nowMs) ?? 0) === 0) added += 1;
         this.put(args, index, args.bytes, args.starts[index + 1] as number, args.lengths[index + 1] as number, Number.NaN);
@@ -267,7 +276,8 @@ export class RecordSpace implements KeySpace {
     const store = this.#store();
     const isHash = this.isHash(key);
     const told = { space, key, isLive: false, isHash, value: NO_BYTES, expiresAtMs: Number.NaN, millis: -1, counter: 0 };
-    const ref = store === undefined || isHash ? 0 : store.find(this.#identified(key));
+    const isNone = store === undefined || isHash || key.length > IDENTITY_BYTES_MAX;
+    const ref = isNone ? 0 : store.find(this.#identified(key));
     if (store === undefined || ref === 0) return told;
     const stored = this.#stored;
     store.read(ref, stored);
@@ -285,6 +295,7 @@ export class RecordSpace implements KeySpace {
 
   /** Stamp of the record of a key, live or not, for WATCH: the same as long as nobody writes. */
   version(key: Uint8Array): string {
+    if (key.length > IDENTITY_BYTES_MAX) return '';
     const store = this.#store();
     this.#identify(key);
     const ref = store === undefined ? 0 : store.find(this.#image);
@@ -307,6 +318,7 @@ export class RecordSpace implements KeySpace {
 
   /** The live record of the key, 0 when there is none. Throws KvError for the name of a map. */
   #find(store: RecordStore | undefined, key: Uint8Array): RecordRef {
+    if (key.length > IDENTITY_BYTES_MAX) return 0;
     this.#identify(key);
     return store === undefined ? 0 : store.get(this.#image, this.#context.nowMs);
   }

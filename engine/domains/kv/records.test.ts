@@ -218,3 +218,43 @@ test('a command that writes several values writes none when one of them cannot b
   assert.equal(kv.run('MGET', 'a', 'b', 'c'), '*3\r\n$1\r\n4\r\n$-1\r\n$1\r\n3\r\n');
   assert.equal(kv.run('HMGET', 'map', 'field', 'a'), '*2\r\n$1\r\n5\r\n$1\r\n6\r\n');
 });
+
+test('names too long to be written are not there, are looked for nowhere, and are refused by writes', () => {
+  const kv = new KvUnderTest();
+  const long = 'x'.repeat(8 << 20);
+  const startedMs = performance.now();
+  const reads = [
+    ['GET', long],
+    ['GETEX', long],
+    ['HGET', long, 'f'],
+    ['HGET', 'h', long],
+  ];
+  for (const words of reads) assert.equal(kv.run(...words), '$-1\r\n', words[0]);
+  const counts = [
+    ['EXISTS', long],
+    ['DEL', long],
+    ['STRLEN', long],
+    ['HLEN', long],
+    ['HEXISTS', long, 'f'],
+    ['HDEL', long, 'f'],
+    ['PERSIST', long],
+    ['EXPIRE', long, '10'],
+  ];
+  for (const words of counts) assert.equal(kv.run(...words), ':0\r\n', words[0]);
+  assert.equal(kv.run('TYPE', long), '+none\r\n');
+  assert.equal(kv.run('HGETALL', long), '*0\r\n');
+  const writes = [
+    ['SET', long, '1'],
+    ['SETNX', long, '1'],
+    ['INCR', long],
+    ['MSET', 'k', '1', long, '1'],
+    ['HSET', long, 'f', '1'],
+    ['HSET', 'h', long, '1'],
+    ['HINCRBY', long, 'f', '1'],
+  ];
+  for (const words of writes) assert.equal(kv.run(...words), '-ERR key is longer than 2048 bytes\r\n', words[0]);
+  assert.equal(kv.run('EXISTS', 'k', 'h'), ':0\r\n');
+  const spaces = new Set([kv.runner.hash(Buffer.from(long)), kv.runner.hash(Buffer.from(`y${long}`))]);
+  assert.equal(spaces.size, 1, 'nothing is kept for each');
+  assert.ok(performance.now() - startedMs < 5000, 'to hash one name takes as long as all of this');
+});

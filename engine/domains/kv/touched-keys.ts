@@ -7,6 +7,7 @@
 import type { RespCommand } from '../../protocol/resp-parser.ts';
 import { type CommandSpec, DATABASES, forEachKey, isWrite } from './command.ts';
 import { databaseName } from './hash-names.ts';
+import { IDENTITY_BYTES_MAX } from './space.ts';
 
 /** A key of a database, or a field of a hash: a record. */
 export interface SpaceKey {
@@ -31,17 +32,21 @@ const DATABASE_PREFIXES = new Map(
   Array.from({ length: DATABASES }, (_, db) => databaseName(db)).map((space) => [space, prefixOf(space)]),
 );
 
-/** The keys are views of the arguments. */
+/** The keys are views of the arguments. Those that are too long to be written are nowhere, and left out. */
 export function touchedBy(spec: CommandSpec, args: RespCommand, db: number): Touched {
   const keys: SpaceKey[] = [];
+  const touch = (space: Uint8Array, index: number): void => {
+    if (Math.max(space.length, args.lengths[index] as number) > IDENTITY_BYTES_MAX) return;
+    keys.push({ space, key: args.argument(index) });
+  };
   const isEverything = spec.route === 'workers' || spec.route === 'scan';
   if (isEverything) return { isWrite: isWrite(spec), isEverything, keys };
   for (const space of spacesOf(spec, args, db)) {
-    forEachKey(spec.keys, args.count, (index) => keys.push({ space, key: args.argument(index) }));
+    forEachKey(spec.keys, args.count, (index) => touch(space, index));
   }
   if (spec.fields !== undefined && args.count > 1) {
     const space = args.argument(1);
-    forEachKey(spec.fields, args.count, (index) => keys.push({ space, key: args.argument(index) }));
+    forEachKey(spec.fields, args.count, (index) => touch(space, index));
   }
   return { isWrite: isWrite(spec), isEverything, keys };
 }
