@@ -25,6 +25,8 @@ class Workers {
   readonly errors = new Map<string, ErrorCode[]>();
   /** Of keys that are watched, as every worker tells them. */
   versions: readonly string[] = [];
+  /** Of maps, as every worker tells them. */
+  hashNames: readonly Uint8Array[] = [];
   readonly acts = new JointActs({
     calls: {
       everyone: [0, 1, 2],
@@ -47,7 +49,13 @@ class Workers {
     if (error !== undefined) throw new GridError(error, 'as the test has it');
     const refusal = this.refusals.get(line)?.shift() ?? '';
     if (kind !== REQUEST_ACT_HOLD) return new TextEncoder().encode(refusal);
-    return encodeHoldAnswer({ refusal, told: [], versions: this.versions, hashNames: [], replies: new Uint8Array(0) });
+    return encodeHoldAnswer({
+      refusal,
+      told: [],
+      versions: this.versions,
+      hashNames: this.hashNames,
+      replies: new Uint8Array(0),
+    });
   }
 }
 
@@ -229,4 +237,17 @@ test('a hash whose name is too long is absent without a question to any worker',
   const [reply] = await workers.acts.write([{ spec, args, db: 0 }], [], false);
   assert.equal(Buffer.from(reply ?? '').toString(), '*2\r\n$-1\r\n$-1\r\n');
   assert.deepEqual(workers.lines, []);
+});
+
+test('maps whose names differ only in a byte order mark, or in bytes that are no text, are told apart', async () => {
+  const spec = COMMANDS_BY_NAME.get('keys')?.spec;
+  assert.ok(spec !== undefined);
+  const args = new RespCommand();
+  args.clear(Buffer.from('keys*'));
+  args.add(0, 4);
+  args.add(4, 1);
+  const workers = new Workers();
+  workers.hashNames = [Buffer.from('m'), Buffer.from('\ufeffm'), Buffer.of(0x80), Buffer.of(0x81)];
+  const [reply] = await workers.acts.write([{ spec, args, db: 0 }], [], false);
+  assert.match(Buffer.from(reply ?? '').toString(), /^\*4\r\n/);
 });

@@ -79,7 +79,7 @@ const TOO_LONG = 'ERR the commands take too long for one act over several worker
 const SLICE_MS = 10;
 const RUN_MS_MAX = 30_000;
 const ENDLESS = 'ERR what the commands need changes too fast: none was run';
-const decoder = new TextDecoder();
+const latin1 = new TextDecoder('latin1');
 
 export class JointActs {
   readonly #context: JointContext;
@@ -397,5 +397,5 @@ function unique(keys: readonly SpaceKey[]): SpaceKey[] {
 }
 
 function uniqueNames(names: readonly Uint8Array[]): Uint8Array[] {
-  return [...new Map(names.map((name) => [decoder.decode(name), name])).values()];
+  return [...new Map(names.map((name) => [latin1.decode(name), name])).values()];
 }

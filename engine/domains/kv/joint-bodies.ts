@@ -78,7 +78,7 @@ const HASH = 2;
 const REMOVAL = 1;
 const NO_BYTES = new Uint8Array(0);
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 export function encodeHold(ask: HoldAsk): Uint8Array {
   const out = new BodyWriter();

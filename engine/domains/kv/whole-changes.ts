@@ -19,7 +19,7 @@ export interface WholeChange {
 }
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 const latin1 = new TextDecoder('latin1');
 const ALL = Array.from({ length: DATABASES }, (_, db) => db);
 const CHANGERS = new Set(['flushdb', 'flushall', 'swapdb']);
