@@ -44,7 +44,9 @@ function incrementByFloat(call: Call): void {
   const old = stored === undefined ? '0' : decoder.decode(stored.value);
   const by = decoder.decode(call.args.argument(2));
   if (!isDecimal(old) || !isDecimal(by)) throw new KvError(NOT_A_FLOAT);
-  const sum = encoder.encode(addDecimals(old, by));
+  const told = addDecimals(old, by);
+  if (told === undefined) throw new KvError('ERR increment would produce NaN or Infinity');
+  const sum = encoder.encode(told);
   call.space.set(key, sum, stored?.expiresAtMs ?? Number.NaN);
   call.out.bulk(sum);
 }

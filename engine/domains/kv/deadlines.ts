@@ -69,7 +69,7 @@ function expire(call: Call, unit: TimeUnit): void {
 }
 
 /** -2: no such key, -1: it does not expire. */
-function timeToLive(call: Call, answer: (expiresAtMs: number) => number): void {
+function timeToLive(call: Call, answer: (expiresAtMs: number) => number | bigint): void {
   const key = call.args.argument(1);
   const expiresAtMs = call.space.isHash(key) ? Number.NaN : call.space.expiryOf(key);
   if (expiresAtMs === undefined) call.out.integer(-2);
@@ -132,7 +132,7 @@ export const DEADLINE_COMMANDS: readonly CommandSpec[] = [
   reads('ttl', 2, (call) => timeToLive(call, (at) => seconds(Math.max(0, at - call.nowMs)))),
   reads('pttl', 2, (call) => timeToLive(call, (at) => Math.max(0, at - call.nowMs))),
   reads('expiretime', 2, (call) => timeToLive(call, seconds)),
-  reads('pexpiretime', 2, (call) => timeToLive(call, (at) => at)),
+  reads('pexpiretime', 2, (call) => timeToLive(call, (at) => (at >= Number(INT64_MAX) ? INT64_MAX : at))),
   writes('persist', 2, persist, FAST),
   writes('getex', -2, getExtended, FAST),
 ];

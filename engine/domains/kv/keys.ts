@@ -127,20 +127,41 @@ function object(call: Call): void {
 }
 
 const OBJECT: Subcommands<(call: Call) => void> = new Map<string, readonly [number, (call: Call) => void]>([
-  ['encoding', [3, (call) => aboutKey(call, encodingOf, 'hashtable')]],
-  ['refcount', [3, (call) => aboutKey(call, () => 1)]],
-  ['idletime', [3, (call) => aboutKey(call, () => 0)]],
-  ['freq', [3, (call) => aboutKey(call, noFrequency)]],
+  ['encoding', [3, (call) => aboutKey(call, encodingOf, () => 'hashtable')]],
+  [
+    'refcount',
+    [
+      3,
+      (call) =>
+        aboutKey(
+          call,
+          () => 1,
+          () => 1,
+        ),
+    ],
+  ],
+  [
+    'idletime',
+    [
+      3,
+      (call) =>
+        aboutKey(
+          call,
+          () => 0,
+          () => 0,
+        ),
+    ],
+  ],
+  ['freq', [3, (call) => aboutKey(call, noFrequency, noFrequency)]],
   ['help', [2, help]],
 ]);
 
-function aboutKey(call: Call, tell: (value: Uint8Array) => string | number, ofHash?: string): void {
+function aboutKey(call: Call, tell: (value: Uint8Array) => string | number, tellOfHash: () => string | number): void {
   const { args, out } = call;
   const key = args.argument(2);
-  if (ofHash !== undefined && call.space.isHash(key)) return out.bulkText(ofHash);
-  const stored = call.space.get(key);
+  const stored = call.space.isHash(key) ? 'hash' : call.space.get(key);
   if (stored === undefined) return out.nil();
-  const told = tell(stored.value);
+  const told = stored === 'hash' ? tellOfHash() : tell(stored.value);
   if (typeof told === 'number') out.integer(told);
   else out.bulkText(told);
 }
@@ -184,6 +205,7 @@ function memoryUsage(call: Call): void {
     if (integerArgument(call, 4) < 0n) throw new KvError(SYNTAX_ERROR);
   }
   const key = args.argument(2);
+  if (call.space.isHash(key)) return out.integer(RECORD_BYTES + key.length); // its fields are at every worker
   const stored = call.space.get(key);
   if (stored === undefined) out.nil();
   else out.integer(RECORD_BYTES + key.length + stored.value.length);

@@ -15,11 +15,31 @@ interface LongDouble {
 const MANTISSA_BITS = 64;
 const DECIMALS = 17;
 const EXPONENT_MAX = 5000;
+/** Powers of two: every float is less than the one, and what is less than the other is read as nothing at all. */
+const POWER_MAX = 16384;
+const POWER_MIN = -16446;
 const TEXT_CHARS_MAX = 5 * 1024;
 const DECIMAL = /^([+-]?)(\d{0,5120})(?:\.(\d{0,5120}))?(?:[eE]([+-]?\d{1,6}))?$/;
 
-/** The float that a decimal text spells, or undefined. */
+/** The float that a decimal text spells, or undefined, also where it is too large or too small for one. */
 function parse(text: string): LongDouble | undefined {
+  const value = parseUnbounded(text);
+  return value !== undefined && isWithin(value) && !isTooSmall(value) ? value : undefined;
+}
+
+function isWithin({ mantissa, exponent }: LongDouble): boolean {
+  return mantissa === 0n || bitsOf(absolute(mantissa)) + exponent <= POWER_MAX;
+}
+
+function isTooSmall({ mantissa, exponent }: LongDouble): boolean {
+  return mantissa !== 0n && bitsOf(absolute(mantissa)) + exponent <= POWER_MIN;
+}
+
+function absolute(value: bigint): bigint {
+  return value < 0n ? -value : value;
+}
+
+function parseUnbounded(text: string): LongDouble | undefined {
   if (text.length === 0 || text.length > TEXT_CHARS_MAX) return undefined;
   const match = DECIMAL.exec(text);
   if (match === null) return undefined;
@@ -82,11 +102,13 @@ function format({ mantissa, exponent }: LongDouble): string {
   return isNegative && unsigned !== '0' ? `-${unsigned}` : unsigned;
 }
 
-/** `a + b` as Redis writes it; undefined when one of them is no number. */
+/** `a + b` as Redis writes it; undefined when one of them is no number, or the sum too large for one. */
 export function addDecimals(a: string, b: string): string | undefined {
   const left = parse(a);
   const right = parse(b);
-  return left === undefined || right === undefined ? undefined : format(add(left, right));
+  if (left === undefined || right === undefined) return undefined;
+  const sum = add(left, right);
+  return isWithin(sum) ? format(sum) : undefined;
 }
 
 /** True for the texts that INCRBYFLOAT takes. */

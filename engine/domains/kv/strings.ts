@@ -71,8 +71,14 @@ function set(call: Call): void {
   if (!options.get) out.ok();
 }
 
+/** True where a string or a hash stands under the key that is an argument. */
+function isTaken({ space, args }: Call, index: number): boolean {
+  const key = args.argument(index);
+  return space.isHash(key) || space.has(key);
+}
+
 function setNew(call: Call): void {
-  if (call.space.has(call.args.argument(1))) return call.out.integer(0);
+  if (isTaken(call, 1)) return call.out.integer(0);
   putArgument(call, 1, 2);
   call.out.integer(1);
 }
@@ -116,7 +122,7 @@ function multiSetNew(call: Call): void {
   const { args } = call;
   if (args.count % 2 === 0) throw new KvError(wrongArguments(call.name));
   for (let index = 1; index < args.count; index += 2) {
-    if (call.space.has(args.argument(index))) return call.out.integer(0);
+    if (isTaken(call, index)) return call.out.integer(0);
   }
   call.space.putPairs(args, 1);
   call.out.integer(1);

@@ -90,6 +90,12 @@ test('decimals are added as an 80-bit float adds them', () => {
     ['abc', '1', undefined],
     ['', '1', undefined],
     ['1', '1e999999', undefined],
+    ['0', '1e4933', undefined],
+    ['0', '1e5000', undefined],
+    ['0', '1e-4951', undefined],
+    ['1e4932', '9e4931', undefined],
+    ['-1e4932', '-9e4931', undefined],
+    ['0', '1e-4950', '0'],
   ];
   for (const [left, right, sum] of cases) assert.equal(addDecimals(left, right), sum, `${left} + ${right}`);
 });
