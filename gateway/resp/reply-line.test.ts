@@ -48,3 +48,33 @@ test('a connection that is killed while a worker takes nothing leaves nothing to
   await node.pump();
   assert.equal(redis.heard(), '');
 });
+
+test('large replies are not asked for ahead of a client that does not read', async () => {
+  const node = await OneThreadNode.create({ ringBytes: 1 << 26, takesRedis: true });
+  const redis = new RedisEnd(node, undefined);
+  redis.say('SET', 'k', 'x'.repeat(1 << 20));
+  await node.pump();
+  assert.equal(redis.heard(), '+OK\r\n');
+  redis.reads = false;
+  const commands = 16;
+  for (let command = 0; command < commands; command++) redis.say('GET', 'k');
+  await node.pump();
+  assert.ok(redis.connection.unreadBytes < 5 << 20, `${redis.connection.unreadBytes} bytes unread`);
+  for (let step = 0; step < commands; step++) {
+    redis.read();
+    await node.pump();
+  }
+  assert.equal(redis.heard().split('$1048576\r\n').length - 1, commands);
+});
+
+test('what was sent behind replies that wait to be written is run when they are', async () => {
+  const node = await OneThreadNode.create({ takesRedis: true });
+  const redis = new RedisEnd(node, undefined);
+  redis.unreadBytes = 2 << 20;
+  redis.connection.received(new TextEncoder().encode('PING\r\n'));
+  redis.unreadBytes = 0;
+  redis.reads = false;
+  for (let command = 0; command < 12; command++) redis.say('ECHO', 'x'.repeat(300_000));
+  for (let step = 0; step < 12; step++) redis.read();
+  assert.equal(redis.heard().split('$300000\r\n').length - 1, 12);
+});

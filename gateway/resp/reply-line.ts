@@ -4,7 +4,8 @@
  *   turns   [done] [waits for worker 1] [done]      written from the front, as far as they are done
  *
  * Nothing more is taken in (`mustWait`) while a command must be alone (AUTH by token, EXEC over several workers), while many turns are
- * under way, while a worker takes nothing, or while the client does not read: above UNREAD_BYTES_HIGH nothing more is written to it.
+ * under way, or few of large replies, while a worker takes nothing, or while the client does not read: above UNREAD_BYTES_HIGH nothing
+ * more is written to it. What it was answered and has not read counts, written or not: over all connections, too (unread-replies.ts).
  */
 import type { CommandBatchWriter } from '../../engine/domains/kv/command-batch.ts';
 import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
@@ -18,11 +19,19 @@ import type { RespConnection } from './resp-connection.ts';
 import { Turn } from './turn.ts';
 
 const TURNS_MAX = 8;
+/** Bytes of replies that turns under way may come to, if they are as those before them. */
+const AWAITED_BYTES_MAX = 8 << 20;
+/** The replies of a turn, before there was any: one at a time, until it is known that they are small. */
+const TURN_REPLY_BYTES = AWAITED_BYTES_MAX;
+/** Replies that are written in one go. */
+const WRITE_BYTES_MAX = 256 * 1024;
 /** Bytes of requests that a connection may have under way. */
 const TURN_BYTES_MAX = 256 * 1024;
 /** Publications of one turn. */
 const LATERS_MAX = 64;
 const UNREAD_BYTES_HIGH = 1 << 20;
+/** As much is unread while it is being read. Not less than what a socket may hold without a word when it is gone. */
+const UNREAD_BYTES_LOW = 64 * 1024;
 const NO_BYTES = new Uint8Array(0);
 
 /** Writes a reply when it is time. Rejects with GridError. */
@@ -44,6 +53,8 @@ export class ReplyLine {
   /** Found while EXEC runs what was queued. */
   #within: AloneWork | undefined;
   #isAloneMuted = false;
+  /** Bytes of the replies of a turn, as they were lately. */
+  #turnReplyBytes = TURN_REPLY_BYTES;
 
   constructor(connection: RespConnection, onRoom: () => void) {
     this.#connection = connection;
@@ -63,15 +74,33 @@ export class ReplyLine {
     return bytes;
   }
 
+  /** Bytes of replies that are here and not written. */
+  get unwrittenBytes(): number {
+    let bytes = 0;
+    for (const turn of this.#turns) bytes += turn.replyBytes;
+    return bytes;
+  }
+
   /** Nothing more is to be taken in now. */
   get mustWait(): boolean {
-    const { isClosing, socket } = this.#connection;
+    const { isClosing } = this.#connection;
     if (isClosing || this.#alone !== undefined || this.#held !== undefined) return true;
     if (this.#turn !== undefined) {
       if (!this.#isFull(this.#turn)) return false;
       this.#send();
     }
-    return this.#held !== undefined || this.#turns.length >= TURNS_MAX || socket.unreadBytes > UNREAD_BYTES_HIGH;
+    return this.#held !== undefined || this.#turns.length >= this.#turnsMax || this.#mustRead;
+  }
+
+  get #turnsMax(): number {
+    if (this.#connection.context.unread.isMuch) return 1;
+    return Math.max(1, Math.min(TURNS_MAX, Math.floor(AWAITED_BYTES_MAX / this.#turnReplyBytes)));
+  }
+
+  /** The client is to read before it is answered more. */
+  get #mustRead(): boolean {
+    const { unreadBytes, context } = this.#connection;
+    return unreadBytes > (context.unread.isMuch ? UNREAD_BYTES_LOW : UNREAD_BYTES_HIGH);
   }
 
   #isFull({ laters }: Turn): boolean {
@@ -83,7 +112,7 @@ export class ReplyLine {
 
   /** The turn at hand. */
   current(): Turn {
-    this.#turn ??= new Turn(this.#onTurnDone);
+    this.#turn ??= new Turn(this.#onTurnDone, this.#onReplyBytes);
     return this.#turn;
   }
 
@@ -157,6 +186,7 @@ export class ReplyLine {
   /** Nobody is there any more. */
   end(): void {
     this.#held = undefined;
+    for (const turn of this.#turns) turn.drop();
     this.#turns.length = 0;
   }
 
@@ -208,17 +238,23 @@ export class ReplyLine {
   /** What the turn at hand has for a worker. */
   readonly #written = (worker: number): Uint8Array => this.#connection.context.writers[worker]?.view() ?? NO_BYTES;
 
+  readonly #onReplyBytes = (bytes: number): void => this.#connection.context.unread.added(bytes);
+
   readonly #onTurnDone = (): void => {
     if (this.#connection.isClosing && this.#turns.length === 0) return;
     this.#flush();
     this.#onRoom();
   };
 
-  /** Writes the replies of turns that are done, from the oldest on, in one go. */
+  /** Writes the replies of turns that are done, from the oldest on, as long as the client reads. */
   #flush(): void {
+    const { socket } = this.#connection;
+    while (this.#turns[0]?.isDone === true && socket.unreadBytes <= UNREAD_BYTES_HIGH) this.#writeDone(this.#turns[0]);
+  }
+
+  /** In one go, save for large ones. */
+  #writeDone(oldest: Turn): void {
     const turns = this.#turns;
-    const [oldest] = turns;
-    if (oldest?.isDone !== true || this.#connection.socket.unreadBytes > UNREAD_BYTES_HIGH) return;
     if (turns.length === 1 && oldest.plainReply !== undefined && !oldest.closes) {
       turns.length = 0;
       this.#noteTime(oldest);
@@ -226,10 +262,12 @@ export class ReplyLine {
     }
     const parts: Uint8Array[] = [];
     let closes = false;
+    let bytes = 0;
     let done = 0;
-    for (; done < turns.length && turns[done]?.isDone === true && !closes; done++) {
+    for (; done < turns.length && turns[done]?.isDone === true && !closes && bytes <= WRITE_BYTES_MAX; done++) {
       const turn = turns[done] as Turn;
-      parts.push(...turn.replies());
+      for (const reply of turn.replies()) parts.push(reply);
+      bytes += turn.replyBytes;
       closes = turn.closes;
       this.#noteTime(turn);
     }
@@ -241,6 +279,7 @@ export class ReplyLine {
   }
 
   #noteTime(turn: Turn): void {
+    this.#turnReplyBytes = Math.max(turn.replyBytes, this.#turnReplyBytes / 2);
     const { context, socket, name, user } = this.#connection;
     const { slowLog, clock } = context;
     const micros = Math.round((clock.nowMs - turn.sentMs) * 1000);
@@ -266,7 +305,7 @@ export class ReplyLine {
 
   /** Its reply has its place among the turns; the work begins when all before it are done. */
   #queueAlone(): void {
-    const turn = new Turn(this.#onTurnDone);
+    const turn = new Turn(this.#onTurnDone, this.#onReplyBytes);
     this.#aloneTurn = turn;
     this.#turns.push(turn);
     this.#startAlone();

@@ -81,6 +81,11 @@ export class RespConnection {
     return this.#line.heldBytes;
   }
 
+  /** Bytes of replies that the client has not read. */
+  get unreadBytes(): number {
+    return this.#line.unwrittenBytes + this.socket.unreadBytes;
+  }
+
   get pendingBytes(): number {
     return this.#parser.pendingBytes;
   }
@@ -201,19 +206,29 @@ export class RespConnection {
   #run(): void {
     if (this.#isRunning) return;
     this.#isRunning = true;
+    let mayHaveMore = true;
+    while (mayHaveMore) {
+      const hadMore = this.#takeIn();
+      this.#line.advance();
+      mayHaveMore = hadMore && !this.#line.mustWait; // writing what was done may have made room
+    }
+    this.#isRunning = false;
+    this.#setPaused(this.#line.mustWait);
+  }
+
+  /** Runs commands that have arrived. False when there are none left. */
+  #takeIn(): boolean {
     while (!this.#line.mustWait) {
       const step = this.#parser.next();
-      if (step === RESP_NEEDS_MORE) break;
+      if (step === RESP_NEEDS_MORE) return false;
       if (step === RESP_ERROR) {
         this.#line.reply((out) => out.error(`ERR Protocol error: ${this.#parser.error}`));
         this.closeBehind();
-        break;
+        return false;
       }
       this.#execute(this.#parser.command);
     }
-    this.#isRunning = false;
-    this.#line.advance();
-    this.#setPaused(this.#line.mustWait);
+    return true;
   }
 
   #setPaused(isPaused: boolean): void {

@@ -16,6 +16,7 @@ import type { JointActs } from './joint-acts.ts';
 import type { MessageFrames } from './message-frames.ts';
 import type { RespConnection } from './resp-connection.ts';
 import type { SlowLog } from './slow-log.ts';
+import type { UnreadReplies } from './unread-replies.ts';
 
 /** Options of the door; named as in engine/config.ts, of which it is a part. */
 export interface RespConfig {
@@ -31,6 +32,7 @@ export interface RespConfig {
   readonly authDeadlineMs: number;
   readonly sessionBufferBytesMax: number;
   readonly sessionBackpressureBytesMax: number;
+  readonly heldBytesMax: number;
   readonly host: string;
   readonly store: 'write-behind' | 'write-through' | 'none';
   readonly wal: boolean;
@@ -70,6 +72,8 @@ export interface RespContext {
   readonly topics: Topics;
   readonly frames: MessageFrames;
   readonly facts: RespFacts;
+  /** What clients have not read, of all connections. */
+  readonly unread: UnreadReplies;
   /** All connections of the door, oldest first. */
   readonly connections: ReadonlySet<RespConnection>;
   /** Notes that a connection waits for room at the worker, or until it is there: it is asked to `retry`. */

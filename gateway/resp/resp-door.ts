@@ -14,6 +14,7 @@ import { RespConnection } from './resp-connection.ts';
 import type { RespContext } from './resp-context.ts';
 import type { RespSocket } from './resp-socket.ts';
 import { SlowLog } from './slow-log.ts';
+import { UnreadReplies } from './unread-replies.ts';
 
 export type RespDoorOptions = Omit<
   RespContext,
@@ -25,6 +26,7 @@ export type RespDoorOptions = Omit<
   | 'local'
   | 'slowLog'
   | 'frames'
+  | 'unread'
   | 'connections'
   | 'hold'
   | 'onSlowClosed'
@@ -68,6 +70,7 @@ export class RespDoor {
       local: new RespWriter(),
       slowLog: new SlowLog(),
       frames: new MessageFrames(),
+      unread: new UnreadReplies(this.#connections, config.heldBytesMax),
       connections: this.#connections,
       hold: (connection, worker) => this.#hold(connection, worker),
       onSlowClosed: () => {
@@ -152,6 +155,7 @@ export class RespDoor {
     this.#context.counters.respOpen = this.#connections.size;
     if (nowMs - this.#sweptMs < SWEEP_MS) return;
     this.#sweptMs = nowMs;
+    this.#context.unread.count();
     const { authDeadlineMs, idleTimeoutMs } = this.#context.config;
     for (const connection of [...this.#connections]) {
       if (!connection.isAuthenticated && nowMs - connection.openedMs > authDeadlineMs) connection.kill();

@@ -49,7 +49,11 @@ export class Turn implements Gather {
   asked = 0;
   /** Bodies of the requests that wait to be sent, by worker; none where they were sent at once. */
   bodies: ReadonlyMap<number, Uint8Array> = NO_BODIES;
+  /** Bytes of replies that are here. */
+  replyBytes = 0;
   readonly #onDone: () => void;
+  readonly #onBytes: (bytes: number) => void;
+  #isDropped = false;
   /** While all that was added is reply 0, 1, 2, … of one worker: how many. Then there are no slots. */
   #plainCount = 0;
   #onlyWorker = -1;
@@ -64,8 +68,10 @@ export class Turn implements Gather {
   #errors: (Uint8Array | undefined)[] | undefined;
   #local: Uint8Array = NO_BYTES;
 
-  constructor(onDone: () => void) {
+  /** @param onBytes told of replies that have come. */
+  constructor(onDone: () => void, onBytes: (bytes: number) => void = () => {}) {
     this.#onDone = onDone;
+    this.#onBytes = onBytes;
   }
 
   /** All replies are here. */
@@ -111,8 +117,9 @@ export class Turn implements Gather {
     late.push(NO_BYTES);
     this.laters += 1;
     return (reply) => {
-      late[index] = reply;
+      if (!this.#isDropped) late[index] = reply;
       this.laters -= 1;
+      this.#count(reply.length);
       if (this.isDone) this.#onDone();
     };
   }
@@ -126,6 +133,17 @@ export class Turn implements Gather {
   /** Nothing more is added. `local` holds the replies of the connection's own. */
   seal(local: Uint8Array): void {
     this.#local = local;
+    this.#count(local.length);
+  }
+
+  /** Nobody waits for the replies any more: what is here goes, and what comes is not kept. */
+  drop(): void {
+    this.#isDropped = true;
+    this.replyBytes = 0;
+    this.#local = NO_BYTES;
+    this.#late?.fill(NO_BYTES);
+    this.#plainReply = undefined;
+    this.#answers = undefined;
   }
 
   /** The writers' commands become the requests of the turn, to be sent later. */
@@ -139,19 +157,23 @@ export class Turn implements Gather {
 
   /** Copies the replies of the one worker: where they stood other records will. */
   take(worker: number, source: Uint8Array, start: number, end: number): boolean {
+    if (this.#isDropped) return true;
     if (this.#slots !== undefined || worker !== this.#onlyWorker) return false;
     const from = firstReplyAt(source, start);
     const reply = Buffer.allocUnsafe(end - from); // as sockets like it: they make one of any other bytes
     reply.set(source.subarray(from, end));
     this.#plainReply = reply;
+    this.#count(reply.length);
     return true;
   }
 
   answered(worker: number, error: number, body: Uint8Array): void {
+    if (this.#isDropped) return;
     this.#answers ??= [];
     this.#errors ??= [];
     if (error >= 0) this.#errors[worker] = encoder.encode(`-${replyOfNumber(error)}\r\n`);
     else this.#answers[worker] = { body, starts: undefined };
+    this.#count(body.length);
   }
 
   complete(): void {
@@ -196,6 +218,12 @@ export class Turn implements Gather {
       }
     }
     return replies;
+  }
+
+  #count(bytes: number): void {
+    if (this.#isDropped || bytes === 0) return;
+    this.replyBytes += bytes;
+    this.#onBytes(bytes);
   }
 
   #add(kind: number, first: number, second: number): void {

@@ -74,7 +74,9 @@ export class StreamEnd implements HttpSink {
 export class RedisEnd implements RespSocket {
   readonly remoteAddress = '127.0.0.1:1';
   readonly localAddress = '127.0.0.1:2';
-  readonly unreadBytes = 0;
+  unreadBytes = 0;
+  /** False: what is written to it stays unread. */
+  reads = true;
   readonly connection: RespConnection;
   isOpen = true;
   #said = '';
@@ -88,6 +90,7 @@ export class RedisEnd implements RespSocket {
 
   write(bytes: Uint8Array): void {
     this.#said += new TextDecoder('latin1').decode(bytes);
+    if (!this.reads) this.unreadBytes += bytes.length;
   }
 
   end(): void {
@@ -105,6 +108,12 @@ export class RedisEnd implements RespSocket {
   say(...words: readonly string[]): void {
     const parts = words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`);
     this.connection.received(new TextEncoder().encode(`*${words.length}\r\n${parts.join('')}`));
+  }
+
+  /** Reads what it has left unread. */
+  read(): void {
+    this.unreadBytes = 0;
+    this.connection.drained();
   }
 
   /** Bytes since the last call. */
