@@ -146,8 +146,12 @@ function welcome(connection: RespConnection, { version, name }: Greeting, out: R
 /** The Redis whose commands and texts these are: clients look at it. */
 export const REDIS_VERSION = '7.0.15';
 
+/** Characters of what a client says of itself. */
+export const CLIENT_TEXT_MAX = 256;
+
 /** A name that can stand in a list. Throws KvError. */
 export function clientName(text: string): string {
+  if (text.length > CLIENT_TEXT_MAX) throw new KvError(`ERR Client names cannot be longer than ${CLIENT_TEXT_MAX} characters.`);
   if (/[^!-~]/.test(text)) {
     throw new KvError('ERR Client names cannot contain spaces, newlines or special characters.');
   }

@@ -4,7 +4,7 @@ import { integerOf } from '../../engine/domains/kv/numbers.ts';
 import { subcommandOf, type Subcommands } from '../../engine/domains/kv/subcommand.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
-import { clientName } from './auth-commands.ts';
+import { CLIENT_TEXT_MAX, clientName } from './auth-commands.ts';
 import type { RespConnection } from './resp-connection.ts';
 
 type Subcommand = (connection: RespConnection, args: RespCommand, out: RespWriter) => void;
@@ -27,6 +27,7 @@ function setInfo(connection: RespConnection, args: RespCommand, out: RespWriter)
   const word = args.text(2).toLowerCase();
   const value = args.text(3);
   if (word !== 'lib-name' && word !== 'lib-ver') throw new KvError(`ERR Unrecognized option '${args.text(2)}'`);
+  if (value.length > CLIENT_TEXT_MAX) throw new KvError(`ERR ${word} cannot be longer than ${CLIENT_TEXT_MAX} characters.`);
   if (/[^!-~]/.test(value)) throw new KvError(`ERR ${word} cannot contain spaces, newlines or special characters.`);
   if (word === 'lib-name') connection.libName = value;
   else connection.libVersion = value;

@@ -78,3 +78,46 @@ test('what was sent behind replies that wait to be written is run when they are'
   for (let step = 0; step < 12; step++) redis.read();
   assert.equal(redis.heard().split('$300000\r\n').length - 1, 12);
 });
+
+test('what a client says of itself is short, and a transaction whose replies are too large says so', async () => {
+  const node = await OneThreadNode.create({ takesRedis: true });
+  const redis = new RedisEnd(node, undefined);
+  const long = 'n'.repeat(257);
+  redis.say('CLIENT', 'SETNAME', long);
+  redis.say('CLIENT', 'SETINFO', 'lib-name', long);
+  redis.say('CLIENT', 'SETINFO', 'lib-ver', long);
+  redis.say('HELLO', '2', 'SETNAME', long);
+  await node.pump();
+  assert.deepEqual(redis.heard().match(/cannot be longer than 256 characters/g)?.length, 4);
+  redis.say('CLIENT', 'SETNAME', long.slice(1));
+  redis.say('CLIENT', 'SETINFO', 'lib-name', long.slice(1));
+  redis.say('CLIENT', 'SETINFO', 'lib-ver', long.slice(1));
+  redis.say('MULTI');
+  for (let command = 0; command < 42_000; command++) redis.say('CLIENT', 'INFO');
+  redis.heard();
+  redis.say('EXEC');
+  for (let step = 0; step < 3; step++) await node.pump();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(redis.heard(), '-ERR the reply is larger than 32 MiB\r\n');
+  redis.say('PING');
+  assert.equal(redis.heard(), '+PONG\r\n');
+});
+
+test('what nobody expects ends the connection that it befalls, and no other', async () => {
+  const node = await OneThreadNode.create({ takesRedis: true });
+  const [faulty, other] = [new RedisEnd(node, undefined), new RedisEnd(node, undefined)];
+  other.say('SET', 'a', '1');
+  await node.pump();
+  Object.defineProperty(faulty.connection, 'name', {
+    get: () => {
+      throw new RangeError('Invalid string length');
+    },
+  });
+  faulty.connection.received(new TextEncoder().encode('GET a\r\nCLIENT INFO\r\nGET a\r\n'));
+  await node.pump();
+  assert.deepEqual([faulty.isOpen, faulty.connection.isClosing], [false, true]);
+  other.heard();
+  other.say('GET', 'a');
+  await node.pump();
+  assert.equal(other.heard(), '$1\r\n1\r\n');
+});

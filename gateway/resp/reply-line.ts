@@ -11,7 +11,7 @@ import type { CommandBatchWriter } from '../../engine/domains/kv/command-batch.t
 import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
 import { REQUEST_COMMANDS } from '../../engine/protocol/envelope.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
-import { RespWriter } from '../../engine/protocol/resp-writer.ts';
+import { ReplyTooLarge, RespWriter } from '../../engine/protocol/resp-writer.ts';
 import { NO_CONNECTION } from '../door-calls.ts';
 import { Session } from '../session.ts';
 import { concat } from './merge.ts';
@@ -34,7 +34,11 @@ const UNREAD_BYTES_HIGH = 1 << 20;
 const UNREAD_BYTES_LOW = 64 * 1024;
 const NO_BYTES = new Uint8Array(0);
 
-/** Writes a reply when it is time. Rejects with GridError. */
+/** Of one reply that the gateway makes. */
+export const REPLY_BYTES_MAX = 32 << 20;
+export const REPLY_TOO_LARGE = 'ERR the reply is larger than 32 MiB';
+
+/** Writes a reply when it is time. Rejects with GridError, and ReplyTooLarge. */
 export type AloneWork = (out: RespWriter) => Promise<void>;
 
 export class ReplyLine {
@@ -140,7 +144,7 @@ export class ReplyLine {
     if (mustFollow || this.#aloneTurn !== undefined) return this.alone(work);
     const turn = this.current();
     const fill = turn.addLater();
-    void this.#replyTo(work).then(fill);
+    this.#replyTo(work).then(fill).catch(this.#onFailed);
   }
 
   /** What a command that EXEC runs left to be done alone. */
@@ -181,6 +185,14 @@ export class ReplyLine {
     this.#held = undefined;
     this.#onRoom();
     return -1;
+  }
+
+  /** The turn at hand is not to be: something threw amid it. */
+  abandon(): void {
+    const { local, writers } = this.#connection.context;
+    local.reset();
+    for (const writer of writers) writer.clear();
+    this.#turn = undefined;
   }
 
   /** Nobody is there any more. */
@@ -237,6 +249,8 @@ export class ReplyLine {
 
   /** What the turn at hand has for a worker. */
   readonly #written = (worker: number): Uint8Array => this.#connection.context.writers[worker]?.view() ?? NO_BYTES;
+
+  readonly #onFailed = (error: unknown): void => this.#connection.failed(error);
 
   readonly #onReplyBytes = (bytes: number): void => this.#connection.context.unread.added(bytes);
 
@@ -316,7 +330,7 @@ export class ReplyLine {
     const turn = this.#aloneTurn;
     if (work === undefined || turn === undefined || this.#turns[0] !== turn || turn.sentMs > 0) return;
     turn.sentMs = this.#connection.context.clock.nowMs;
-    void this.#finishAlone(turn, work);
+    this.#finishAlone(turn, work).catch(this.#onFailed);
   }
 
   async #finishAlone(turn: Turn, work: AloneWork): Promise<void> {
@@ -333,20 +347,21 @@ export class ReplyLine {
   /** What the work writes; where the grid refuses it, that alone. */
   async #replyTo(work: AloneWork): Promise<Uint8Array> {
     const out = new RespWriter();
+    out.bytesMax = REPLY_BYTES_MAX;
     out.isResp3 = this.#connection.isResp3;
     await answerLate(out, work);
     return out.bytes.slice(0, out.length);
   }
 }
 
-/** Lets the work write its reply; where the grid refuses it, that is the reply. */
+/** Lets the work write its reply; where the grid refuses it, or it is too large, that is the reply. */
 async function answerLate(out: RespWriter, work: AloneWork): Promise<void> {
   const start = out.length;
   try {
     await work(out);
   } catch (error) {
-    if (!(error instanceof GridError)) throw error;
+    if (!(error instanceof GridError || error instanceof ReplyTooLarge)) throw error;
     out.length = start;
-    out.error(replyOf(error));
+    out.error(error instanceof GridError ? replyOf(error) : REPLY_TOO_LARGE);
   }
 }

@@ -7,10 +7,11 @@
  * It stops parsing, and reading, while its line of replies must wait. A client that does not read what it asked for is bounded: when it
  * has not read for long it is closed.
  */
+import { AssertionError } from '../../engine/assert.ts';
 import { type CommandSpec, KvError } from '../../engine/domains/kv/command.ts';
 import { FULL_ACCESS } from '../../engine/domains/security/access.ts';
 import { RESP_ERROR, RESP_NEEDS_MORE, type RespCommand, type RespLimits, RespParser } from '../../engine/protocol/resp-parser.ts';
-import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
+import { ReplyTooLarge, type RespWriter } from '../../engine/protocol/resp-writer.ts';
 import type { Principal } from '../authentication.ts';
 import type { SessionAccess } from '../subject-access.ts';
 import { actTogether } from './act-commands.ts';
@@ -18,7 +19,7 @@ import { commandNamed } from './command-names.ts';
 import { HANG_UP, refusalOf } from './command-refusals.ts';
 import { commandFor } from './command-rights.ts';
 import { CONNECTION_COMMANDS, type ConnectionCommand } from './connection-commands.ts';
-import { type AloneWork, ReplyLine } from './reply-line.ts';
+import { type AloneWork, REPLY_TOO_LARGE, ReplyLine } from './reply-line.ts';
 import type { RespContext } from './resp-context.ts';
 import type { RespSocket } from './resp-socket.ts';
 import { Subscriptions } from './subscriptions.ts';
@@ -131,6 +132,13 @@ export class RespConnection {
     this.socket.destroy();
   }
 
+  /** Something threw that nobody expects: ends the connection that it befell. A failed assertion ends the thread, as everywhere. */
+  failed(error: unknown): void {
+    if (error instanceof AssertionError) throw error;
+    this.context.log('warn', 'a connection failed and is closed', { door: 'resp', error: String(error) });
+    this.kill();
+  }
+
   /** Ends a connection whose client does not read. */
   killSlow(): void {
     this.context.onSlowClosed();
@@ -206,13 +214,19 @@ export class RespConnection {
   #run(): void {
     if (this.#isRunning) return;
     this.#isRunning = true;
-    let mayHaveMore = true;
-    while (mayHaveMore) {
-      const hadMore = this.#takeIn();
-      this.#line.advance();
-      mayHaveMore = hadMore && !this.#line.mustWait; // writing what was done may have made room
+    try {
+      let mayHaveMore = true;
+      while (mayHaveMore) {
+        const hadMore = this.#takeIn();
+        this.#line.advance();
+        mayHaveMore = hadMore && !this.#line.mustWait; // writing what was done may have made room
+      }
+    } catch (error) {
+      this.#line.abandon();
+      this.failed(error);
+    } finally {
+      this.#isRunning = false;
     }
-    this.#isRunning = false;
     this.#setPaused(this.#line.mustWait);
   }
 
@@ -292,7 +306,16 @@ export class RespConnection {
   }
 
   #runOwn(own: ConnectionCommand, args: RespCommand): void {
-    this.#line.reply((out) => this.#answerOwn(own, args, out));
+    this.#line.reply((out) => {
+      const start = out.length;
+      try {
+        this.#answerOwn(own, args, out);
+      } catch (error) {
+        if (!(error instanceof ReplyTooLarge)) throw error;
+        out.length = start;
+        out.error(REPLY_TOO_LARGE);
+      }
+    });
   }
 
   #answerOwn(own: ConnectionCommand, args: RespCommand, out: RespWriter): void {

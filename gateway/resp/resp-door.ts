@@ -10,6 +10,7 @@ import { CommandRouter } from './command-router.ts';
 import { JointActs } from './joint-acts.ts';
 import { KnownHashes } from './known-hashes.ts';
 import { MessageFrames } from './message-frames.ts';
+import { REPLY_BYTES_MAX } from './reply-line.ts';
 import { RespConnection } from './resp-connection.ts';
 import type { RespContext } from './resp-context.ts';
 import type { RespSocket } from './resp-socket.ts';
@@ -60,6 +61,8 @@ export class RespDoor {
     const actWriters = links.writers.map(() => new CommandBatchWriter());
     const known = new KnownHashes(2 * config.maxMaps);
     const router = new CommandRouter(links.table, writers, mapNames, known);
+    const local = new RespWriter();
+    local.bytesMax = REPLY_BYTES_MAX;
     this.#context = {
       ...options,
       writers,
@@ -67,7 +70,7 @@ export class RespDoor {
       acts: new JointActs({ calls, links, router, clock, marks, known, opTimeoutMs: config.opTimeoutMs }),
       actWriters,
       actRouter: new CommandRouter(links.table, actWriters, mapNames, known),
-      local: new RespWriter(),
+      local,
       slowLog: new SlowLog(),
       frames: new MessageFrames(),
       unread: new UnreadReplies(this.#connections, config.heldBytesMax),
