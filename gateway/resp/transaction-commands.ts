@@ -1,7 +1,5 @@
 /** The commands of transactions, as a connection runs them. */
 import { KvError } from '../../engine/domains/kv/command.ts';
-import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
-import { GridError } from '../../engine/protocol/errors.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import { execute } from './exec.ts';
@@ -29,16 +27,11 @@ export function watch(connection: RespConnection, args: RespCommand, _out: RespW
   const { transaction, context, db } = connection;
   if (transaction.isOpen) throw new KvError('ERR WATCH inside MULTI is not allowed');
   if (!seesDatabase(connection.access, db)) throw new KvError(noPermission('watch', `db${db}`));
+  transaction.assertRoom(args);
   const keys = Array.from({ length: args.count - 1 }, (_, index) => args.argument(index + 1).slice());
   connection.alone(async (out) => {
-    try {
-      transaction.watch(await versionsOf(context, db, keys));
-      out.ok();
-    } catch (error) {
-      if (error instanceof GridError) out.error(replyOf(error));
-      else if (error instanceof KvError) out.error(error.message);
-      else throw error;
-    }
+    transaction.watch(await versionsOf(context, db, keys));
+    out.ok();
   });
 }
 

@@ -37,6 +37,8 @@ export interface WatchedKey extends Watched {
 const QUEUED_BYTES_MAX = 16 << 20;
 const QUEUED_MAX = 100_000;
 const WATCHED_MAX = 10_000;
+/** Of the names of watched keys. */
+const WATCHED_BYTES_MAX = 16 << 20;
 
 export class Transaction {
   /** Commands since MULTI; undefined outside of one. */
@@ -70,8 +72,15 @@ export class Transaction {
     if (spec.name === 'select') this.#select(copy);
   }
 
+  /** Throws KvError when there is no room to watch the arguments of the command, too. */
+  assertRoom(args: RespCommand): void {
+    let bytes = bytesOf(args);
+    for (const { key } of this.watched) bytes += key.length;
+    const isTooMuch = this.watched.length + args.count - 1 > WATCHED_MAX || bytes > WATCHED_BYTES_MAX;
+    if (isTooMuch) throw new KvError('ERR too many keys are watched');
+  }
+
   watch(keys: readonly WatchedKey[]): void {
-    if (this.watched.length + keys.length > WATCHED_MAX) throw new KvError('ERR too many keys are watched');
     this.watched.push(...keys);
   }
 
@@ -116,11 +125,15 @@ export async function versionsOf({ calls, router }: RespContext, db: number, key
   for (const key of keys) addWords(writer, number, db, [key]);
   const body = writer.take();
   const answers = await calls.request(REQUEST_COMMANDS, calls.everyone, () => body);
+  const versionsAt = answers.map(([replies]) => {
+    if (replies === undefined) throw new GridError('UNAVAILABLE', 'a worker gave no answer');
+    const starts = replyStarts(replies);
+    return keys.map((_, index) => bulkText(replies.subarray(starts[index], starts[index + 1])));
+  });
   return keys.map((key, index) => {
     const versions = new Map<number, string>();
-    for (const [worker, [replies]] of answers.entries()) {
-      if (replies === undefined) throw new GridError('UNAVAILABLE', 'a worker gave no answer');
-      const version = bulkText(replies.subarray(replyStarts(replies)[index], replyStarts(replies)[index + 1]));
+    for (const [worker, all] of versionsAt.entries()) {
+      const version = all[index] ?? '';
       if (worker === router.ownerOfKey(key) || isHashVersion(version)) versions.set(worker, version);
     }
     return { db, space: databaseName(db), key, versions };
