@@ -12,10 +12,11 @@
 import { DATABASES, forEachKey, isWrite, type CommandSpec } from '../../engine/domains/kv/command.ts';
 import { WORKER_COMMANDS } from '../../engine/domains/kv/commands.ts';
 import { PLAIN_COMMANDS } from '../../engine/domains/kv/plain-commands.ts';
+import type { SpaceKey } from '../../engine/domains/kv/touched-keys.ts';
 import type { Action } from '../../engine/domains/security/access.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import { decisionOf, type SessionAccess } from '../subject-access.ts';
-import type { WorkerCommand } from './command-router.ts';
+import type { CommandRouter, WorkerCommand } from './command-router.ts';
 
 const DATABASE_MAPS = Array.from({ length: DATABASES }, (_, db) => `db${db}`);
 const READING: readonly Action[] = ['read'];
@@ -59,6 +60,15 @@ export function noPermission(command: string, map: string): string {
 export function seesDatabase(access: SessionAccess, db: number): boolean {
   return mayAll(access, READING, DATABASE_MAPS[db] ?? '');
 }
+
+/** The first of the keys that may be the name of a map which is hidden from the subject: how such a key changes is not to be told. */
+export function hiddenMap(access: SessionAccess, router: CommandRouter, keys: readonly SpaceKey[]): string | undefined {
+  if (access.guard === undefined) return undefined;
+  const hidden = keys.find((key) => router.mayNameMap(key) && !mayAll(access, READING, decoder.decode(key.key)));
+  return hidden && decoder.decode(hidden.key);
+}
+
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** Were the keys of the command names of maps, the subject might remove those, or read them where that is all. */
 function mayAllMaps(access: SessionAccess, spec: CommandSpec, args: RespCommand): boolean {

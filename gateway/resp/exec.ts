@@ -3,7 +3,7 @@ import { touchedBy } from '../../engine/domains/kv/touched-keys.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import type { SessionAccess } from '../subject-access.ts';
 import { forbidden } from './command-refusals.ts';
-import { commandFor, noPermission, seesDatabase } from './command-rights.ts';
+import { commandFor, hiddenMap, noPermission, seesDatabase } from './command-rights.ts';
 import { COMMANDS_BY_NAME } from './command-router.ts';
 import type { RespConnection } from './resp-connection.ts';
 import type { RespContext } from './resp-context.ts';
@@ -20,6 +20,8 @@ export async function execute(
   const commands = queued.filter(({ spec }) => spec.route !== 'gateway').map((command) => asNow(access, command));
   const hidden = watched.find(({ db }) => !seesDatabase(access, db));
   if (hidden !== undefined) return out.error(noPermission('exec', `db${hidden.db}`));
+  const map = hiddenMap(access, context.router, watched); // there may be one by now
+  if (map !== undefined) return out.error(noPermission('exec', map));
   for (const { spec, args, db } of commands) {
     const refusal = forbidden(access, spec, args, db);
     if (refusal !== undefined) return out.error(refusal);

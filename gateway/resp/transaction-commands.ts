@@ -1,10 +1,11 @@
 /** The commands of transactions, as a connection runs them. */
 import { KvError } from '../../engine/domains/kv/command.ts';
+import { databaseName } from '../../engine/domains/kv/hash-names.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import { execute } from './exec.ts';
 import type { RespConnection } from './resp-connection.ts';
-import { noPermission, seesDatabase } from './command-rights.ts';
+import { hiddenMap, noPermission, seesDatabase } from './command-rights.ts';
 import { versionsOf } from './transaction.ts';
 
 export function multi(connection: RespConnection, _args: RespCommand, out: RespWriter): void {
@@ -29,7 +30,11 @@ export function watch(connection: RespConnection, args: RespCommand, _out: RespW
   if (!seesDatabase(connection.access, db)) throw new KvError(noPermission('watch', `db${db}`));
   transaction.assertRoom(args);
   const keys = Array.from({ length: args.count - 1 }, (_, index) => args.argument(index + 1).slice());
+  const space = databaseName(db);
+  const watched = keys.map((key) => ({ space, key }));
   connection.alone(async (out) => {
+    const map = hiddenMap(connection.access, context.router, watched);
+    if (map !== undefined) return out.error(noPermission('watch', map));
     transaction.watch(await versionsOf(context, db, keys));
     out.ok();
   });
