@@ -7,6 +7,14 @@ import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 
 const encoder = new TextEncoder();
+const PATTERN_BYTES_MAX = 4096;
+/** Of commands asked for at once; there are some hundred. */
+const NAMES_MAX = 1000;
+
+/** Throws KvError for a pattern that is too long to be compared with every name. */
+export function assertPattern(pattern: Uint8Array): void {
+  if (pattern.length > PATTERN_BYTES_MAX) throw new KvError(`ERR a pattern has at most ${PATTERN_BYTES_MAX} bytes`);
+}
 
 /** @param own commands of the connection. */
 export function commandCommand(own: Iterable<CommandSpec>, args: RespCommand, out: RespWriter): void {
@@ -35,6 +43,7 @@ function namedSpecs(all: readonly CommandSpec[], args: RespCommand): readonly (C
 }
 
 function namesFrom(args: RespCommand, first: number): string[] {
+  if (args.count - first > NAMES_MAX) throw new KvError(`ERR at most ${NAMES_MAX} commands can be asked for at once`);
   const names: string[] = [];
   for (let index = first; index < args.count; index++) names.push(args.text(index));
   return names;
@@ -86,6 +95,7 @@ function list(all: readonly CommandSpec[], args: RespCommand, out: RespWriter): 
     const kind = args.text(3).toLowerCase();
     if (kind === 'pattern') {
       const pattern = args.argument(4);
+      assertPattern(pattern);
       names = names.filter((name) => matchesGlob(pattern, encoder.encode(name)));
     } else if (kind === 'module' || kind === 'aclcat') names = [];
     else throw new KvError('ERR syntax error');

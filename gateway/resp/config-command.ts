@@ -6,10 +6,12 @@ import { subcommandOf, type Subcommands } from '../../engine/domains/kv/subcomma
 import { VALUE_BYTES_MAX } from '../../engine/domains/kv/space.ts';
 import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
+import { assertPattern } from './command-command.ts';
 import type { RespConnection } from './resp-connection.ts';
 import type { RespContext } from './resp-context.ts';
 
 const encoder = new TextEncoder();
+const PATTERNS_MAX = 100;
 
 function valuesOf({ config, slowLog, facts }: RespContext): Map<string, string> {
   return new Map([
@@ -53,11 +55,15 @@ function rewrite(): never {
 }
 
 function get({ context }: RespConnection, args: RespCommand, out: RespWriter): void {
+  if (args.count - 2 > PATTERNS_MAX) throw new KvError(`ERR at most ${PATTERNS_MAX} patterns can be asked for at once`);
+  const patterns: Uint8Array[] = [];
+  for (let index = 2; index < args.count; index++) {
+    assertPattern(args.argument(index));
+    patterns.push(encoder.encode(args.text(index).toLowerCase()));
+  }
   const found = new Map<string, string>();
   for (const [name, value] of valuesOf(context)) {
-    for (let index = 2; index < args.count; index++) {
-      if (matchesGlob(encoder.encode(args.text(index).toLowerCase()), encoder.encode(name))) found.set(name, value);
-    }
+    if (patterns.some((pattern) => matchesGlob(pattern, encoder.encode(name)))) found.set(name, value);
   }
   out.map(found.size);
   for (const [name, value] of found) {

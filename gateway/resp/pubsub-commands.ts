@@ -9,6 +9,8 @@ import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import type { RespConnection } from './resp-connection.ts';
 
+/** A connection has no more than some thousand. */
+const NAMES_MAX = 10_000;
 const NO_CHANNEL = 'NOPERM this user has no permissions to access one of the channels used as arguments';
 
 export function subscribe(connection: RespConnection, args: RespCommand, _out: RespWriter): void {
@@ -99,7 +101,9 @@ const HELP = [
   'HELP',
 ];
 
+/** Throws KvError for more names than are looked at in one go. */
 function namesFrom(args: RespCommand, first: number): string[] {
+  if (args.count - first > NAMES_MAX) throw new KvError(`ERR at most ${NAMES_MAX} channels or patterns can be named at once`);
   return Array.from({ length: Math.max(0, args.count - first) }, (_, index) => nameAt(args, first + index));
 }
 

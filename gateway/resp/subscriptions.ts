@@ -54,15 +54,23 @@ export class Subscriptions implements TopicListener {
 
   /** Subscribes to all of them, and writes a confirmation, or an error, for each. */
   async add(kind: SubscriptionKind, names: readonly string[], out: RespWriter): Promise<void> {
+    const { topicsPerSession } = this.#connection.context.config;
     const mine = this.#names[kind];
     this.#held = [];
     this.#heldBytes = 0;
     const begun = new Map<string, Promise<void>>();
+    const beyond = new Set<string>();
     for (const name of names) {
-      if (!mine.has(name) && !begun.has(name)) begun.set(name, this.#begin(kind, name, begun.size));
+      if (mine.has(name) || begun.has(name)) continue;
+      if (this.count + begun.size < topicsPerSession) begun.set(name, this.#begin(kind, name));
+      else beyond.add(name);
     }
     await Promise.allSettled(begun.values());
-    for (const name of names) await this.#confirm(kind, name, begun.get(name), out);
+    const refusal = replyOf(new GridError('OVERLOADED', `a connection has at most ${topicsPerSession} subscriptions`));
+    for (const name of names) {
+      if (beyond.has(name)) out.error(refusal);
+      else await this.#confirm(kind, name, begun.get(name), out);
+    }
     for (const frame of this.#held) out.raw(frame);
     this.#held = undefined;
     if (this.#isOver) this.end();
@@ -89,11 +97,8 @@ export class Subscriptions implements TopicListener {
     this.clear();
   }
 
-  async #begin(kind: SubscriptionKind, name: string, before: number): Promise<void> {
-    const { topics, config } = this.#connection.context;
-    if (this.count + before >= config.topicsPerSession) {
-      throw new GridError('OVERLOADED', `a connection has at most ${config.topicsPerSession} subscriptions`);
-    }
+  async #begin(kind: SubscriptionKind, name: string): Promise<void> {
+    const { topics } = this.#connection.context;
     await (kind === 'topics' ? topics.subscribe(this, name) : topics.subscribePattern(this, name));
   }
 
