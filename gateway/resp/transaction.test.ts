@@ -44,3 +44,13 @@ test('who may not read a map is not told by WATCH that somebody writes into it',
 });
 
 const NOT_ALLOWED = "NOPERM this user has no permissions to run the 'watch' command on the map 'later'";
+
+test('a queued command costs more than its bytes', async () => {
+  const node = await OneThreadNode.create({ takesRedis: true });
+  const redis = new RedisEnd(node, undefined);
+  redis.connection.received(new TextEncoder().encode(`MULTI\r\n${'PING\r\n'.repeat(60_000)}`));
+  const replies = redis.heard().split('\r\n');
+  const queued = replies.filter((reply) => reply === '+QUEUED').length;
+  assert.ok(queued > 50_000 && queued < 56_000, `${queued} are queued`);
+  assert.equal(replies.at(-2), '-ERR the transaction is too large');
+});

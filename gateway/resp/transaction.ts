@@ -35,6 +35,8 @@ export interface WatchedKey extends Watched {
 
 /** What a transaction may hold. */
 const QUEUED_BYTES_MAX = 16 << 20;
+/** What a queued command costs besides its arguments. */
+const QUEUED_BYTES_EACH = 300;
 const QUEUED_MAX = 100_000;
 const WATCHED_MAX = 10_000;
 /** Of the names of watched keys. */
@@ -64,8 +66,7 @@ export class Transaction {
   queue(spec: CommandSpec, args: RespCommand): void {
     const { queued } = this;
     if (queued === undefined) throw new Error('no transaction');
-    const bytes = bytesOf(args);
-    this.#bytes += bytes;
+    this.#bytes += bytesOf(args) + QUEUED_BYTES_EACH;
     if (this.#bytes > QUEUED_BYTES_MAX || queued.length >= QUEUED_MAX) throw new KvError('ERR the transaction is too large');
     const copy = copied(args);
     queued.push({ spec, args: copy, db: this.db });
