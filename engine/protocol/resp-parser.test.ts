@@ -151,3 +151,41 @@ test('a name with a byte order mark is another name', () => {
   assert.equal(parser.next(), 1);
   assert.equal(parser.command.text(1), '\ufeffpub');
 });
+
+test('a large buffer goes when nothing of it is pending, or little', () => {
+  const parser = new RespParser(LIMITS);
+  const large = encoded(['SET', 'k', 'x'.repeat(1 << 20)]);
+  const feedHalves = (text: string): void => {
+    parser.feed(bytes(text.slice(0, 1000)));
+    assert.equal(parser.next(), RESP_NEEDS_MORE);
+    parser.feed(bytes(text.slice(1000)));
+    assert.equal(parser.next(), RESP_COMMAND);
+    assert.equal(parser.next(), RESP_NEEDS_MORE);
+  };
+  feedHalves(large);
+  assert.equal(parser.command.bytes.length, 0);
+  feedHalves(`${large}*2\r\n$3\r\nGET\r\n$1`);
+  assert.ok(parser.command.bytes.length <= 1024, `${parser.command.bytes.length} bytes kept`);
+  parser.feed(bytes('\r\nk\r\n'));
+  assert.equal(parser.next(), RESP_COMMAND);
+  assert.deepEqual([parser.command.text(0), parser.command.text(1)], ['GET', 'k']);
+  feedHalves(encoded(Array.from<string>({ length: 1000 }).fill('x'.repeat(100))));
+  assert.ok(parser.command.starts.length <= 1024);
+});
+
+test('a byte that comes by itself behind a large argument costs no look at the whole buffer', () => {
+  const parser = new RespParser({ ...LIMITS, bulkBytesMax: 16 << 20, commandBytesMax: 32 << 20 });
+  const argument = bytes('x'.repeat(8 << 20));
+  parser.feed(bytes(`*4\r\n$${argument.length}\r\n`));
+  for (const chunk of [argument, bytes(`\r\n$${argument.length}\r\n`), argument, bytes('\r\n$')]) {
+    parser.feed(chunk);
+    assert.equal(parser.next(), RESP_NEEDS_MORE);
+  }
+  const beganMs = performance.now();
+  for (let count = 0; count < 2000; count++) {
+    parser.feed(bytes('0'));
+    assert.equal(parser.next(), RESP_NEEDS_MORE);
+  }
+  const tookMs = performance.now() - beganMs;
+  assert.ok(tookMs < 500, `${tookMs} ms`);
+});

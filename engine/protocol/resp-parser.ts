@@ -27,7 +27,13 @@ const UNAUTHENTICATED_BULK_BYTES_MAX = 16_384;
 /** Of a count or length that is read in one pass. */
 const WHOLE_DIGITS_MAX = 9;
 const BUFFER_BYTES_MIN = 1024;
+/** A larger buffer goes when little or nothing of it is pending. */
+const KEPT_BYTES = 64 * 1024;
+/** Of arguments whose spans are kept room for. */
+const KEPT_ARGUMENTS = 1024;
+const KEPT_SHARE = 4;
 const NO_BYTES = new Uint8Array(0);
+const ARGUMENTS_MIN = 16;
 
 const STAR = 0x2a;
 const DOLLAR = 0x24;
@@ -48,8 +54,16 @@ export class RespCommand {
   count = 0;
   /** Hash (fnv1a) of argument 1, where whoever filled this knows it; else 0. */
   keyHash = 0;
-  starts = new Int32Array(16);
-  lengths = new Int32Array(16);
+  starts = new Int32Array(ARGUMENTS_MIN);
+  lengths = new Int32Array(ARGUMENTS_MIN);
+
+  /** Forgets everything, and gives back the room that many arguments took. */
+  release(): void {
+    this.clear(NO_BYTES);
+    if (this.starts.length <= KEPT_ARGUMENTS) return;
+    this.starts = new Int32Array(ARGUMENTS_MIN);
+    this.lengths = new Int32Array(ARGUMENTS_MIN);
+  }
 
   clear(bytes: Uint8Array): void {
     this.bytes = bytes;
@@ -140,6 +154,12 @@ export class RespParser {
 
   /** Parses on. After RESP_COMMAND, `command` holds it until the next call. */
   next(): RespStep {
+    const step = this.#next();
+    if (step === RESP_NEEDS_MORE && this.#bytes.length > KEPT_BYTES) this.#release();
+    return step;
+  }
+
+  #next(): RespStep {
     for (;;) {
       if (this.#left === 0) {
         this.#start = this.#at;
@@ -257,8 +277,8 @@ export class RespParser {
 
   /** Position of the CR that ends the line at hand and has its LF behind it, or -1. */
   #lineEnd(): number {
-    const at = this.#bytes.indexOf(CR, this.#searchAt);
-    if (at >= 0 && at < this.#end) {
+    const at = this.#find(CR);
+    if (at >= 0) {
       this.#searchAt = at;
       return at + 1 < this.#end ? at : -1;
     }
@@ -266,13 +286,19 @@ export class RespParser {
     return -1;
   }
 
+  /** Where the byte is, from where the search goes on, in what has arrived; -1. Behind it a buffer has megabytes of what was there before. */
+  #find(byte: number): number {
+    const offset = this.#bytes.subarray(this.#searchAt, this.#end).indexOf(byte);
+    return offset < 0 ? -1 : this.#searchAt + offset;
+  }
+
   #isLineTooLong(): boolean {
     return this.#searchAt === this.#end && this.#end - this.#at > LINE_BYTES_MAX;
   }
 
   #inline(): RespStep {
-    const at = this.#bytes.indexOf(LF, this.#searchAt);
-    if (at < 0 || at >= this.#end) {
+    const at = this.#find(LF);
+    if (at < 0) {
       this.#searchAt = this.#end;
       return this.#end - this.#at > LINE_BYTES_MAX ? this.#fail('too big inline request') : RESP_NEEDS_MORE;
     }
@@ -287,6 +313,20 @@ export class RespParser {
   #fail(error: string): RespStep {
     this.error = error;
     return RESP_ERROR;
+  }
+
+  /** Gives back a large buffer of which little or nothing is pending. */
+  #release(): void {
+    const pending = this.#end - this.#start;
+    if (pending === 0) {
+      this.#bytes = NO_BYTES;
+      this.#isOwn = false;
+      this.#move(0, 0);
+      this.command.release();
+    } else if (this.#isOwn && pending * KEPT_SHARE < this.#bytes.length) {
+      this.#isOwn = false;
+      this.#makeRoom(pending, 0);
+    }
   }
 
   /** Moves what has arrived of the command at hand to the front of a buffer of ours with room for `bytes` more. */
