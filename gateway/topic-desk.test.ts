@@ -147,6 +147,9 @@ test('a door is refused what is no name, too large, or one pattern too many', as
   await assert.rejects(topics.subscribePattern(listener, 'one-more*'), { code: 'OVERLOADED' });
   await node.pump();
   await Promise.all(patterns);
+  const known = topics.subscribePattern(new Listener(), 'p0*');
+  await node.pump();
+  await known; // it is no new one
 });
 
 test('a message that a replaced worker pushes again is not delivered again', async () => {

@@ -98,7 +98,7 @@ export class TopicDesk implements Desk {
   /** As `subscribe`, for all topics that a pattern fits (`*`, `?`, `[a-z]`, `\x`); every message tells the pattern it came by. */
   async subscribePattern(listener: TopicListener, pattern: string): Promise<void> {
     this.#assertRoom(pattern);
-    if (this.#subscribers.patterns >= PATTERNS_MAX)
+    if (this.#subscribers.patterns >= PATTERNS_MAX && !this.#subscribers.knows(pattern))
       throw new GridError('OVERLOADED', `there are ${PATTERNS_MAX} patterns already`);
     this.#subscribers.addPattern(listener, pattern);
     await this.#known(this.#context.calls.everyone).catch((error: unknown) => {

@@ -106,6 +106,11 @@ export class TopicSubscribers {
     this.#onCount('patterns', pattern, known.listeners.size);
   }
 
+  /** True for a pattern that somebody listens by. */
+  knows(pattern: string): boolean {
+    return this.#byPattern.has(pattern);
+  }
+
   get patterns(): number {
     return this.#byPattern.size;
   }

@@ -11,6 +11,9 @@ import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import type { TopicListener, TopicMessage } from '../topic-desk.ts';
 import type { RespConnection } from './resp-connection.ts';
 
+/** A connection's share of the patterns that a server may have: each is looked at for every message. */
+const PATTERNS_MAX = 100;
+
 export type SubscriptionKind = 'topics' | 'patterns';
 
 export class Subscriptions implements TopicListener {
@@ -56,17 +59,20 @@ export class Subscriptions implements TopicListener {
   async add(kind: SubscriptionKind, names: readonly string[], out: RespWriter): Promise<void> {
     const { topicsPerSession } = this.#connection.context.config;
     const mine = this.#names[kind];
+    const room = topicsPerSession - this.count;
+    const newMax = kind === 'patterns' ? Math.min(room, PATTERNS_MAX - this.patterns) : room;
     this.#held = [];
     this.#heldBytes = 0;
     const begun = new Map<string, Promise<void>>();
     const beyond = new Set<string>();
     for (const name of names) {
       if (mine.has(name) || begun.has(name)) continue;
-      if (this.count + begun.size < topicsPerSession) begun.set(name, this.#begin(kind, name));
+      if (begun.size < newMax) begun.set(name, this.#begin(kind, name));
       else beyond.add(name);
     }
     await Promise.allSettled(begun.values());
-    const refusal = replyOf(new GridError('OVERLOADED', `a connection has at most ${topicsPerSession} subscriptions`));
+    const bound = newMax < room ? `${PATTERNS_MAX} patterns` : `${topicsPerSession} subscriptions`;
+    const refusal = replyOf(new GridError('OVERLOADED', `a connection has at most ${bound}`));
     for (const name of names) {
       if (beyond.has(name)) out.error(refusal);
       else await this.#confirm(kind, name, begun.get(name), out);
