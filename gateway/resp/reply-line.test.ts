@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { OneThreadNode } from '../testing/one-thread-node.ts';
+import { settle } from '../testing/policy-node.ts';
 import { RedisEnd } from '../testing/subject-doors.ts';
 
 for (const priorities of [false, true])
@@ -120,4 +121,20 @@ test('what nobody expects ends the connection that it befalls, and no other', as
   other.say('GET', 'a');
   await node.pump();
   assert.equal(other.heard(), '$1\r\n1\r\n');
+});
+
+test('what a transaction publishes to its own connection follows the reply of EXEC', async () => {
+  const node = await OneThreadNode.create({ takesRedis: true });
+  const redis = new RedisEnd(node, undefined);
+  redis.say('HELLO', '3');
+  for (const words of [['MULTI'], ['SUBSCRIBE', 'a'], ['PUBLISH', 'a', 'x'], ['PING']]) redis.say(...words);
+  await settle(node);
+  redis.heard();
+  redis.say('EXEC');
+  for (let step = 0; step < 4; step++) await settle(node);
+  const message = '>3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nx\r\n';
+  assert.equal(redis.heard(), `*3\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n:1\r\n+PONG\r\n${message}`);
+  redis.say('PUBLISH', 'a', 'x');
+  await settle(node);
+  assert.ok(redis.heard().includes(message));
 });

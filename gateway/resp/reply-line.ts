@@ -57,6 +57,10 @@ export class ReplyLine {
   /** Found while EXEC runs what was queued. */
   #within: AloneWork | undefined;
   #isAloneMuted = false;
+  /** The reply of a command that runs alone, from its beginning until it is written, and what is pushed meanwhile: that follows it. */
+  #made: Turn | undefined;
+  #pushes: Uint8Array[] = [];
+  #pushedBytes = 0;
   /** Bytes of the replies of a turn, as they were lately. */
   #turnReplyBytes = TURN_REPLY_BYTES;
 
@@ -80,7 +84,7 @@ export class ReplyLine {
 
   /** Bytes of replies that are here and not written. */
   get unwrittenBytes(): number {
-    let bytes = 0;
+    let bytes = this.#pushedBytes;
     for (const turn of this.#turns) bytes += turn.replyBytes;
     return bytes;
   }
@@ -200,6 +204,7 @@ export class ReplyLine {
     this.#held = undefined;
     for (const turn of this.#turns) turn.drop();
     this.#turns.length = 0;
+    this.#takePushes([]);
   }
 
   /** Ends the turn at hand, and sends its requests or holds it until they can be. */
@@ -285,7 +290,8 @@ export class ReplyLine {
       closes = turn.closes;
       this.#noteTime(turn);
     }
-    turns.splice(0, done);
+    const written = turns.splice(0, done);
+    if (this.#made !== undefined && written.includes(this.#made)) this.#takePushes(parts);
     this.#startAlone();
     const [first] = parts;
     if (first !== undefined) this.write(parts.length === 1 ? first : concat(parts));
@@ -309,6 +315,23 @@ export class ReplyLine {
     });
   }
 
+  /** Writes what the client did not ask for now: behind a reply that is being made, not into it. */
+  push(bytes: Uint8Array): void {
+    const { context } = this.#connection;
+    if (this.#made === undefined) return this.write(bytes);
+    this.#pushes.push(bytes);
+    this.#pushedBytes += bytes.length;
+    context.unread.added(bytes.length);
+    if (this.#pushedBytes > context.config.sessionBackpressureBytesMax) this.#connection.killSlow();
+  }
+
+  #takePushes(parts: Uint8Array[]): void {
+    for (const push of this.#pushes) parts.push(push);
+    this.#made = undefined;
+    this.#pushes = [];
+    this.#pushedBytes = 0;
+  }
+
   /** Writes to the client; one that does not read is closed. */
   write(bytes: Uint8Array): void {
     const { socket, context } = this.#connection;
@@ -330,6 +353,7 @@ export class ReplyLine {
     const turn = this.#aloneTurn;
     if (work === undefined || turn === undefined || this.#turns[0] !== turn || turn.sentMs > 0) return;
     turn.sentMs = this.#connection.context.clock.nowMs;
+    this.#made = turn;
     this.#finishAlone(turn, work).catch(this.#onFailed);
   }
 

@@ -208,7 +208,7 @@ export class RespConnection {
 
   /** Something that the client did not ask for now: a push. */
   push(bytes: Uint8Array): void {
-    if (!this.isClosing) this.#line.write(bytes);
+    if (!this.isClosing) this.#line.push(bytes);
   }
 
   #run(): void {

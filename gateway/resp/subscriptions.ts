@@ -73,12 +73,15 @@ export class Subscriptions implements TopicListener {
     await Promise.allSettled(begun.values());
     const bound = newMax < room ? `${PATTERNS_MAX} patterns` : `${topicsPerSession} subscriptions`;
     const refusal = replyOf(new GridError('OVERLOADED', `a connection has at most ${bound}`));
-    for (const name of names) {
-      if (beyond.has(name)) out.error(refusal);
-      else await this.#confirm(kind, name, begun.get(name), out);
+    try {
+      for (const name of names) {
+        if (beyond.has(name)) out.error(refusal);
+        else await this.#confirm(kind, name, begun.get(name), out);
+      }
+      for (const frame of this.#held) out.raw(frame);
+    } finally {
+      this.#held = undefined;
     }
-    for (const frame of this.#held) out.raw(frame);
-    this.#held = undefined;
     if (this.#isOver) this.end();
   }
 
