@@ -54,8 +54,14 @@ export class RespCommand {
   count = 0;
   /** Hash (fnv1a) of argument 1, where whoever filled this knows it; else 0. */
   keyHash = 0;
-  starts = new Int32Array(ARGUMENTS_MIN);
-  lengths = new Int32Array(ARGUMENTS_MIN);
+  starts: Int32Array<ArrayBuffer>;
+  lengths: Int32Array<ArrayBuffer>;
+
+  /** @param room for so many arguments, at least 1; it grows. */
+  constructor(room = ARGUMENTS_MIN) {
+    this.starts = new Int32Array(room);
+    this.lengths = new Int32Array(room);
+  }
 
   /** Forgets everything, and gives back the room that many arguments took. */
   release(): void {

@@ -33,11 +33,16 @@ export interface WatchedKey extends Watched {
   readonly db: number;
 }
 
+const NO_NAME = new Uint8Array(0);
+
 /** What a transaction may hold. */
 const QUEUED_BYTES_MAX = 16 << 20;
 /** What a queued command costs besides its arguments. */
 const QUEUED_BYTES_EACH = 300;
 const QUEUED_MAX = 100_000;
+/** Small commands share an array of bytes. */
+const SHARED_BYTES = 16 * 1024;
+const SHARED_COMMAND_BYTES_MAX = 1024;
 const WATCHED_MAX = 10_000;
 /** Of the names of watched keys. */
 const WATCHED_BYTES_MAX = 16 << 20;
@@ -51,6 +56,9 @@ export class Transaction {
   /** The database that the next queued command is for. */
   db = 0;
   #bytes = 0;
+  /** Where the arguments of small commands go, and how much of it is used. */
+  #shared = NO_NAME;
+  #sharedUsed = 0;
 
   get isOpen(): boolean {
     return this.queued !== undefined;
@@ -68,7 +76,7 @@ export class Transaction {
     if (queued === undefined) throw new Error('no transaction');
     this.#bytes += bytesOf(args) + QUEUED_BYTES_EACH;
     if (this.#bytes > QUEUED_BYTES_MAX || queued.length >= QUEUED_MAX) throw new KvError('ERR the transaction is too large');
-    const copy = copied(args);
+    const copy = this.#copied(args);
     queued.push({ spec, args: copy, db: this.db });
     if (spec.name === 'select') this.#select(copy);
   }
@@ -91,6 +99,20 @@ export class Transaction {
     this.watched = [];
     this.isSpoilt = false;
     this.#bytes = 0;
+    this.#shared = NO_NAME;
+    this.#sharedUsed = 0;
+  }
+
+  #copied(args: RespCommand): RespCommand {
+    const bytes = bytesOf(args);
+    if (bytes > SHARED_COMMAND_BYTES_MAX) return copied(args);
+    if (this.#sharedUsed + bytes > this.#shared.length) {
+      this.#shared = new Uint8Array(SHARED_BYTES);
+      this.#sharedUsed = 0;
+    }
+    const at = this.#sharedUsed;
+    this.#sharedUsed += bytes;
+    return copied(args, this.#shared, at);
   }
 
   #select(args: RespCommand): void {
@@ -99,11 +121,11 @@ export class Transaction {
   }
 }
 
-/** The command with bytes of its own. */
-export function copied(args: RespCommand): RespCommand {
-  const copy = new RespCommand();
-  copy.clear(new Uint8Array(bytesOf(args)));
-  let at = 0;
+/** The command with bytes of its own, or in `target` from `start` on. */
+export function copied(args: RespCommand, target = new Uint8Array(bytesOf(args)), start = 0): RespCommand {
+  const copy = new RespCommand(Math.max(1, args.count));
+  copy.clear(target);
+  let at = start;
   for (let index = 0; index < args.count; index++) {
     const argument = args.argument(index);
     copy.bytes.set(argument, at);
@@ -187,7 +209,6 @@ function bulkText(reply: Uint8Array): string {
   return text.slice(text.indexOf('\r\n') + 2, -2);
 }
 
-const NO_NAME = new Uint8Array(0);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('latin1');
 
