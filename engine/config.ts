@@ -286,7 +286,7 @@ const DEFINITIONS = {
     max: 16_384 * MIB,
     unit: 'bytes',
     about:
-      'Frames held for all connections of one gateway thread, while rings are full or a worker is replaced; beyond it a further one is refused with 429. As much again, at least 64 MiB, for replies that Redis clients have not read.',
+      'Frames held for all connections of one gateway thread, while rings are full or a worker is replaced; beyond it a further one is refused with 429. As much again, at least 64 MiB, for replies that Redis clients have not read, and for large answers by HTTP.',
     raise: 'more clients ride out a stall together, in memory.',
     lower: 'a stall under load takes less memory and refuses sooner; at least sessionBufferBytesMax.',
   }),

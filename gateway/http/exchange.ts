@@ -9,12 +9,14 @@
  * A throw in a uWS handler that has neither replied nor set onAborted ends the process, whatever listens for uncaught
  * exceptions; and a response whose client has gone throws on every use. So an Exchange sets onAborted before anything
  * else, and replies at most once, and never after the client went. A body is read while it comes: what is longer than
- * allowed is refused before anything is kept for it.
+ * allowed is refused before anything is kept for it. A large answer leaves as its client reads; where too much waits to be read by all
+ * clients together, OVERLOADED is answered in its place.
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { GridError } from '../../engine/protocol/errors.ts';
 import { errorReply, type Headers, type HttpReply, type HttpStream, replyOfError, statusLine } from './http-reply.ts';
 import { ResponseSink } from './http-sink.ts';
+import type { UnreadAnswers } from './unread-answers.ts';
 
 /** What a handler may know of a request; uWS's own request is gone at the first await. */
 export interface HttpQuestion {
@@ -36,10 +38,14 @@ export interface ExchangeOptions {
   readonly onFailure: (error: unknown, path: string) => void;
   /** A handler that has not answered by then is answered for. */
   readonly deadlineMs: number;
+  /** Where large answers are counted until they are read. */
+  readonly unread: UnreadAnswers;
 }
 
 const NO_BODY = new Uint8Array(0);
 const FIRST_BODY_BYTES = 16 * 1024;
+/** A larger answer leaves as its client reads, and counts until it has. */
+const LARGE_BYTES = 64 * 1024;
 
 /** Sent with every answer. */
 const FIXED_HEADERS: Headers = [['X-Content-Type-Options', 'nosniff']];
@@ -57,6 +63,8 @@ export class Exchange {
   /** The rest of a body is not worth waiting for. */
   #closes = false;
   #sink: ResponseSink | undefined;
+  /** Of a large answer that is not read. */
+  #unreadBytes = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(response: HttpResponse, request: HttpRequest, parameterCount: number, options: ExchangeOptions) {
@@ -64,6 +72,7 @@ export class Exchange {
       this.#over = true;
       clearTimeout(this.#timer);
       this.#sink?.aborted();
+      this.#wasRead();
     });
     this.#response = response;
     this.#options = options;
@@ -158,6 +167,12 @@ export class Exchange {
   #write(reply: HttpReply): void {
     const { body } = reply;
     this.#over = true;
+    if (body !== undefined && body.length > LARGE_BYTES && !this.#closes && this.question.method !== 'head') {
+      const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+      if (this.#options.unread.takes(bytes.length)) this.#writeLarge(reply, bytes);
+      else this.#write(errorReply('OVERLOADED', 'too many large answers wait to be read'));
+      return;
+    }
     this.#response.cork(() => {
       this.#writeHead(reply);
       // Only where a status says that there is no body may its length be left out: clients wait for it otherwise. Left out,
@@ -167,6 +182,26 @@ export class Exchange {
       else if (this.question.method === 'head') this.#response.endWithoutBody(Buffer.byteLength(body), this.#closes);
       else this.#response.end(body, this.#closes);
     });
+  }
+
+  #writeLarge(reply: HttpReply, body: Uint8Array): void {
+    this.#options.unread.add(body.length);
+    this.#unreadBytes = body.length;
+    const writeFrom = (offset: number): boolean => {
+      const [isTaken, isDone] = this.#response.tryEnd(body.subarray(offset), body.length);
+      if (isDone) this.#wasRead();
+      return isTaken;
+    };
+    this.#response.onWritable(writeFrom);
+    this.#response.cork(() => {
+      this.#writeHead(reply);
+      writeFrom(0);
+    });
+  }
+
+  #wasRead(): void {
+    this.#options.unread.remove(this.#unreadBytes);
+    this.#unreadBytes = 0;
   }
 
   #begin(reply: HttpStream): void {

@@ -8,6 +8,7 @@ import { RequestRate } from './request-rate.ts';
 import { allRoutes } from './routes.ts';
 import type { HttpOptions } from './serve-http.ts';
 import { Subjects } from './subjects.ts';
+import { UnreadAnswers } from './unread-answers.ts';
 
 /** What the thread gives. */
 export interface HttpParts {
@@ -50,5 +51,6 @@ export function httpOptions(config: Config, parts: HttpParts): HttpOptions {
     refuses,
     onFailure,
     deadlineMs: config.requestTimeoutMs,
+    unread: new UnreadAnswers(config.heldBytesMax),
   };
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { App, type TemplatedApp, us_socket_local_port } from 'uWebSockets.js';
@@ -10,11 +11,14 @@ import { type HttpReply, textReply } from './http-reply.ts';
 import { httpOptions } from './http-options.ts';
 import { endpoint, type Route } from './route.ts';
 import { serveHttp } from './serve-http.ts';
+import { UnreadAnswers } from './unread-answers.ts';
 import { doorWithoutGrid } from '../testing/door-without-grid.ts';
 import { testConfig } from '../testing/test-grid.ts';
 import { originRefusal } from '../origin.ts';
 import { serveWebSocket } from '../websocket.ts';
 
+/** More than sockets hold. */
+const LARGE_BYTES = 32 << 20;
 const NOW_MS = 1_700_000_000_000;
 
 const door = await doorWithoutGrid({
@@ -257,8 +261,9 @@ describe('a route', () => {
       route('/rejects', () => Promise.reject(new Error('a later bug'))),
       route('/overloaded', () => Promise.reject(overloaded)),
       route('/held', held),
+      route('/large', () => textReply(200, 'x'.repeat(LARGE_BYTES))),
     ];
-    serveHttp(app, { ...options, routes });
+    serveHttp(app, { ...options, routes, unread: new UnreadAnswers(2.5 * LARGE_BYTES) });
     serveHttp(impatient, { ...options, routes: [route('/never', () => new Promise<HttpReply>(() => {}))], deadlineMs: 10 });
     impatientPort = await listen(impatient);
     port = await listen(app);
@@ -291,6 +296,30 @@ describe('a route', () => {
     assert.equal(response.headers.get('retry-after'), '1');
     const error = { code: 429, error: 'OVERLOADED', message: 'too much at once', retryable: true };
     assert.deepEqual(await response.json(), error);
+  });
+
+  test('whose large answers nobody reads is answered for until they are read, or never will be', async () => {
+    const sleepers = await Promise.all(
+      [1, 2].map(async () => {
+        const socket = connect(port, '127.0.0.1', () => socket.write('GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n'));
+        socket.on('error', () => {});
+        await once(socket, 'readable'); // its answer has begun
+        return socket;
+      }),
+    );
+    let response = await get('/large');
+    for (let tries = 0; response.status === 200 && tries < 50; tries++) {
+      assert.equal((await response.text()).length, LARGE_BYTES, 'it comes whole');
+      response = await get('/large');
+    }
+    assert.equal(response.status, 429);
+    await livesOn();
+    for (const socket of sleepers) socket.destroy();
+    for (let tries = 0; response.status === 429 && tries < 50; tries++) {
+      await response.text();
+      response = await get('/large');
+    }
+    assert.equal((await response.text()).length, LARGE_BYTES);
   });
 
   test('that does not answer by the deadline is answered for', async () => {
