@@ -181,11 +181,9 @@ test('a byte that comes by itself behind a large argument costs no look at the w
     parser.feed(chunk);
     assert.equal(parser.next(), RESP_NEEDS_MORE);
   }
-  const beganMs = performance.now();
-  for (let count = 0; count < 2000; count++) {
+  // A look at the whole buffer for each takes minutes.
+  for (let count = 0; count < 50_000; count++) {
     parser.feed(bytes('0'));
     assert.equal(parser.next(), RESP_NEEDS_MORE);
   }
-  const tookMs = performance.now() - beganMs;
-  assert.ok(tookMs < 500, `${tookMs} ms`);
 });
