@@ -10,6 +10,8 @@
  */
 import { writeDecimal } from './decimal.ts';
 
+/** No buffer is as long. A small integer, as all other bounds are: the engine keeps those in place. */
+export const UNBOUNDED = 0x7fff_ffff;
 const FIRST_BYTES = 4096;
 const KEPT_BYTES = 1 << 20;
 const LOOP_BYTES_MAX = 48;
@@ -29,7 +31,7 @@ export class RespWriter {
   bytes = new Uint8Array(FIRST_BYTES);
   length = 0;
   /** Numbers and bytes beyond are not taken: ReplyTooLarge is thrown. Lines are, since they say so. */
-  bytesMax = Number.POSITIVE_INFINITY;
+  bytesMax = UNBOUNDED;
   isResp3 = false;
 
   reset(): void {
@@ -130,7 +132,7 @@ export class RespWriter {
 
   #line(type: number, text: string): void {
     const length = text.length;
-    const at = this.#claim(length * 3 + 3, Number.POSITIVE_INFINITY);
+    const at = this.#claim(length * 3 + 3, UNBOUNDED);
     const { bytes } = this;
     bytes[at] = type;
     let end = at + 1;

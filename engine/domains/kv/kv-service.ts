@@ -17,6 +17,7 @@ import { commandAt, WORKER_COMMANDS } from './commands.ts';
 import type { HeldKeys } from './held-keys.ts';
 import { UNCHANGED } from './internal-commands.ts';
 import { KvRunner, type KvRunnerOptions, TOO_MUCH } from './kv-runner.ts';
+import { UNBOUNDED } from '../../protocol/resp-writer.ts';
 import { type RestoreValues, restoreValues } from './restored-values.ts';
 import { ValueAway } from './space.ts';
 
@@ -234,7 +235,7 @@ export class KvService implements RequestHandler {
   #runUntold(spec: CommandSpec, reader: CommandBatchReader): void {
     const { out } = this.#runner;
     const { length: start, bytesMax } = out;
-    out.bytesMax = Number.POSITIVE_INFINITY;
+    out.bytesMax = UNBOUNDED;
     try {
       this.#runner.run(spec, reader.db, reader.isResp3);
     } finally {

@@ -384,17 +384,19 @@ export class RecordSpace implements KeySpace {
 
   /** The value stands in the scratch memory behind key and node. */
   #write(map: GridMap, expiresAtMs: number, isRemoval: boolean): void {
+    if (this.#scratch.length <= SCRATCH_KEPT_BYTES) this.#join(map, expiresAtMs, isRemoval);
+    else this.#writeLarge(map, expiresAtMs, isRemoval);
+  }
+
+  /** Keeps no large memory, also when the write is refused. */
+  #writeLarge(map: GridMap, expiresAtMs: number, isRemoval: boolean): void {
     try {
       this.#join(map, expiresAtMs, isRemoval);
     } finally {
-      if (this.#scratch.length > SCRATCH_KEPT_BYTES) this.#forgetScratch();
+      this.#scratch = new Uint8Array(SCRATCH_BYTES);
+      this.#nodeAt = NOWHERE;
+      this.#forgetKey();
     }
-  }
-
-  #forgetScratch(): void {
-    this.#scratch = new Uint8Array(SCRATCH_BYTES);
-    this.#nodeAt = NOWHERE;
-    this.#forgetKey();
   }
 
   #join(map: GridMap, expiresAtMs: number, isRemoval: boolean): void {
