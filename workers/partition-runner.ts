@@ -85,6 +85,8 @@ export class PartitionRunner implements Runnable {
   readonly #unmerged = new Map<number, number>();
   #persistedSequence = 0;
   #isBatchTold = true;
+  /** A batch waits until its gateways have room for its answers. */
+  #isBatchBlocked = false;
   /** Handlers are asked, turn after turn, for what they have not pushed yet. */
   #isTelling = false;
   /** Answers that wait for room before all that is told unasked. */
@@ -405,7 +407,9 @@ export class PartitionRunner implements Runnable {
   /** Resolves when the gateways have all answers of the batch. */
   async #untilTold(): Promise<void> {
     this.#isBatchTold = false;
+    this.#isBatchBlocked = true;
     await this.#untilRead();
+    this.#isBatchBlocked = false;
     this.#unmerged.clear();
     this.#isBatchTold = true;
   }
@@ -453,7 +457,7 @@ export class PartitionRunner implements Runnable {
   /** Resolves when a part of a late answer may be written: behind the batch that waits for room, which it would keep from ending. */
   async #untilItsTurn(): Promise<void> {
     this.#waiting += 1;
-    while (!this.#isBatchTold || !this.#options.answers.flush())
+    while (this.#isBatchBlocked || !this.#options.answers.flush())
       await new Promise((resolve) => setTimeout(resolve, OUTBOX_RETRY_MS));
     this.#waiting -= 1;
   }

@@ -298,3 +298,23 @@ test('the first result comes in the order of the query', () => {
   );
   assert.equal(view.hasMore, true);
 });
+
+test('queries that find a long row used up by others judge it later, one by one, and end as a fresh query would answer', async () => {
+  const grid = new QueryGrid({ workers: 1 });
+  const text = `${'x'.repeat(1 << 20)} word7 word33`;
+  const views = Array.from({ length: 40 }, (_, n) =>
+    grid.subscribe({ predicate: { op: 'contains', attribute: 'text', value: `word${n}` } }),
+  );
+  grid.settle();
+  grid.write({ key: 'long', value: { text }, millis: 1 });
+  for (let round = 0; round < 100; round++) {
+    grid.settle();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.deepEqual(
+    views.flatMap(({ failure }) => (failure === undefined ? [] : [failure])),
+    [],
+  );
+  const found = views.flatMap(({ rows }, n) => (rows.has('long') ? [n] : []));
+  assert.deepEqual(found, [3, 7, 33]);
+});

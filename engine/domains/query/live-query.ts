@@ -83,6 +83,9 @@ export class LiveQuery {
     return this.spec.predicate;
   }
 
+  /** Others had used up the steps of a row before it: it is judged again in a pass of its own, and says nothing until then. */
+  needsOwnPass = false;
+
   /** Rows kept in memory for it. Long ones count as several. */
   get kept(): number {
     const rows = this.#window?.size ?? this.#groups?.rows ?? 0;
@@ -135,6 +138,7 @@ export class LiveQuery {
   /** Every row will be put again. */
   beginFill(): void {
     this.state = 'filling';
+    this.needsOwnPass = false;
     this.#window?.reopen();
   }
 

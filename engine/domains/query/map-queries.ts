@@ -33,6 +33,8 @@ export class MapQueries {
   readonly waiting = new Set<LiveQuery>();
   /** A pass is under way. */
   isFilling = false;
+  /** The last pass was for one query that needed its own. */
+  wasOwnPass = false;
   readonly #filter = new EqualityFilter<LiveQuery>();
   /** Key → queries that hold it, of those that are found by what rows hold. */
   readonly #holders = new Map<string, Set<LiveQuery>>();
@@ -111,7 +113,9 @@ export class MapQueries {
       query.judge(key, this.#seenBy(query.view, value, key), version, isChanged, this.#steps.next());
     } catch (error) {
       if (!(error instanceof GridError)) throw error;
-      this.#events.onFailed(query, error);
+      if (!this.#steps.isUsedUpByOthers) return this.#events.onFailed(query, error);
+      query.needsOwnPass = true;
+      this.waiting.add(query);
       return;
     }
     if (EqualityFilter.finds(query)) {

@@ -227,10 +227,20 @@ export class QueryService implements RequestHandler, RecordObserver {
     this.#end(gateway, number);
   }
 
-  /** A pass over the map for all queries that wait for one: a slice now, the rest beside the loop. */
-  #fill(map: MapQueries): void {
+  /** Those that wait for a pass: one that needs its own, or all others; in turn, where there are both. */
+  #toFill(map: MapQueries): readonly LiveQuery[] {
+    if (map.isFilling) return [];
     const nowMs = this.#options.rows.nowMs();
-    const queries = map.isFilling ? [] : [...map.waiting].filter(({ retryAtMs }) => retryAtMs <= nowMs);
+    const ready = [...map.waiting].filter(({ retryAtMs }) => retryAtMs <= nowMs);
+    const shared = ready.filter(({ needsOwnPass }) => !needsOwnPass);
+    const own = ready.find(({ needsOwnPass }) => needsOwnPass);
+    map.wasOwnPass = own !== undefined && (shared.length === 0 || !map.wasOwnPass);
+    return map.wasOwnPass && own !== undefined ? [own] : shared;
+  }
+
+  /** A pass over the map for queries that wait for one: a slice now, the rest beside the loop. */
+  #fill(map: MapQueries): void {
+    const queries = this.#toFill(map);
     if (queries.length === 0) return;
     for (const query of queries) {
       map.waiting.delete(query);
@@ -291,7 +301,7 @@ export class QueryService implements RequestHandler, RecordObserver {
   /** Tells what changed of a query, unless it is not exact now. */
   #tell(query: LiveQuery, isReadBack = false): void {
     this.#account(query);
-    if (query.state !== 'live' || query.isReading) {
+    if (query.state !== 'live' || query.isReading || query.needsOwnPass) {
       if (query.state === 'ended') this.#untouch(query);
       return;
     }

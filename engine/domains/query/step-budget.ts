@@ -63,6 +63,11 @@ export class RowSteps {
     return this.#budget.refill(this.#given);
   }
 
+  /** True when the last budget was less than a query may have, because of those before it, and is spent. */
+  get isUsedUpByOthers(): boolean {
+    return this.#given < QUERY_STEPS_MAX && this.#budget.left === 0;
+  }
+
   /** Of all queries so far. */
   get spent(): number {
     return this.#spent + this.#given - this.#budget.left;
