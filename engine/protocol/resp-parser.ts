@@ -329,7 +329,7 @@ export class RespParser {
       this.#isOwn = false;
       this.#move(0, 0);
       this.command.release();
-    } else if (this.#isOwn && pending * KEPT_SHARE < this.#bytes.length) {
+    } else if (this.#isOwn && this.#bytes.length > 2 * KEPT_BYTES && pending * KEPT_SHARE < this.#bytes.length) {
       this.#isOwn = false;
       this.#makeRoom(pending, 0);
     }

@@ -61,11 +61,14 @@ export function seesDatabase(access: SessionAccess, db: number): boolean {
   return mayAll(access, READING, DATABASE_MAPS[db] ?? '');
 }
 
-/** The first of the keys that may be the name of a map which is hidden from the subject: how such a key changes is not to be told. */
-export function hiddenMap(access: SessionAccess, router: CommandRouter, keys: readonly SpaceKey[]): string | undefined {
-  if (access.guard === undefined) return undefined;
-  const hidden = keys.find((key) => router.mayNameMap(key) && !mayAll(access, READING, decoder.decode(key.key)));
-  return hidden && decoder.decode(hidden.key);
+/** Those of the keys that may be names of maps which are hidden from the subject; which are is asked of workers (transaction.ts). */
+export function mayBeHidden<Key extends SpaceKey>(
+  access: SessionAccess,
+  router: CommandRouter,
+  keys: readonly Key[],
+): readonly Key[] {
+  if (access.guard === undefined) return [];
+  return keys.filter((key) => router.mayNameMap(key) && !mayAll(access, READING, decoder.decode(key.key)));
 }
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });

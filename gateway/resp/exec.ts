@@ -3,11 +3,11 @@ import { touchedBy } from '../../engine/domains/kv/touched-keys.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import type { SessionAccess } from '../subject-access.ts';
 import { forbidden } from './command-refusals.ts';
-import { commandFor, hiddenMap, noPermission, seesDatabase } from './command-rights.ts';
+import { commandFor, noPermission, seesDatabase } from './command-rights.ts';
 import { COMMANDS_BY_NAME } from './command-router.ts';
 import type { RespConnection } from './resp-connection.ts';
 import type { RespContext } from './resp-context.ts';
-import { type QueuedCommand, transact, type WatchedKey, writeOutcome } from './transaction.ts';
+import { hiddenMap, type QueuedCommand, transact, type WatchedKey, writeOutcome } from './transaction.ts';
 
 /** Writes the reply of EXEC. `runOwn` runs the commands of the connection itself. Rejects with GridError. */
 export async function execute(
@@ -20,7 +20,7 @@ export async function execute(
   const commands = queued.filter(({ spec }) => spec.route !== 'gateway').map((command) => asNow(access, command));
   const hidden = watched.find(({ db }) => !seesDatabase(access, db));
   if (hidden !== undefined) return out.error(noPermission('exec', `db${hidden.db}`));
-  const map = hiddenMap(access, context.router, watched); // there may be one by now
+  const map = await hiddenMap(context, access, watched); // there may be one by now
   if (map !== undefined) return out.error(noPermission('exec', map));
   for (const { spec, args, db } of commands) {
     const refusal = forbidden(access, spec, args, db);
@@ -33,7 +33,11 @@ export async function execute(
       : await context.acts.write(commands, watched, isResp3);
   if (outcome === 'changed') out.nilArray();
   else if (typeof outcome === 'string') out.error(outcome);
-  else await writeOutcome(out, queued, outcome, (command, to) => connection.runQueued(command, to));
+  else {
+    // It was run: its replies, which workers have bounded, are told whole, and those of the connection itself as far as there is room.
+    out.bytesMax += outcome.reduce((bytes, { length }) => bytes + length, 0);
+    await writeOutcome(out, queued, outcome, (command, to) => connection.runQueued(command, to));
+  }
 }
 
 /** Rights may have changed since it was queued: a name that may not be emptied any more is no hash to DEL. */

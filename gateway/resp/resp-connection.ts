@@ -50,6 +50,7 @@ export class RespConnection {
   isAuthenticated: boolean;
   /** Closed, or about to be. */
   isClosing = false;
+  isGone = false;
   readonly transaction = new Transaction();
   readonly subscriptions: Subscriptions = new Subscriptions(this);
   readonly #parser = new RespParser(RESP_LIMITS);
@@ -121,6 +122,7 @@ export class RespConnection {
 
   closed(): void {
     this.isClosing = true;
+    this.isGone = true;
     this.#line.end();
     this.subscriptions.end();
   }
@@ -128,6 +130,7 @@ export class RespConnection {
   /** Says why, and closes behind it. */
   kill(): void {
     this.isClosing = true;
+    this.isGone = true;
     this.#line.end();
     this.socket.destroy();
   }

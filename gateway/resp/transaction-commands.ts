@@ -5,8 +5,8 @@ import type { RespCommand } from '../../engine/protocol/resp-parser.ts';
 import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
 import { execute } from './exec.ts';
 import type { RespConnection } from './resp-connection.ts';
-import { hiddenMap, noPermission, seesDatabase } from './command-rights.ts';
-import { versionsOf } from './transaction.ts';
+import { noPermission, seesDatabase } from './command-rights.ts';
+import { hiddenMap, versionsOf } from './transaction.ts';
 
 export function multi(connection: RespConnection, _args: RespCommand, out: RespWriter): void {
   connection.transaction.begin(connection.db);
@@ -31,9 +31,9 @@ export function watch(connection: RespConnection, args: RespCommand, _out: RespW
   transaction.assertRoom(args);
   const keys = Array.from({ length: args.count - 1 }, (_, index) => args.argument(index + 1).slice());
   const space = databaseName(db);
-  const watched = keys.map((key) => ({ space, key }));
+  const watched = keys.map((key) => ({ db, space, key }));
   connection.alone(async (out) => {
-    const map = hiddenMap(connection.access, context.router, watched);
+    const map = await hiddenMap(context, connection.access, watched);
     if (map !== undefined) return out.error(noPermission('watch', map));
     transaction.watch(await versionsOf(context, db, keys));
     out.ok();

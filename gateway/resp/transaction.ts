@@ -16,8 +16,11 @@ import { replyOf } from '../../engine/domains/kv/refused-reply.ts';
 import { REQUEST_COMMANDS, REQUEST_TRANSACTION } from '../../engine/protocol/envelope.ts';
 import { GridError } from '../../engine/protocol/errors.ts';
 import { RespCommand } from '../../engine/protocol/resp-parser.ts';
-import type { RespWriter } from '../../engine/protocol/resp-writer.ts';
+import { ReplyTooLarge, type RespWriter } from '../../engine/protocol/resp-writer.ts';
+import { decodeText } from '../../engine/protocol/wire-text.ts';
+import type { SessionAccess } from '../subject-access.ts';
 import type { Watched } from './act-calls.ts';
+import { mayBeHidden } from './command-rights.ts';
 import type { ActOutcome } from './joint-acts.ts';
 import type { RespContext } from './resp-context.ts';
 
@@ -163,6 +166,21 @@ export async function versionsOf({ calls, router }: RespContext, db: number, key
   });
 }
 
+/** The first of the keys that is the name of a map which is hidden from the subject: how such a key changes is not to be told. */
+export async function hiddenMap(
+  context: RespContext,
+  access: SessionAccess,
+  keys: readonly Pick<WatchedKey, 'db' | 'space' | 'key'>[],
+): Promise<string | undefined> {
+  const suspects = mayBeHidden(access, context.router, keys);
+  for (const db of new Set(suspects.map((suspect) => suspect.db))) {
+    const ofDb = suspects.filter((suspect) => suspect.db === db).map(({ key }) => key);
+    const hidden = (await versionsOf(context, db, ofDb)).find(({ versions }) => [...versions.values()].some(isHashVersion));
+    if (hidden !== undefined) return decodeText(hidden.key, 0, hidden.key.length);
+  }
+  return undefined;
+}
+
 /** Runs commands of one owner as one. */
 export async function transact(
   context: RespContext,
@@ -223,7 +241,14 @@ export async function writeOutcome(
   let next = 0;
   for (const command of queued) {
     if (command.spec.route === 'gateway') {
-      await runOwn(command, out);
+      const start = out.length;
+      try {
+        await runOwn(command, out);
+      } catch (error) {
+        if (!(error instanceof ReplyTooLarge)) throw error;
+        out.length = start;
+        out.error('ERR the reply is too large to be told with the transaction');
+      }
       continue;
     }
     const reply = replies[next];

@@ -5,7 +5,7 @@ import { UnreadReplies } from './unread-replies.ts';
 const MIB = 1 << 20;
 
 class Client {
-  isClosing = false;
+  isGone = false;
   unreadBytes: number;
 
   constructor(unreadBytes: number) {
@@ -13,7 +13,7 @@ class Client {
   }
 
   killSlow(): void {
-    this.isClosing = true;
+    this.isGone = true;
   }
 }
 
@@ -22,13 +22,13 @@ test('the connections with the most unread replies are closed when all have too 
   const unread = new UnreadReplies(clients, 128 * MIB);
   unread.added(MIB);
   assert.deepEqual(
-    clients.map(({ isClosing }) => isClosing),
+    clients.map(({ isGone }) => isGone),
     [false, false, false, false],
     'counted after some more only',
   );
   unread.added(9 * MIB);
   assert.deepEqual(
-    clients.map(({ isClosing }) => isClosing),
+    clients.map(({ isGone }) => isGone),
     [false, true, true, false],
   );
   assert.ok(unread.isMuch, '70 of 128 MiB are unread');
@@ -40,5 +40,5 @@ test('the connections with the most unread replies are closed when all have too 
 test('little memory is enough for the replies of one client', () => {
   const client = new Client(60 * MIB);
   new UnreadReplies([client], 4096).count();
-  assert.ok(!client.isClosing);
+  assert.ok(!client.isGone);
 });

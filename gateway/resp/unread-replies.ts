@@ -10,7 +10,8 @@
 
 /** A connection, as far as it is looked at here. */
 export interface Unread {
-  readonly isClosing: boolean;
+  /** Its socket is closed, or about to be, whatever was not read. */
+  readonly isGone: boolean;
   /** Bytes of replies that it has not read. */
   readonly unreadBytes: number;
   /** Ends a connection whose client does not read. */
@@ -64,6 +65,6 @@ export class UnreadReplies {
 }
 
 /** What a connection that ends holds goes with it. */
-function bytesOf({ isClosing, unreadBytes }: Unread): number {
-  return isClosing ? 0 : unreadBytes;
+function bytesOf({ isGone, unreadBytes }: Unread): number {
+  return isGone ? 0 : unreadBytes;
 }

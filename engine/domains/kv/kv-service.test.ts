@@ -56,7 +56,7 @@ class Worker {
 
   /** The replies to commands that came together. */
   ask(kind: number, ...commands: readonly (readonly string[])[]): Promise<string[]> {
-    return this.askAs(0, kind, ...commands);
+    return this.askAs(7, kind, ...commands);
   }
 
   /** As `ask`, of one of several connections. */
@@ -209,4 +209,19 @@ test('a transaction, which has no turns, says that the thread is alive', async (
   const worker = new Worker();
   await worker.ask(REQUEST_TRANSACTION, ...Array.from({ length: 50 }, () => ['append', 'k', 'x']));
   assert.ok(worker.beats >= 20, `${worker.beats} beats`);
+});
+
+test('questions of the door itself wait for none of its others', async () => {
+  const worker = new Worker();
+  worker.kv.run('SET', 'k', VALUE);
+  worker.drop('k');
+  const slow = worker.askAs(0, REQUEST_COMMANDS, ['get', 'k']);
+  let isSlowDone = false;
+  void slow.then(() => {
+    isSlowDone = true;
+  });
+  const before = worker.reads.length;
+  assert.deepEqual(await worker.askAs(0, REQUEST_COMMANDS, ['exists', 'none']), [':0\r\n']);
+  assert.equal(isSlowDone || worker.reads.length > before + 1, false);
+  assert.deepEqual(await slow, [`$500\r\n${VALUE}\r\n`]);
 });

@@ -76,6 +76,8 @@ interface Progress {
   early: Uint8Array;
 }
 
+/** The session of questions of the door itself: each awaits its own answer, and none has to wait for another. */
+const OF_DOOR = 0;
 const NO_BYTES = new Uint8Array(0);
 /** By the number of a command: 1 when it may write more than one record. */
 const WRITES_SEVERAL = Uint8Array.from(WORKER_COMMANDS, (spec) => (isWrite(spec) && mayTouchSeveral(spec) ? 1 : 0));
@@ -106,7 +108,8 @@ export class KvService implements RequestHandler {
 
   answer(request: GridRequest): RequestAnswer {
     const progress: Progress = { request, reader: new CommandBatchReader(request.body), lengths: [], early: NO_BYTES };
-    const before = this.#waiting.size > 0 ? this.#waiting.get(sessionKey(request)) : undefined;
+    const isOfSession = request.session !== OF_DOOR;
+    const before = isOfSession && this.#waiting.size > 0 ? this.#waiting.get(sessionKey(request)) : undefined;
     if (before !== undefined) return this.#inTurn(progress, before);
     const away = this.#advance(progress, request.nowMs);
     if (away === undefined) return [this.#pack(progress)];
@@ -269,6 +272,7 @@ export class KvService implements RequestHandler {
 
   /** Goes on when `ready` is settled; requests of the session that come meanwhile go on behind it. */
   #inTurn(progress: Progress, ready: Promise<unknown>): LateParts {
+    if (progress.request.session === OF_DOOR) return this.#later(progress, ready, () => {});
     const key = sessionKey(progress.request);
     const ended = deferred();
     this.#waiting.set(key, ended.promise);

@@ -73,6 +73,8 @@ export class QueryService implements RequestHandler, RecordObserver {
   /** By gateway and number. */
   readonly #queries: Map<number, LiveQuery>[];
   readonly #mapOf = new Map<LiveQuery, MapQueries>();
+  /** By session: the numbers of its queries. */
+  readonly #numbersOf = new Map<string, Set<number>>();
   /** By gateway: queries to be told, those that have waited longest first. */
   readonly #touched: readonly Set<LiveQuery>[];
   readonly #teller: QueryTeller;
@@ -105,8 +107,7 @@ export class QueryService implements RequestHandler, RecordObserver {
   }
 
   sessionClosed(gateway: number, session: number): void {
-    for (const [number, query] of [...(this.#queries[gateway] ?? [])])
-      if (query.owner.session === session) this.#end(gateway, number);
+    for (const number of this.#numbersOf.get(sessionKey({ gateway, session })) ?? []) this.#end(gateway, number);
   }
 
   changed(store: StagedSource, ref: RecordRef): void {
@@ -194,6 +195,8 @@ export class QueryService implements RequestHandler, RecordObserver {
     map.add(query);
     this.#mapOf.set(query, map);
     this.#queries[query.owner.gateway]?.set(number, query);
+    const session = sessionKey(query.owner);
+    this.#numbersOf.set(session, (this.#numbersOf.get(session) ?? new Set()).add(number));
   }
 
   #storeOf(name: Uint8Array): RecordStore | undefined {
@@ -205,6 +208,10 @@ export class QueryService implements RequestHandler, RecordObserver {
     if (query === undefined) return;
     query.state = 'ended';
     this.#queries[gateway]?.delete(number);
+    const session = sessionKey(query.owner);
+    const numbers = this.#numbersOf.get(session);
+    numbers?.delete(number);
+    if (numbers?.size === 0) this.#numbersOf.delete(session);
     this.#keptRows -= query.accounted;
     this.#untouch(query);
     const map = this.#mapOf.get(query);
@@ -367,4 +374,8 @@ function nameKey(name: Uint8Array): string {
   let key = '';
   for (const byte of name) key += String.fromCharCode(byte);
   return key;
+}
+
+function sessionKey({ gateway, session }: Pick<LiveQuery['owner'], 'gateway' | 'session'>): string {
+  return `${gateway}:${session}`;
 }

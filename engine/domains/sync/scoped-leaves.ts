@@ -29,7 +29,7 @@ import type { RowView } from '../security/access.ts';
 import { showIn, decodedValue } from '../security/row-value.ts';
 import { ItemParts, PART_BYTES_MAX } from './item-parts.ts';
 import { keysOf } from './late-leaf.ts';
-import { LateTurns } from './late-turns.ts';
+import { type LateTurn, LateTurns } from './late-turns.ts';
 
 export interface ScopedLeavesOptions {
   /** Reads back values that were dropped from memory; undefined: none are. */
@@ -93,21 +93,26 @@ export class ScopedLeaves {
   }
 
   /** The entries of keys as they are seen, in parts. */
-  async *diff(store: RecordStore, view: RowView, keys: readonly string[]): LateParts {
+  async *diff(store: RecordStore, view: RowView, keys: readonly string[], asker: string): LateParts {
     const out = new ItemParts();
-    for (const [leaf, leafKeys] of byLeaf(keys)) {
-      const take = (_leaf: number, rows: readonly Row[]): void => {
-        const seen = byKey(rows);
-        for (const key of leafKeys) {
-          const ofKey = seen.get(key);
-          if (ofKey !== undefined) encodeEntry(out.item(), key, ofKey, []);
+    const turn = await this.#turns.take(asker);
+    try {
+      for (const [leaf, leafKeys] of byLeaf(keys)) {
+        const take = (_leaf: number, rows: readonly Row[]): void => {
+          const seen = byKey(rows);
+          for (const key of leafKeys) {
+            const ofKey = seen.get(key);
+            if (ofKey !== undefined) encodeEntry(out.item(), key, ofKey, []);
+          }
+        };
+        for await (const _ of this.#takeItems(store, leaf, view, turn, take)) {
+          for (let part = out.takeClosed(); part !== undefined; part = out.takeClosed()) yield part;
         }
-      };
-      for await (const _ of this.#takeItems(store, leaf, view, take)) {
-        for (let part = out.takeClosed(); part !== undefined; part = out.takeClosed()) yield part;
       }
+      yield* out.finish();
+    } finally {
+      this.#turns.giveBack(turn);
     }
-    yield* out.finish();
   }
 
   /**
@@ -149,7 +154,7 @@ export class ScopedLeaves {
         if (turn.isOver) return;
         if (store.leaves.head(leaf) === 0) continue;
         if (mayBeSome && isLong(store, leaf)) {
-          yield* this.#takeSome(store, leaf, view, take);
+          yield* this.#takeSome(store, leaf, view, turn, take);
           continue;
         }
         looked += await this.#take(store, leaf, view, take);
@@ -163,29 +168,36 @@ export class ScopedLeaves {
     }
   }
 
-  async *#takeItems(store: RecordStore, leaf: number, view: RowView, take: TakeRows): AsyncGenerator<void> {
-    if (isLong(store, leaf)) return yield* this.#takeSome(store, leaf, view, take);
+  async *#takeItems(store: RecordStore, leaf: number, view: RowView, turn: LateTurn, take: TakeRows): AsyncGenerator<void> {
+    if (isLong(store, leaf)) return yield* this.#takeSome(store, leaf, view, turn, take);
     await this.#take(store, leaf, view, take);
     yield;
   }
 
   /** Takes some rows of a leaf at a time: those of about a part. Rows come, change and go meanwhile, so they are noted by key. */
-  async *#takeSome(store: RecordStore, leaf: number, view: RowView, take: TakeRows): AsyncGenerator<void> {
+  async *#takeSome(store: RecordStore, leaf: number, view: RowView, turn: LateTurn, take: TakeRows): AsyncGenerator<void> {
     const wanted = keysOf(store, leaf);
     while (wanted.length > 0) {
-      const chunk = takeChunk(store, wanted);
-      take(leaf, await this.#rowsOf(store, chunk, view));
+      if (turn.isOver) return;
+      await this.#takeChunk(store, leaf, takeChunk(store, wanted), view, take);
       yield;
       await this.#options.pause();
     }
   }
 
-  async #rowsOf(store: RecordStore, chunk: readonly StoredRecord[], view: RowView): Promise<readonly Row[]> {
+  /** Takes these rows of a leaf. They are judged and taken in one turn: their images are of this moment. */
+  async #takeChunk(
+    store: RecordStore,
+    leaf: number,
+    chunk: readonly StoredRecord[],
+    view: RowView,
+    take: TakeRows,
+  ): Promise<void> {
     let values: LoadedValues | undefined;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const refs = chunk.map((record) => store.find(imageOf(record))).filter((ref) => ref !== 0);
       const { rows, isMissing } = rowsAmong(store, refs, view, this.#options.nowMs(), values);
-      if (!isMissing) return rows;
+      if (!isMissing) return take(leaf, rows);
       values = await this.#loadThose(store, refs);
     }
     throw new GridError('UNAVAILABLE', 'values change each time while they are read back');

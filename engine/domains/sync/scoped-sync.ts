@@ -45,7 +45,7 @@ export class ScopedSync {
     if (kind === REQUEST_LEAF) return this.#leaves.leaf(found?.existing(recordKind), view, prefix, asker);
     assert(kind === REQUEST_OR_DIFF, `request of kind ${kind}`);
     const store = found?.existing(KIND_OR);
-    return store === undefined ? new ItemParts().finish() : this.#leaves.diff(store, view, keys);
+    return store === undefined ? new ItemParts().finish() : this.#leaves.diff(store, view, keys, asker);
   }
 
   /** The session is gone. */
