@@ -104,6 +104,18 @@ class TellingHandler implements RequestHandler {
   }
 }
 
+const REQUEST_LATE_READ = 201;
+
+/** Answers a while later, in two parts. */
+class LateReader implements RequestHandler {
+  readonly kinds = [REQUEST_LATE_READ];
+  readonly writeKinds = [];
+
+  answer({ body }: GridRequest): RequestAnswer {
+    return late([body, body]);
+  }
+}
+
 /** Writes, or says why not, as what it is asked says; a while later where that is asked for, too. */
 class BareHandler implements RequestHandler {
   readonly kinds = [REQUEST_ACT_COMMIT];
@@ -165,7 +177,13 @@ class RunnerUnderTest {
       answers,
       maps,
       crdt,
-      handlers: new RequestHandlers([new SyncHandler(sync, rowRules.sync), this.echo, new BareHandler(), this.telling]),
+      handlers: new RequestHandlers([
+        new SyncHandler(sync, rowRules.sync),
+        this.echo,
+        new BareHandler(),
+        new LateReader(),
+        this.telling,
+      ]),
       durability: this.durability,
       refusal: () => (this.admits ? -1 : errorNumber('OVERLOADED')),
       loggedTo: this.loggedTo,
@@ -732,6 +750,22 @@ test('a request of which nothing was done says so, also where the log does not t
       [81, errorNumber('DISK_FULL') + 1],
       [82, 0],
       [83, errorNumber('DISK_FULL') + 1],
+    ],
+  );
+});
+
+test('late reads are answered while the log takes nothing', async () => {
+  const runner = new RunnerUnderTest();
+  runner.durability.endBatch = () => new GridError('DISK_FULL', 'no room');
+  runner.request(1, REQUEST_LATE_READ, { text: 'long' });
+  runner.run();
+  for (let wait = 0; wait < 5; wait++) await new Promise((resolve) => setImmediate(resolve));
+  const replies = runner.read().filter(({ type }) => type === RECORD_REPLY);
+  assert.deepEqual(
+    replies.map(({ call, count, flags }) => [call, count, flags]),
+    [
+      [1, 0, FLAG_MORE],
+      [1, 0, 0],
     ],
   );
 });

@@ -188,7 +188,7 @@ export class PartitionRunner implements Runnable {
     this.#options.answers.persisted(sequence, error);
   }
 
-  /** What was done before the first batch is as safe as what batches do, or the log has said why it is not. */
+  /** What was done outside of a batch is as safe as what batches do, or the log has said why it is not. */
   async settle(): Promise<void> {
     await this.#logged().catch((error: unknown) => {
       if (!(error instanceof GridError)) throw error;
@@ -355,14 +355,15 @@ export class PartitionRunner implements Runnable {
     try {
       for await (const part of parts) {
         if (held !== undefined) {
-          if (!handlers.writes(kind)) await this.#logged(); // its gateway may tell it before the rest has come
+          if (!handlers.writes(kind)) await this.settle(); // its gateway may tell it before the rest has come
           answers.replyPart(gateway, callId, held, true);
         }
         held = part;
         await this.#untilItsTurn();
       }
       const tellsOfWrite = handlers.tellsOfWrite(kind, held);
-      if (tellsOfWrite || !handlers.writes(kind)) await this.#logged();
+      if (tellsOfWrite) await this.#logged();
+      else if (!handlers.writes(kind)) await this.settle(); // reads are answered where nothing can be written, too
       // What it wrote may have been in a frame that another answer or batch lost. Of a log that failed before, commands wrote nothing.
       const { failure } = durability;
       if (tellsOfWrite && failure !== undefined && (failure !== failureBefore || handlers.isBare(kind))) throw failure;
